@@ -1,0 +1,62 @@
+# The whole study from a fresh machine: Python 3.11 or newer and make, nothing else.
+PYTHON ?= python3
+PROFILE ?= quick
+TORCH ?=
+BIN := .venv/bin
+BUILT := .venv/built
+LOCK := requirements.lock
+
+.PHONY: help env study figures test fast notebooks lock clean
+
+help: ## list what can be made (the default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+env: $(BUILT) ## build .venv from the lock (PYTHON=python3.12; TORCH=cpu for no CUDA)
+
+study: $(BUILT) ## run the main notebook (PROFILE=quick, or lfw, paper)
+	$(BIN)/cure study --profile $(PROFILE)
+
+figures: $(BUILT) ## draw every figure anew from its data
+	$(BIN)/cure figures
+
+test: fast ## every check, in under ten minutes
+	$(BIN)/pytest
+
+fast: $(BUILT) ## lint, types, notebooks in step: what the pre-commit hook runs
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest tests/test_notebooks.py -k "not repeats"
+
+notebooks: $(BUILT) ## bring .ipynb and .py in step (the newer wins) and strip outputs
+	$(BIN)/jupytext --sync $$(find notebooks -name '*.py' -not -path '*/.*')
+	$(BIN)/jupyter nbconvert --clear-output --inplace \
+		$$(find notebooks -name '*.ipynb' -not -path '*/.*')
+
+lock: | $(BIN)/uv ## resolve the dependencies again after a change to pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--no-header --no-annotate -o $(LOCK)
+
+clean: ## remove .venv and caches; runs/ stays
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamp is written last: a .venv without it is half-built, and is begun anew.
+ifeq ($(wildcard $(BUILT)),)
+.PHONY: $(BIN)/uv
+endif
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "The study needs \
+	Python 3.11 or newer, but $(PYTHON) is %d.%d; name another: make env PYTHON=python3.12" \
+	% sys.version_info[:2])'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet "$$(grep '^uv==' $(LOCK))"
+
+# Another build of torch brings its own CUDA packages, or none, so the lock's are left out.
+$(BUILT): $(LOCK) pyproject.toml | $(BIN)/uv
+	@rm -f $@
+	$(if $(TORCH),grep -vE '^(cuda|nvidia|triton)',cat) $(LOCK) | $(BIN)/uv pip install \
+		--python $(BIN)/python $(if $(TORCH),--torch-backend $(TORCH)) -r -
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps -e .
+	@touch $@

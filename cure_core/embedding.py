@@ -1,0 +1,98 @@
+"""Embedding many images with an encoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cure_core.files import digest
+from cure_core.progress import bar
+
+Images = np.ndarray | Tensor | Sequence[Any]
+
+
+def take(images: Images, index: np.ndarray) -> Tensor:
+    """Images at `index` as one uint8 tensor (B, 3, 112, 112); `images` array, map or data set."""
+    if isinstance(images, Tensor):
+        batch = images[torch.as_tensor(index, device=images.device)]
+    elif hasattr(images, "shape"):
+        batch = torch.from_numpy(np.ascontiguousarray(images[index]))
+    else:
+        batch = torch.from_numpy(np.stack([np.asarray(images[int(i)]) for i in index]))
+    return batch.permute(0, 3, 1, 2)
+
+
+def raw_embeddings(
+    encoder: nn.Module,
+    images: Images,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    mirror: bool = False,
+    progress: bool | None = False,
+) -> Tensor:
+    """Un-normalised embeddings (N, D) float32 on the CPU; with `mirror`, of the mirrored images.
+
+    Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
+    Raises ValueError that names the first image whose embedding is not finite.
+    """
+    device = torch.device(device) if device is not None else module_device(encoder)
+    was_training = encoder.training
+    encoder.to(device).eval()
+    starts = range(0, len(images), batch_size)
+    parts = []
+    try:
+        with torch.inference_mode():
+            for start in bar(starts, "embedding", progress, unit="batch"):
+                index = np.arange(start, min(start + batch_size, len(images)))
+                batch = take(images, index).to(device, non_blocking=True)
+                parts.append(encoder(batch.flip(-1) if mirror else batch).cpu())
+    finally:
+        encoder.train(was_training)
+    if not parts:
+        raise ValueError("no images to embed: the set is empty")
+    raw = torch.cat(parts).clone()
+    bad = (~raw.isfinite().all(1)).nonzero().flatten()
+    if len(bad):
+        raise ValueError(
+            f"the embeddings of {len(bad)} images are not finite (first: image {int(bad[0])}); "
+            "the encoder has diverged or its weights are damaged"
+        )
+    return raw
+
+
+def embed(
+    encoder: nn.Module,
+    images: Images,
+    batch_size: int = 256,
+    device: torch.device | str | None = None,
+    mirror: bool = False,
+    progress: bool | None = False,
+) -> Tensor:
+    """L2-normalised embeddings (N, D) float32 on the CPU.
+
+    `images`: uint8 array, memory map or tensor (N, 112, 112, 3), or a data set of such images.
+    With `mirror`, D doubles: original and mirrored side by side, normalised together.
+    Raises ValueError for an empty set and for embeddings that are not finite.
+    """
+    views = [raw_embeddings(encoder, images, batch_size, device, False, progress)]
+    if mirror:
+        views.append(raw_embeddings(encoder, images, batch_size, device, True, progress))
+    return F.normalize(torch.cat(views, 1), dim=1)
+
+
+def module_device(module: nn.Module) -> torch.device:
+    """The device of a module's first parameter or buffer; the CPU where it has none."""
+    tensor = next(module.parameters(), None)
+    tensor = next(module.buffers(), None) if tensor is None else tensor
+    return torch.device("cpu") if tensor is None else tensor.device
+
+
+
+def content_digest(images: Images) -> str:
+    """A digest of every pixel of a set, whatever kind of set holds them."""
+    starts = range(0, len(images), 1024)
+    chunks = (np.arange(start, min(start + 1024, len(images))) for start in starts)
+    return digest(*(take(images, index).numpy() for index in chunks))

@@ -1,0 +1,64 @@
+"""The one type for a set of faces: images on one side, who they are on the other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from cure_core.pairs import Pairs
+
+SHAPE = (112, 112, 3)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FaceSet:
+    """Faces of 112 x 112 RGB uint8, and, kept apart, who they are.
+
+    `images` (N, 112, 112, 3) uint8, often a read-only memory map; `identities` (N,) int64 numbers
+    people; `people` names them; `attributes`, one row an image, holds what is known beside
+    (for SynthFaces the true capture values); `protocols` are named verification pairs;
+    `fingerprint` is a digest of the content, for caches and results.
+    """
+
+    name: str
+    images: np.ndarray
+    identities: np.ndarray
+    fingerprint: str
+    people: tuple[str, ...] = ()
+    attributes: pd.DataFrame | None = None
+    protocols: Mapping[str, Pairs] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+    def __repr__(self) -> str:
+        known = "".join(f", {name}: {len(pairs):,} pairs" for name, pairs in self.protocols.items())
+        return (
+            f"FaceSet({self.name}: {len(self):,} images of {len(np.unique(self.identities)):,} "
+            f"people{known})"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageView:
+    """Some images of a set, by index, read when asked for: no copy, and no way to a label."""
+
+    images: np.ndarray
+    index: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.index), *self.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
+        return self.images[self.index[key]]
+
+    def __repr__(self) -> str:
+        return f"ImageView({len(self):,} of {len(self.images):,} images)"

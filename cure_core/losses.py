@@ -1,0 +1,80 @@
+"""The loss terms of CURE (arXiv:2509.19562), as pure functions of embeddings.
+
+Every function takes float16, bfloat16, float32 or float64 and computes in float32 or better, also
+under autocast: a cosine rounded to bfloat16 is off by up to 0.004, which a temperature of 0.1
+turns into 0.04 nats.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _widen(x: Tensor) -> Tensor:
+    """x in float32, or in float64 if that is what it is in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def cosine_forgetting_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Cosine similarity to the teacher's embedding: minimising it turns the sample away.
+
+    Shapes: student and teacher (B, D). Returns (B,), in [-1, 1] up to rounding.
+    The gradient is zero at student == teacher, the maximum, which is where CURE's student starts:
+    another term has to move it first.
+    Source: CURE (arXiv:2509.19562), forget side.
+    """
+    return F.cosine_similarity(_widen(student), _widen(teacher), dim=1)
+
+
+def centroid_contrastive_loss(
+    embeddings: Tensor, centroids: Tensor, targets: Tensor, temperature: float = 0.1
+) -> Tensor:
+    """InfoNCE over cluster centroids: towards the target centroid, away from the others.
+
+    Shapes: embeddings (B, D) and centroids (K, D), L2-normalised; targets (B,) int64 in [0, K),
+    checked where they are made, not here (a check would wait for the GPU). Returns (B,), in nats,
+    from 0 to log K + 2 / temperature.
+    Source: CURE (arXiv:2509.19562), contrastive term; InfoNCE (arXiv:1807.03748).
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        logits = _widen(embeddings) @ _widen(centroids).T / temperature
+    return F.cross_entropy(logits, targets, reduction="none")
+
+
+def feature_matching_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Cosine distance to the teacher's embedding: minimising it keeps the sample where it was.
+
+    Shapes: student and teacher (B, D). Returns (B,), in [0, 2] up to rounding.
+    Source: CURE (arXiv:2509.19562), retain side; the distance is our choice: on the unit sphere it
+    is half the squared Euclidean one.
+    """
+    return 1 - F.cosine_similarity(_widen(student), _widen(teacher), dim=1)
+
+
+def feature_distribution_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """How far the student's batch has moved as a whole: |mean difference|^2 + D |cov difference|^2.
+
+    Shapes: student (B, D) and teacher (B', D), L2-normalised. Returns a scalar >= 0; 0 when either
+    side is empty. The covariance is the biased one (divided by B), so that B = 1 works.
+
+    Source: CURE (arXiv:2509.19562) asks for matching distributions; the form is our choice. Not
+    MMD: that needs a kernel width, one more knob, and on a batch its estimate is noisy, while
+    `feature_matching_loss` already holds each sample and only the overall shape is left to hold.
+    The factor D: embeddings spread evenly over the sphere have covariance I / D, and changing it
+    by a factor (1 + e) then costs e^2 whatever D is.
+    """
+    if 0 in (len(student), len(teacher)):
+        return _widen(student).sum() * 0
+    with torch.autocast(student.device.type, enabled=False):
+        student_mean, student_covariance = _moments(_widen(student))
+        teacher_mean, teacher_covariance = _moments(_widen(teacher))
+    mean_term = (student_mean - teacher_mean).square().sum()
+    covariance_term = (student_covariance - teacher_covariance).square().sum()
+    return mean_term + student.shape[1] * covariance_term
+
+
+def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (D,) and biased covariance (D, D) of the rows of x (B, D)."""
+    mean = x.mean(dim=0)
+    centred = x - mean
+    return mean, centred.T @ centred / len(x)

@@ -1,0 +1,1 @@
+"""Measures of recognition, forgetting and membership. Import each from its own file."""

@@ -1,0 +1,61 @@
+"""Identification against a gallery of enrolled people."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+
+from cure_core.metrics.arrays import as_array, checked
+
+
+def rank_one(
+    probe: torch.Tensor | ArrayLike,
+    probe_people: ArrayLike,
+    gallery: torch.Tensor | ArrayLike,
+    gallery_people: ArrayLike,
+    restrict_to: ArrayLike | None = None,
+) -> float:
+    """Rank-1 identification: share of probes whose nearest template is their own person's.
+
+    A template is the normalised mean of a person's normalised gallery embeddings; near means a
+    high cosine. A probe whose own template ties with another counts as missed, so a collapsed
+    encoder scores 0. Which encoder made the gallery is for the caller to say: the teacher for
+    templates enrolled before unlearning, the student for re-enrolled ones.
+
+    Shapes: probe (P, D), probe_people (P,), gallery (G, D), gallery_people (G,). `restrict_to`
+    names the people whose templates are searched, by default all in the gallery; the fewer, the
+    easier. Returns a share in [0, 1]. Raises ValueError for empty embeddings, NaN, lengths that
+    differ, or a probe whose person is not searched.
+    """
+    probe, gallery = _unit_rows(probe, "probe"), _unit_rows(gallery, "gallery")
+    probe_people, gallery_people = as_array(probe_people), as_array(gallery_people)
+    if len(probe) != len(probe_people) or len(gallery) != len(gallery_people):
+        raise ValueError(
+            f"{len(probe)} probes have {len(probe_people)} labels and {len(gallery)} gallery "
+            f"images {len(gallery_people)}; expected one label an image."
+        )
+    if restrict_to is not None:
+        searched = np.isin(gallery_people, as_array(restrict_to))
+        gallery, gallery_people = gallery[searched], gallery_people[searched]
+    names, codes = np.unique(gallery_people, return_inverse=True)
+    strangers = np.setdiff1d(probe_people, names)
+    if len(strangers):
+        raise ValueError(
+            f"{len(strangers)} people among the probes have no template to be found by (first: "
+            f"{strangers[0]}); enrol them, or leave their probes out."
+        )
+    sums = np.zeros((len(names), gallery.shape[1]), dtype=gallery.dtype)
+    np.add.at(sums, codes, gallery)
+    scores = probe @ _unit_rows(sums, "templates").T
+    rows, own = np.arange(len(probe)), np.searchsorted(names, probe_people)
+    own_score = scores[rows, own]
+    scores[rows, own] = -np.inf
+    return float(np.mean(own_score > scores.max(axis=1)))
+
+
+def _unit_rows(embeddings: torch.Tensor | ArrayLike, name: str) -> np.ndarray:
+    """Rows (N, D) of length one; a zero row stays zero."""
+    rows = checked(embeddings, name, ndim=2)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norms > 0, norms, 1)

@@ -1,0 +1,15 @@
+"""Progress bars that keep quiet where nobody watches."""
+
+import os
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm.auto import tqdm
+
+T = TypeVar("T")
+
+
+def bar(items: Iterable[T], label: str, show: bool | None = None, unit: str = "it") -> "tqdm[T]":
+    """`items` with a progress bar: shown, hidden, or (None) shown only on a terminal outside CI."""
+    hidden = not show if show is not None else (True if os.environ.get("CI") else None)
+    return tqdm(items, desc=label, disable=hidden, leave=False, unit=unit)

@@ -1,0 +1,61 @@
+"""Who is trained on, held out and kept out. Evaluation's side: labels are allowed here."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Image indices (int64) of a study: `train` and `heldout` of the same people, and `outsiders`.
+
+    Outsiders look like members (as many images each) and are in no training: the non-members that
+    a membership attack needs.
+    """
+
+    train: np.ndarray
+    heldout: np.ndarray
+    outsiders: np.ndarray
+
+    def __repr__(self) -> str:
+        return (
+            f"Split({len(self.train):,} training and {len(self.heldout):,} held-out images of the "
+            f"same people, {len(self.outsiders):,} images of outsiders)"
+        )
+
+
+def split_people(
+    identities: np.ndarray,
+    *,
+    min_images: int = 10,
+    max_images: int | None = 60,
+    outsiders: int = 20,
+    heldout: float = 0.2,
+    seed: int = 0,
+) -> Split:
+    """Split the people who have `min_images` or more; of each, at most `max_images` are used.
+
+    `outsiders` people are kept out of everything but membership; of every other person a share
+    `heldout` of the images (at least two, for a pair) is held out of training.
+    Raises ValueError where too few people remain.
+    """
+    rng = np.random.default_rng(seed)
+    people, counts = np.unique(identities, return_counts=True)
+    people = people[counts >= min_images]
+    if len(people) < outsiders + 2:
+        raise ValueError(
+            f"{len(people)} people have {min_images} images or more, too few for {outsiders} "
+            "outsiders and two to train on; lower min_images or outsiders"
+        )
+    apart = set(rng.choice(people, outsiders, replace=False).tolist())
+    train, held, out = [], [], []
+    for person in people:
+        own = rng.permutation(np.flatnonzero(identities == person))[:max_images]
+        if person in apart:
+            out.append(own)
+            continue
+        n = max(2, round(heldout * len(own)))
+        held.append(own[:n])
+        train.append(own[n:])
+    empty = np.empty(0, dtype=np.int64)
+    return Split(*(np.sort(np.concatenate([empty, *part])) for part in (train, held, out)))

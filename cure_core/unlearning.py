@@ -1,0 +1,281 @@
+"""The unlearning loop: a student that starts as the teacher and follows an objective."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cure_core.checkpoint import load_checkpoint, save_checkpoint
+from cure_core.embedding import (
+    Images,
+    content_digest,
+    embed,
+    module_device,
+    raw_embeddings,
+    take,
+)
+from cure_core.files import digest
+from cure_core.memory import keep_freed_memory
+from cure_core.objectives import Batch, Cure, Objective
+from cure_core.progress import bar
+
+
+@dataclass(frozen=True)
+class CureConfig:
+    """How to unlearn; the paper's values are not public, so every default is our choice.
+
+    clusters: "auto" (chosen without labels), one number for both sides, or (forget, retain)
+    epochs: passes over the forget set; each batch of it is joined by a random retain batch
+    tau: epochs between renewals of the forget centroids from the student; 0 never renews
+    temperature: of the contrastive terms
+    batch_size: (forget, retain); cut to the sets' sizes
+    weights: of the loss terms; those not named keep the objective's defaults
+    batchnorm: "train" normalises by the mixed batch, "frozen" by the teacher's statistics
+    clip: largest norm of the gradient
+    amp, channels_last, compile: bf16 autocast, memory format, torch.compile
+    check_every: steps between looks for divergence (there is one at each epoch's end)
+    """
+
+    clusters: int | tuple[int, int] | str = "auto"
+    epochs: int = 10
+    tau: int = 1
+    temperature: float = 0.1
+    batch_size: tuple[int, int] = (32, 64)
+    learning_rate: float = 5e-4
+    weights: Mapping[str, float] = field(default_factory=dict)
+    batchnorm: str = "train"
+    clip: float = 5.0
+    seed: int = 0
+    amp: bool = False
+    channels_last: bool = True
+    compile: bool = False
+    check_every: int = 50
+
+    def __post_init__(self) -> None:
+        if self.batchnorm not in ("train", "frozen"):
+            raise ValueError(f"batchnorm={self.batchnorm!r}; it is 'train' or 'frozen'")
+        if isinstance(self.clusters, str) and self.clusters != "auto":
+            raise ValueError(f"clusters={self.clusters!r}; it is 'auto', a number or two numbers")
+        if isinstance(self.clusters, list):
+            object.__setattr__(self, "clusters", tuple(self.clusters))
+        object.__setattr__(self, "batch_size", tuple(self.batch_size))
+        for name in ("epochs", "temperature", "learning_rate", "clip", "check_every"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name}={getattr(self, name)}; it must be above 0")
+        if self.tau < 0 or min(self.batch_size) < 1:
+            raise ValueError(f"tau={self.tau} and batch_size={self.batch_size}: none is negative")
+
+
+@dataclass(frozen=True, repr=False)
+class UnlearningResult:
+    """The student in eval mode, and its history: one row an epoch, every loss term a column."""
+
+    student: nn.Module
+    history: pd.DataFrame
+    config: CureConfig
+    seconds: float
+
+    def __repr__(self) -> str:
+        return f"UnlearningResult({len(self.history)} epochs in {self.seconds:.0f} s)"
+
+
+class UnlearningDivergedError(FloatingPointError):
+    """The loss or gradient is no longer finite; `student` and `history` are the last good ones."""
+
+    def __init__(self, message: str, student: nn.Module, history: pd.DataFrame) -> None:
+        super().__init__(message)
+        self.student, self.history = student, history
+
+
+def unlearn(
+    teacher: nn.Module,
+    forget: Images,
+    retain: Images,
+    config: CureConfig | None = None,
+    on_epoch: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    *,
+    objective: Objective | None = None,
+    checkpoint: str | Path | None = None,
+    device: torch.device | str | None = None,
+    progress: bool | None = None,
+) -> UnlearningResult:
+    """Make a copy of `teacher` forget the faces in `forget` and keep those in `retain`.
+
+    `forget`, `retain`: uint8 images (N, 112, 112, 3), arrays, memory maps or data sets yielding
+    such images and nothing else: no label is asked for. `on_epoch(student)` joins the history.
+    `checkpoint` names a file written after every epoch; where it exists, the run goes on from it
+    and ends with the numbers an uninterrupted one would have had (CPU).
+    Raises ValueError for an empty set, K out of range, embeddings that are not finite, or a
+    checkpoint of another run; UnlearningDivergedError, which carries the last good student.
+    Source: the student-teacher loop of CURE (arXiv:2509.19562), for any objective.
+    """
+    config, objective = config or CureConfig(), objective or Cure()
+    _check_sets(forget, retain)
+    weights = _weights(objective, config)
+    keep_freed_memory()
+    began = time.perf_counter()
+    device = torch.device(device) if device is not None else module_device(teacher)
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    student = copy.deepcopy(teacher).to(device, memory_format=layout)
+    targets = [_both_views(student, images, device) for images in (forget, retain)]
+    optimiser = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
+    generator = torch.Generator().manual_seed(config.seed)
+    rows: list[dict[str, float]] = []
+
+    identity = _identity(teacher, forget, retain, config, objective) if checkpoint else {}
+    saved = load_checkpoint(checkpoint, identity) if checkpoint else None
+    if saved is None:
+        objective.start(targets[0][0], targets[1][0], config)
+    else:
+        student.load_state_dict(saved["student"])
+        optimiser.load_state_dict(saved["optimiser"])
+        objective.load_state({k: v.to(device) for k, v in saved["objective"].items()})
+        generator.set_state(saved["generator"])
+        rows, began = saved["rows"], began - saved["seconds"]
+
+    forward = torch.compile(student) if config.compile else student
+    for epoch in bar(range(len(rows), config.epochs), "unlearning", progress, unit="epoch"):
+        if epoch and config.tau and epoch % config.tau == 0:
+            objective.refresh(lambda: embed(student, forget, device=device).to(device))
+        good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+        student.train(config.batchnorm == "train")
+        batches = _batches((forget, retain), targets, config, generator, device)
+        means, failed = run_epoch(forward, objective, weights, optimiser, batches, config)
+        student.eval()
+        if failed is not None:
+            student.load_state_dict(good)
+            raise UnlearningDivergedError(
+                f"the loss is not finite in epoch {epoch + 1}, by step {failed}; the student of "
+                f"epoch {epoch} is kept; lower learning_rate={config.learning_rate}",
+                student,
+                pd.DataFrame(rows),
+            )
+        rows.append({"epoch": epoch + 1, **means, **(on_epoch(student) if on_epoch else {})})
+        if checkpoint:
+            state = {
+                "student": student.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "objective": objective.state(),
+                "generator": generator.get_state(),
+                "rows": rows,
+                "seconds": time.perf_counter() - began,
+            }
+            save_checkpoint(checkpoint, identity, state)
+    return UnlearningResult(student, pd.DataFrame(rows), config, time.perf_counter() - began)
+
+
+def run_epoch(
+    forward: Callable[[Tensor], Tensor],
+    objective: Objective,
+    weights: Mapping[str, float],
+    optimiser: torch.optim.Optimizer,
+    batches: Iterator[tuple[Tensor, dict[str, Tensor]]],
+    config: CureConfig,
+) -> tuple[dict[str, float], int | None]:
+    """One pass over `batches`: the mean of each loss term, and the step that diverged, or None.
+
+    Nothing in a step waits for the device; only the looks for divergence do.
+    """
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    sums: dict[str, Tensor] = {}
+    finite, step = torch.ones((), dtype=torch.bool, device=parameters[0].device), 0
+    for step, (images, known) in enumerate(batches, 1):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
+            embeddings = forward(images)
+        n = len(known["forget_index"])
+        unit = F.normalize(embeddings.float(), dim=1)
+        batch = Batch(student_forget=unit[:n], student_retain=unit[n:], **known)
+        terms = {name: term.mean() for name, term in objective.terms(batch).items()}
+        loss = sum((weights[name] * term for name, term in terms.items()), unit.new_zeros(()))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
+        optimiser.step()
+        finite = finite & norm.isfinite() & loss.detach().isfinite()
+        for name, value in {**terms, "loss": loss, "gradient_norm": norm}.items():
+            sums[name] = sums.get(name, 0) + value.detach()
+        if step % config.check_every == 0 and not finite:
+            return {}, step
+    if not finite:
+        return {}, step
+    return {name: float(total) / step for name, total in sums.items()}, None
+
+
+def _batches(
+    sets: tuple[Images, Images],
+    targets: list[Tensor],
+    config: CureConfig,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """One pass over the forget set: images, forget first, and what the objective knows of them."""
+    size, beside = (min(b, len(s)) for b, s in zip(config.batch_size, sets, strict=True))
+    for forget_index in torch.randperm(len(sets[0]), generator=generator).split(size):
+        retain_index = torch.randint(len(sets[1]), (beside,), generator=generator)
+        both = (forget_index, retain_index)
+        images = torch.cat([take(s, i.numpy()) for s, i in zip(sets, both, strict=True)])
+        flip = torch.rand(len(images), generator=generator) < 0.5
+        if device.type == "cuda":
+            images, flip, *both = (t.pin_memory() for t in (images, flip, *both))
+        images, flip, forget_index, retain_index = (
+            t.to(device, non_blocking=True) for t in (images, flip, *both)
+        )
+        images = torch.where(flip[:, None, None, None], images.flip(-1), images)
+        view = flip.long()
+        yield (
+            images,
+            {
+                "teacher_forget": targets[0][view[: len(forget_index)], forget_index],
+                "teacher_retain": targets[1][view[len(forget_index) :], retain_index],
+                "forget_index": forget_index,
+                "retain_index": retain_index,
+            },
+        )
+
+
+def _both_views(teacher: nn.Module, images: Images, device: torch.device) -> Tensor:
+    """The teacher's embeddings of every image and of its mirror image, (2, N, D), on `device`."""
+    views = [raw_embeddings(teacher, images, device=device, mirror=m) for m in (False, True)]
+    return F.normalize(torch.stack(views), dim=2).to(device)
+
+
+def _check_sets(forget: Images, retain: Images) -> None:
+    for name, images in (("forget", forget), ("retain", retain)):
+        if len(images) == 0:
+            raise ValueError(f"the {name} set is empty; unlearning needs both sets")
+        first = np.asarray(images[0])
+        if first.dtype != np.uint8 or first.shape != (112, 112, 3):
+            raise ValueError(
+                f"the {name} set holds {first.dtype} images of shape {first.shape}; "
+                "expected uint8 of shape (112, 112, 3)"
+            )
+
+
+def _weights(objective: Objective, config: CureConfig) -> dict[str, float]:
+    unknown = sorted(config.weights.keys() - objective.weights.keys())
+    if unknown:
+        raise ValueError(
+            f"no loss term {', '.join(unknown)} in {type(objective).__name__}; "
+            f"its terms are {', '.join(objective.weights)}"
+        )
+    return {**objective.weights, **config.weights}
+
+
+def _identity(
+    teacher: nn.Module, forget: Images, retain: Images, config: CureConfig, objective: Objective
+) -> dict[str, object]:
+    settings = {k: v if k != "weights" else dict(v) for k, v in asdict(config).items()}
+    return {
+        "config": settings,
+        "objective": type(objective).__name__,
+        "teacher": digest(*(t.cpu().numpy() for t in teacher.state_dict().values())),
+        "forget": content_digest(forget),
+        "retain": content_digest(retain),
+    }

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from cure_core.metrics.membership import MembershipResult, membership_attack, view_features
+
+PEOPLE = np.repeat(np.arange(40), 10)
+
+
+def features(shift: float, seed: int, n: int = 400) -> np.ndarray:
+    """Three features, the first of which is shifted."""
+    return np.random.default_rng(seed).normal(loc=[shift, 0, 0], size=(n, 3))
+
+
+def attack(members, non_members, forget, seed=0) -> MembershipResult:
+    return membership_attack(
+        members,
+        non_members,
+        forget,
+        member_people=PEOPLE[: len(members)],
+        non_member_people=PEOPLE[: len(non_members)],
+        seed=seed,
+    )
+
+
+def test_a_planted_signal_is_found_as_well_as_it_can_be():
+    # Unit Gaussians two apart: AUC = Phi(2 / sqrt 2) = 0.921, threshold half-way, so recall on
+    # members is Phi(1) = 0.841, and TPR at 1 % FPR is Phi(2 - 2.326) = 0.372.
+    result = attack(features(2, 0), features(0, 1), features(2, 2))
+    assert result.meaningful
+    assert result.auc == pytest.approx(0.921, abs=0.04)
+    assert result.recall == pytest.approx(0.841, abs=0.08)
+    assert result.tpr_at_1pct_fpr == pytest.approx(0.372, abs=0.2)
+
+
+def test_forgotten_samples_that_look_like_non_members_are_not_recalled():
+    result = attack(features(4, 0), features(0, 1), features(0, 2))
+    assert result.auc > 0.97
+    assert result.recall < 0.08  # 1 - Phi(2) = 0.023
+
+
+def test_a_signal_of_either_sign_or_scale_is_found():
+    scale = [1e-3, 1e3, 1]
+    result = attack(features(-2, 0) * scale, features(0, 1) * scale, features(-2, 2) * scale)
+    assert result.auc == pytest.approx(0.921, abs=0.04)
+
+
+def test_without_a_signal_the_attack_is_at_chance():
+    aucs = [
+        attack(features(0, 3 * k), features(0, 3 * k + 1), features(0, 3 * k + 2)).auc
+        for k in range(8)
+    ]
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.03)
+
+
+def test_people_are_never_in_both_halves():
+    # Each person has a feature of their own, so nothing carries over from one to another: only
+    # an attack that met its judges while fitting would do better than a coin.
+    people = np.eye(80).repeat(10, axis=0)
+    result = attack(people[:400], people[400:], people)
+    assert result.auc == 0.5
+    assert not result.meaningful
+
+
+def test_the_larger_class_does_not_move_the_threshold():
+    result = attack(features(2, 0), features(0, 1, n=60), features(2, 2))
+    assert result.recall == pytest.approx(0.841, abs=0.12)
+
+
+def test_a_weak_attack_says_that_its_recall_means_nothing():
+    weak, strong = (MembershipResult(auc, 0.1, 0.4, 0.0) for auc in (0.5499, 0.55))
+    assert not weak.meaningful
+    assert "recall means nothing" in repr(weak)
+    assert strong.meaningful
+    assert repr(strong) == "recall 0.4000, AUC 0.550, TPR at 1 % FPR 0.100"
+    assert weak.to_dict() == {
+        "auc": 0.5499,
+        "tpr_at_1pct_fpr": 0.1,
+        "recall": 0.4,
+        "threshold": 0.0,
+        "meaningful": False,
+    }
+
+
+def test_the_attack_repeats_for_a_seed():
+    data = features(1, 0), features(0, 1), features(1, 2)
+    assert attack(*data) == attack(*data)
+    assert attack(*data) != attack(*data, seed=1)
+
+
+def test_unusable_features_are_refused_by_name():
+    good, bad = features(0, 0), features(0, 0)
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"non_members holds NaN \(first at \[3, 1\]\)"):
+        attack(good, bad, good)
+    with pytest.raises(ValueError, match="forget is empty"):
+        attack(good, good, good[:0])
+    with pytest.raises(ValueError, match="members has 10 rows and 10 labels of 1 people"):
+        attack(good[:10], good, good)
+
+
+def test_view_features_by_hand():
+    plain = torch.tensor([[3.0, 4.0], [0.0, 2.0], [1.0, 0.0], [0.0, 1.0]])
+    mirrored = torch.tensor([[3.0, 4.0], [2.0, 0.0], [-1.0, 0.0], [1.0, 1.0]])
+    table = view_features([plain, mirrored], people=[5, 5, 8, 8])
+    assert table.columns.tolist() == ["log_norm", "view_1", "compactness"]
+    assert table["log_norm"].tolist() == pytest.approx(np.log([5, 2, 1, 1]).tolist())
+    assert table["view_1"].tolist() == pytest.approx([1, 0, -1, np.sqrt(0.5)], abs=1e-6)
+    assert table["compactness"].tolist() == pytest.approx([0.8, 0.8, 0, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize("m", [1, 3, 8])
+def test_compactness_agrees_with_a_naive_loop(m):
+    rng = np.random.default_rng(0)
+    people = rng.permutation(np.repeat([4, 1, 9], [2, 5, 12]))
+    rows = rng.normal(size=(19, 6)) * rng.uniform(0.1, 10, size=(19, 1))
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    for n, person in enumerate(people):
+        own = np.flatnonzero(people == person).tolist()
+        at = own.index(n)
+        others = (own[at + 1 :] + own[:at])[:m]
+        centroid = unit[others].mean(axis=0)
+        expected = unit[n] @ centroid / np.linalg.norm(centroid)
+        assert view_features([rows], people, m)["compactness"][n] == pytest.approx(expected)
+
+
+def test_features_of_steadier_images_tell_members():
+    # Members: tight around their person and steady when changed; non-members: neither.
+    rng = np.random.default_rng(0)
+    people = np.concatenate([PEOPLE, PEOPLE + 100])
+    noise = np.where(people < 100, 0.05, 0.15)[:, None]
+    faces = rng.normal(size=(140, 32))[people]
+    faces /= np.linalg.norm(faces, axis=1, keepdims=True)
+    plain = faces + noise * rng.normal(size=faces.shape)
+    table = view_features([plain, plain + noise * rng.normal(size=faces.shape)], people)
+    for column in ("view_1", "compactness"):
+        assert roc_auc_score(people < 100, table[column]) > 0.9
+    result = membership_attack(
+        table[people < 100],
+        table[people >= 100],
+        table[people < 10],
+        member_people=PEOPLE,
+        non_member_people=PEOPLE,
+    )
+    assert result.auc > 0.9
+    assert result.recall > 0.9
+
+
+def test_unusable_views_are_refused():
+    rows = np.ones((3, 2))
+    with pytest.raises(ValueError, match=r"1 people have a single image \(first: 7\)"):
+        view_features([rows], [1, 1, 7])
+    assert view_features([rows], [1, 1, 7], m=0).columns.tolist() == ["log_norm"]
+    with pytest.raises(ValueError, match="at least one view"):
+        view_features([], [1, 1, 7])
+    with pytest.raises(ValueError, match=r"\[\(2, 2\), \(3, 2\)\]"):
+        view_features([rows, rows[:2]], [1, 1, 7])
+    with pytest.raises(ValueError, match="view 1 of image 0 has a zero embedding"):
+        view_features([rows, rows * 0], [1, 1, 1])
+    with pytest.raises(ValueError, match="view 0 holds NaN"):
+        view_features([rows * np.nan], [1, 1, 1])

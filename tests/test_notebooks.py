@@ -1,0 +1,93 @@
+"""The notebooks: .ipynb and .py in step, profiles that fit, and outputs that a seed repeats."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+PROFILES = NOTEBOOKS / "profiles"
+STEMS = sorted(
+    {
+        path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
+        for path in NOTEBOOKS.rglob("*")
+        if path.suffix in {".ipynb", ".py"} and ".ipynb_checkpoints" not in path.parts
+    }
+)
+CELL_SECONDS = 120
+NOTEBOOK_SECONDS = 240
+
+each_notebook = pytest.mark.parametrize("stem", STEMS)
+
+
+def content(notebook):
+    """What a notebook says, without what a run or an editor leaves in it."""
+    return [
+        (cell.cell_type, cell.source, sorted(cell.metadata.get("tags", [])))
+        for cell in notebook.cells
+    ]
+
+
+def run(command, folder):
+    """Run a Jupyter command inside `folder`, with a cache of its own and no data sets."""
+    environment = {"CURE_CACHE": str(folder / "cache"), "CURE_DATA_ROOT": str(folder / "none")}
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=NOTEBOOK_SECONDS,
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+
+def execute(notebook, profile, folder):
+    """Execute `notebook` by papermill inside `folder`; returns the executed file."""
+    executed = folder / notebook.name
+    limits = ["--start-timeout", "60", "--execution-timeout", str(CELL_SECONDS)]
+    arguments = [str(notebook), str(executed), "-f", str(profile), "--cwd", str(folder)]
+    run(["papermill", *arguments, *limits, "--no-progress-bar"], folder)
+    return executed
+
+
+def rerun(executed, folder):
+    """Execute `executed` once more inside `folder` and compare every output with the stored one."""
+    shutil.copy(executed, folder)
+    limits = ["--nbval-kernel-startup-timeout=60", f"--nbval-cell-timeout={CELL_SECONDS}"]
+    tidy = [f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval_sanitize.cfg'}", "-p no:cacheprovider"]
+    run(["pytest", "--nbval", *tidy, *limits, executed.name], folder)
+
+
+@each_notebook
+def test_ipynb_and_py_are_in_step(stem):
+    stored = nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+    assert content(stored) == content(jupytext.read(NOTEBOOKS / f"{stem}.py")), "run make notebooks"
+    assert stored.metadata.kernelspec.name == "python3"
+    code = [cell for cell in stored.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code), "run make notebooks"
+
+
+@each_notebook
+def test_profiles_hold_only_declared_parameters(stem):
+    declared = set(papermill.inspect_notebook(NOTEBOOKS / f"{stem}.ipynb"))
+    for profile in PROFILES.glob("*.yaml"):
+        unknown = set(yaml.safe_load(profile.read_text())) - declared
+        assert not unknown, f"{stem} declares no {sorted(unknown)}, which {profile.name} sets"
+
+
+@each_notebook
+def test_notebook_runs_and_repeats(stem, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    executed = execute(NOTEBOOKS / f"{stem}.ipynb", PROFILES / "tiny.yaml", first)
+    rerun(executed, second)
