@@ -86,7 +86,7 @@ def resolve_clusters(
     clusters: int | tuple[int, int] | str, forget: Tensor, retain: Tensor, seed: int
 ) -> tuple[int, int]:
     """The numbers of forget and retain clusters that a config's `clusters` means."""
-    if clusters == "auto":
+    if isinstance(clusters, str):
         return choose_clusters(forget, seed=seed).k, choose_clusters(retain, seed=seed).k
     if isinstance(clusters, int):
         return clusters, clusters

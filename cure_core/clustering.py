@@ -53,10 +53,10 @@ def kmeans(
     Shapes: x (N, D), computed in float32 (float64 stays); `init` "k-means++" (the greedy kind),
     "random" (K samples), or a start (K, D), from which there is one run whatever `n_init`.
     Stops when no cluster is empty and no label changes, or the squared shifts of all centroids sum
-    to at most `tol` times the mean variance of a feature. Of `n_init` runs the one with the lowest inertia is kept.
-    `spherical` L2-normalises the samples, and the centroids after each update, so that nearest
-    means highest cosine. Runs on `device` (default: that of x) and leaves the result there. The
-    random numbers are drawn on the CPU: a seed means the same draws on every machine.
+    to at most `tol` times the mean variance of a feature. Of `n_init` runs the one with the lowest
+    inertia is kept. `spherical` L2-normalises the samples, and the centroids after each update, so
+    that nearest means highest cosine. Runs on `device` (default: that of x) and leaves the result
+    there. The random numbers are drawn on the CPU: a seed means the same draws on every machine.
 
     Beyond x, needs memory for one copy of it and a bounded chunk of the distances.
 
@@ -70,12 +70,14 @@ def kmeans(
     """
     x = torch.as_tensor(x).detach()
     x = x.to(device or x.device, torch.promote_types(x.dtype, torch.float32))
+    if spherical:
+        x = F.normalize(x)
     _check(x, n_clusters)
-
-    # Centred data lose fewer digits in |x|^2 - 2xc + |c|^2.
-    origin = torch.zeros_like(x[0]) if spherical else x.mean(dim=0)
-    x = F.normalize(x) if spherical else x - origin
     tol *= x.var(dim=0, correction=0).mean().item()
+
+    # Centred data lose fewer digits in |x|^2 - 2xc + |c|^2; the sphere is centred as it is.
+    origin = torch.zeros_like(x[0]) if spherical else x.mean(dim=0)
+    x = x if spherical else x - origin
 
     generator = torch.Generator().manual_seed(seed)
     best: KMeansResult | None = None
@@ -102,16 +104,15 @@ def farthest_centroid(centroids: Tensor) -> Tensor:
 def _check(x: Tensor, n_clusters: int) -> None:
     if x.ndim != 2:
         raise ValueError(f"x has shape {tuple(x.shape)}; K-means takes (N, D)")
-    bad = (~x.isfinite().all(dim=1)).nonzero().flatten().tolist()
+    low, high = x.aminmax(dim=1)
+    bad = (~(low.isfinite() & high.isfinite())).nonzero().flatten().tolist()
     if bad:
         raise ValueError(
             f"{len(bad)} of {len(x)} rows hold NaN or infinity (first: row {bad[0]}); "
             "drop them, or look at the encoder that made them"
         )
     if n_clusters < 2:
-        raise ValueError(
-            f"clusters={n_clusters} for a set of {len(x)} samples; ask for at least 2"
-        )
+        raise ValueError(f"clusters={n_clusters} for a set of {len(x)} samples; ask for at least 2")
     distinct = _count_distinct(x, n_clusters)
     if distinct < n_clusters:
         raise ValueError(
@@ -155,7 +156,7 @@ def _plus_plus(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor
     n_candidates = 2 + int(math.log(n_clusters))
     draws = torch.rand(n_clusters, n_candidates, generator=generator, dtype=torch.float64)
     draws = draws.to(x.device)
-    square = x.square().sum(dim=1)
+    square = torch.linalg.vector_norm(x, dim=1).square()
     first = (draws[0, :1] * len(x)).long()
     chosen = [first]
     nearest = _squared_distances(x, square, first)[0]
@@ -180,7 +181,7 @@ def _lloyd(
     x: Tensor, centroids: Tensor, max_iter: int, tol: float, spherical: bool
 ) -> KMeansResult:
     """Update and assign until nothing moves; `tol` is absolute here."""
-    square = x.square().sum(dim=1)
+    square = torch.linalg.vector_norm(x, dim=1).square()
     labels, nearest = _assign(x, square, centroids)
     n_iter = 0
     for n_iter in range(1, max_iter + 1):  # noqa: B007
@@ -218,9 +219,11 @@ def _update(
     if len(empty):
         labels = labels.index_copy(0, nearest.topk(len(empty)).indices, empty)
         means, counts = _means(x, labels, len(centroids))
+    known = counts[:, None] > 0
     if spherical:
+        known &= means.norm(dim=1, keepdim=True) > 1e-6  # opposite samples point nowhere
         means = F.normalize(means)
-    return torch.where(counts[:, None] > 0, means, centroids)
+    return torch.where(known, means, centroids)
 
 
 def _means(x: Tensor, labels: Tensor, n_clusters: int) -> tuple[Tensor, Tensor]:

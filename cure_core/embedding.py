@@ -1,7 +1,8 @@
 """Embedding many images with an encoder."""
 
-from collections.abc import Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +12,13 @@ from torch import Tensor, nn
 from cure_core.files import digest
 from cure_core.progress import bar
 
-Images = np.ndarray | Tensor | Sequence[Any]
+
+class Images(Protocol):
+    """Uint8 images (112, 112, 3) by index: an array, memory map, tensor, view or data set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
 
 
 def take(images: Images, index: np.ndarray) -> Tensor:
@@ -28,13 +35,14 @@ def take(images: Images, index: np.ndarray) -> Tensor:
 def raw_embeddings(
     encoder: nn.Module,
     images: Images,
-    batch_size: int = 256,
+    batch_size: int = 64,
     device: torch.device | str | None = None,
-    mirror: bool = False,
+    view: Callable[[Tensor], Tensor] | None = None,
     progress: bool | None = False,
 ) -> Tensor:
-    """Un-normalised embeddings (N, D) float32 on the CPU; with `mirror`, of the mirrored images.
+    """Un-normalised embeddings (N, D) float32 on the CPU, of the images or of a `view` of them.
 
+    `view` maps a uint8 batch (B, 3, 112, 112) to another: `mirrored` is one.
     Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
     Raises ValueError that names the first image whose embedding is not finite.
     """
@@ -48,7 +56,7 @@ def raw_embeddings(
             for start in bar(starts, "embedding", progress, unit="batch"):
                 index = np.arange(start, min(start + batch_size, len(images)))
                 batch = take(images, index).to(device, non_blocking=True)
-                parts.append(encoder(batch.flip(-1) if mirror else batch).cpu())
+                parts.append(encoder(view(batch) if view else batch).cpu())
     finally:
         encoder.train(was_training)
     if not parts:
@@ -66,7 +74,7 @@ def raw_embeddings(
 def embed(
     encoder: nn.Module,
     images: Images,
-    batch_size: int = 256,
+    batch_size: int = 64,
     device: torch.device | str | None = None,
     mirror: bool = False,
     progress: bool | None = False,
@@ -77,18 +85,21 @@ def embed(
     With `mirror`, D doubles: original and mirrored side by side, normalised together.
     Raises ValueError for an empty set and for embeddings that are not finite.
     """
-    views = [raw_embeddings(encoder, images, batch_size, device, False, progress)]
+    views = [raw_embeddings(encoder, images, batch_size, device, None, progress)]
     if mirror:
-        views.append(raw_embeddings(encoder, images, batch_size, device, True, progress))
+        views.append(raw_embeddings(encoder, images, batch_size, device, mirrored, progress))
     return F.normalize(torch.cat(views, 1), dim=1)
+
+
+def mirrored(batch: Tensor) -> Tensor:
+    """The view of a batch (B, 3, 112, 112) in a mirror."""
+    return batch.flip(-1)
 
 
 def module_device(module: nn.Module) -> torch.device:
     """The device of a module's first parameter or buffer; the CPU where it has none."""
-    tensor = next(module.parameters(), None)
-    tensor = next(module.buffers(), None) if tensor is None else tensor
-    return torch.device("cpu") if tensor is None else tensor.device
-
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
 
 def content_digest(images: Images) -> str:

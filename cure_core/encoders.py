@@ -115,7 +115,8 @@ class Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            ConvBlock(width, width, 3, padding=1), ConvBlock(width, width, 3, padding=1, linear=True)
+            ConvBlock(width, width, 3, padding=1),
+            ConvBlock(width, width, 3, padding=1, linear=True),
         )
         self.prelu = nn.PReLU(width)
 

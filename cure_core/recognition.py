@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -87,7 +87,8 @@ def train(
     keep_freed_memory()
     began = time.perf_counter()
     device = torch.device(device) if device is not None else module_device(start)
-    encoder = copy.deepcopy(start).to(device, memory_format=torch.channels_last).train()
+    encoder = copy.deepcopy(start).to(device).train()
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(recipe.seed)
     with torch.inference_mode():
         dim = encoder(take(images, np.arange(2)).to(device)).shape[1]
@@ -164,7 +165,7 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[np.n
     yield from batches
 
 
-def _warm_cosine(steps: int, warmup: float):  # noqa: ANN202
+def _warm_cosine(steps: int, warmup: float) -> Callable[[int], float]:
     rising = max(1, round(steps * warmup))
 
     def factor(step: int) -> float:

@@ -17,6 +17,7 @@ from cure_core.embedding import (
     Images,
     content_digest,
     embed,
+    mirrored,
     module_device,
     raw_embeddings,
     take,
@@ -75,15 +76,21 @@ class CureConfig:
 
 @dataclass(frozen=True, repr=False)
 class UnlearningResult:
-    """The student in eval mode, and its history: one row an epoch, every loss term a column."""
+    """The student in eval mode, and how it came about.
+
+    `history`: one row an epoch, every loss term a column; `facts`: what the objective chose, the
+    numbers of clusters among them.
+    """
 
     student: nn.Module
     history: pd.DataFrame
+    facts: Mapping[str, float]
     config: CureConfig
     seconds: float
 
     def __repr__(self) -> str:
-        return f"UnlearningResult({len(self.history)} epochs in {self.seconds:.0f} s)"
+        facts = "".join(f", {name} {value:g}" for name, value in self.facts.items())
+        return f"UnlearningResult({len(self.history)} epochs in {self.seconds:.0f} s{facts})"
 
 
 class UnlearningDivergedError(FloatingPointError):
@@ -101,7 +108,7 @@ def unlearn(
     config: CureConfig | None = None,
     on_epoch: Callable[[nn.Module], Mapping[str, float]] | None = None,
     *,
-    objective: Objective | None = None,
+    objective: Callable[[CureConfig], Objective] = Cure,
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
     progress: bool | None = None,
@@ -116,38 +123,40 @@ def unlearn(
     checkpoint of another run; UnlearningDivergedError, which carries the last good student.
     Source: the student-teacher loop of CURE (arXiv:2509.19562), for any objective.
     """
-    config, objective = config or CureConfig(), objective or Cure()
+    config = config or CureConfig()
+    goal = objective(config)
     _check_sets(forget, retain)
-    weights = _weights(objective, config)
+    weights = _weights(goal, config)
     keep_freed_memory()
     began = time.perf_counter()
     device = torch.device(device) if device is not None else module_device(teacher)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
-    student = copy.deepcopy(teacher).to(device, memory_format=layout)
+    student = copy.deepcopy(teacher).to(device)
+    student.to(memory_format=layout)  # type: ignore[call-overload]
     targets = [_both_views(student, images, device) for images in (forget, retain)]
     optimiser = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
     generator = torch.Generator().manual_seed(config.seed)
     rows: list[dict[str, float]] = []
 
-    identity = _identity(teacher, forget, retain, config, objective) if checkpoint else {}
+    identity = _identity(teacher, forget, retain, config, goal) if checkpoint else {}
     saved = load_checkpoint(checkpoint, identity) if checkpoint else None
     if saved is None:
-        objective.start(targets[0][0], targets[1][0], config)
+        goal.start(targets[0][0], targets[1][0])
     else:
         student.load_state_dict(saved["student"])
         optimiser.load_state_dict(saved["optimiser"])
-        objective.load_state({k: v.to(device) for k, v in saved["objective"].items()})
+        goal.load_state({k: v.to(device) for k, v in saved["objective"].items()})
         generator.set_state(saved["generator"])
         rows, began = saved["rows"], began - saved["seconds"]
 
     forward = torch.compile(student) if config.compile else student
     for epoch in bar(range(len(rows), config.epochs), "unlearning", progress, unit="epoch"):
         if epoch and config.tau and epoch % config.tau == 0:
-            objective.refresh(lambda: embed(student, forget, device=device).to(device))
+            goal.refresh(lambda: embed(student, forget, device=device).to(device))
         good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
         student.train(config.batchnorm == "train")
         batches = _batches((forget, retain), targets, config, generator, device)
-        means, failed = run_epoch(forward, objective, weights, optimiser, batches, config)
+        means, failed = run_epoch(forward, goal, weights, optimiser, batches, config)
         student.eval()
         if failed is not None:
             student.load_state_dict(good)
@@ -162,13 +171,14 @@ def unlearn(
             state = {
                 "student": student.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "objective": objective.state(),
+                "objective": goal.state(),
                 "generator": generator.get_state(),
                 "rows": rows,
                 "seconds": time.perf_counter() - began,
             }
             save_checkpoint(checkpoint, identity, state)
-    return UnlearningResult(student, pd.DataFrame(rows), config, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return UnlearningResult(student, pd.DataFrame(rows), goal.facts(), config, seconds)
 
 
 def run_epoch(
@@ -222,12 +232,10 @@ def _batches(
         both = (forget_index, retain_index)
         images = torch.cat([take(s, i.numpy()) for s, i in zip(sets, both, strict=True)])
         flip = torch.rand(len(images), generator=generator) < 0.5
-        if device.type == "cuda":
-            images, flip, *both = (t.pin_memory() for t in (images, flip, *both))
         images, flip, forget_index, retain_index = (
-            t.to(device, non_blocking=True) for t in (images, flip, *both)
+            _send(tensor, device) for tensor in (images, flip, *both)
         )
-        images = torch.where(flip[:, None, None, None], images.flip(-1), images)
+        images = torch.where(flip[:, None, None, None], mirrored(images), images)
         view = flip.long()
         yield (
             images,
@@ -240,9 +248,16 @@ def _batches(
         )
 
 
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for it."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def _both_views(teacher: nn.Module, images: Images, device: torch.device) -> Tensor:
     """The teacher's embeddings of every image and of its mirror image, (2, N, D), on `device`."""
-    views = [raw_embeddings(teacher, images, device=device, mirror=m) for m in (False, True)]
+    views = [raw_embeddings(teacher, images, device=device, view=v) for v in (None, mirrored)]
     return F.normalize(torch.stack(views), dim=2).to(device)
 
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from sklearn.cluster import KMeans
@@ -62,16 +64,23 @@ def test_same_start_as_scikit_learn_same_end(x):
 
 
 def test_greedy_start_is_as_good_as_scikit_learns():
-    """The inertia of the start itself, on average over seeds."""
+    """The inertia after one update, over ten seeds."""
     x = noise(500, 8)
-    ours = [kmeans(x, 25, seed=s, max_iter=0).inertia for s in range(10)]
-    theirs = [
-        KMeans(25, random_state=s, n_init=1, max_iter=1, tol=1e9).fit(x.numpy()) for s in range(10)
-    ]
-    after_one = [kmeans(x, 25, seed=s, max_iter=1).inertia for s in range(10)]
-    assert sum(after_one) == pytest.approx(sum(t.inertia_ for t in theirs), rel=0.02)
-    assert sum(ours) < 0.9 * sum(kmeans(x, 25, init="random", seed=s, max_iter=0).inertia
-                                 for s in range(10))
+    theirs = KMeans(25, n_init=1, max_iter=1, tol=1e9)
+    ours = sum(kmeans(x, 25, seed=seed, max_iter=1).inertia for seed in range(10))
+    assert ours == pytest.approx(
+        sum(theirs.set_params(random_state=seed).fit(x.numpy()).inertia_ for seed in range(10)),
+        rel=0.02,
+    )
+
+
+def test_greedy_start_beats_a_random_one():
+    x = noise(500, 8)
+    greedy, random = (
+        sum(kmeans(x, 25, init=init, seed=seed, max_iter=0).inertia for seed in range(10))
+        for init in ("k-means++", "random")
+    )
+    assert greedy < 0.9 * random
 
 
 def test_greedy_start_finds_every_blob():
@@ -87,7 +96,7 @@ def test_far_from_the_origin():
 def test_chunks_change_nothing(monkeypatch):
     x = noise(500, 8)
     whole = kmeans(x, 10)
-    monkeypatch.setattr(clustering, "CPU_CHUNK_BYTES", 7 * 10 * 4)
+    monkeypatch.setattr(clustering, "CPU_CHUNK_BYTES", 70 * 10 * 4)
     chunked = kmeans(x, 10)
     assert torch.equal(chunked.labels, whole.labels)
     assert chunked.inertia == pytest.approx(whole.inertia)
@@ -142,14 +151,20 @@ def test_spherical_keeps_unit_norm_and_never_loses_cosine():
         cosine = (x * result.centroids[result.labels]).sum()
         cosines.append(cosine.item())
         assert result.inertia == pytest.approx(2 * (len(x) - cosines[-1]), rel=1e-4)
-    assert all(after >= before - 1e-3 for before, after in zip(cosines, cosines[1:], strict=False))
+    assert all(after >= before - 1e-3 for before, after in pairwise(cosines))
     assert cosines[-1] > cosines[0] + 10
 
 
 def test_spherical_survives_a_cluster_whose_mean_is_zero():
-    x = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
-    result = kmeans(x, 2, init=torch.tensor([[0.0, 1], [0, -1]]), spherical=True)
-    torch.testing.assert_close(result.centroids.norm(dim=1), torch.ones(2))
+    """The left and the right are as near to up as to down, and together they point nowhere."""
+    x = torch.tensor([[1.0, 0], [-1, 0], [0, -1]])
+    start = torch.tensor([[0.0, 1], [0, -1]])
+    assert kmeans(x, 2, init=start, spherical=True).centroids.tolist() == start.tolist()
+
+
+def test_spherical_counts_directions():
+    with pytest.raises(ValueError, match="only 1 distinct"):
+        kmeans(torch.tensor([[1.0, 0], [2, 0], [4, 0]]), 2, spherical=True)
 
 
 def test_seed_decides_everything():
@@ -191,10 +206,11 @@ BROKEN = column(0, 1, float("nan"), float("inf"))
     ("x", "arguments", "message"),
     [
         (noise(12, 2).repeat(9, 1), {"n_clusters": 40}, "clusters=40 .* only 12 distinct samples"),
+        (noise(0, 2), {"n_clusters": 2}, "clusters=2 .* only 0 distinct samples"),
         (noise(12, 2), {"n_clusters": 1}, "clusters=1 for a set of 12 samples"),
         (BROKEN, {"n_clusters": 2}, r"2 of 4 rows hold NaN or infinity \(first: row 2\)"),
         (noise(12, 2)[0], {"n_clusters": 2}, r"shape \(2,\)"),
-        (noise(12, 2), {"n_clusters": 2, "init": "best"}, 'init=\'best\'; choose "k-means'),
+        (noise(12, 2), {"n_clusters": 2, "init": "best"}, "init='best'; choose \"k-means"),
         (noise(12, 2), {"n_clusters": 2, "init": noise(3, 2)}, r"shape \(3, 2\).* need \(2, 2\)"),
         (noise(12, 2), {"n_clusters": 2, "init": BROKEN[2:].expand(2, 2)}, "init holds NaN"),
         (noise(12, 2), {"n_clusters": 2, "n_init": 0}, "n_init=0"),

@@ -31,7 +31,10 @@ class Objective:
 
     weights: ClassVar[dict[str, float]]
 
-    def start(self, forget: Tensor, retain: Tensor, config: "CureConfig") -> None:
+    def __init__(self, config: "CureConfig") -> None:
+        self.config = config
+
+    def start(self, forget: Tensor, retain: Tensor) -> None:
         """Prepare from the teacher's embeddings of both sets, (Nf, D) and (Nr, D)."""
 
     def refresh(self, student_forget: Callable[[], Tensor]) -> None:
@@ -40,6 +43,10 @@ class Objective:
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """The loss terms by name: each per sample (B,) or a scalar."""
         raise NotImplementedError
+
+    def facts(self) -> dict[str, float]:
+        """What a reader should know of the choices made, by name."""
+        return {}
 
     def state(self) -> dict[str, Tensor]:
         """Everything that `start` and `refresh` made, for a checkpoint."""

@@ -1,7 +1,7 @@
 """CURE's own objective."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,9 +14,6 @@ from cure_core.losses import (
     feature_matching_loss,
 )
 from cure_core.objectives.base import Batch, Objective
-
-if TYPE_CHECKING:
-    from cure_core.unlearning import CureConfig
 
 
 class Cure(Objective):
@@ -35,16 +32,16 @@ class Cure(Objective):
         "distribution": 0.0,
     }
 
-    def start(self, forget: Tensor, retain: Tensor, config: "CureConfig") -> None:
-        self.temperature, self.seed = config.temperature, config.seed
-        clusters = resolve_clusters(config.clusters, forget, retain, config.seed)
-        self.retain_centroids, self.retain_targets = _clustered(retain, clusters[1], self.seed)
-        self.forget_centroids, labels = _clustered(forget, clusters[0], self.seed)
+    def start(self, forget: Tensor, retain: Tensor) -> None:
+        seed = self.config.seed
+        clusters = resolve_clusters(self.config.clusters, forget, retain, seed)
+        self.retain_centroids, self.retain_targets = _clustered(retain, clusters[1], seed)
+        self.forget_centroids, labels = _clustered(forget, clusters[0], seed)
         self.forget_targets = farthest_centroid(self.forget_centroids)[labels]
 
     def refresh(self, student_forget: Callable[[], Tensor]) -> None:
         start = self.forget_centroids
-        result = kmeans(student_forget(), len(start), init=start, seed=self.seed)
+        result = kmeans(student_forget(), len(start), init=start)
         self.forget_centroids = result.centroids
         self.forget_targets = farthest_centroid(result.centroids)[result.labels]
 
@@ -55,16 +52,22 @@ class Cure(Objective):
                 batch.student_forget,
                 self.forget_centroids,
                 self.forget_targets[batch.forget_index],
-                self.temperature,
+                self.config.temperature,
             ),
             "contrastive_retain": centroid_contrastive_loss(
                 batch.student_retain,
                 self.retain_centroids,
                 self.retain_targets[batch.retain_index],
-                self.temperature,
+                self.config.temperature,
             ),
             "matching": feature_matching_loss(batch.student_retain, batch.teacher_retain),
             "distribution": feature_distribution_loss(batch.student_retain, batch.teacher_retain),
+        }
+
+    def facts(self) -> dict[str, float]:
+        return {
+            "clusters_forget": len(self.forget_centroids),
+            "clusters_retain": len(self.retain_centroids),
         }
 
     def state(self) -> dict[str, Tensor]:

@@ -1,10 +1,10 @@
 """SynthFaces: procedurally drawn faces, nobody's, with the truth about every picture.
 
-    from cure_core.faces.synthfaces import generate, unseen_pairs
+from cure_core.faces.synthfaces import generate, unseen_pairs
 
-    faces = generate(n_people=100, images_per_person=24, seed=0)
-    strangers = generate(n_people=100, images_per_person=24, seed=0, first_person=100)
-    pairs = unseen_pairs(strangers.identities, n_pairs=2000)
+faces = generate(n_people=100, images_per_person=24, seed=0)
+strangers = generate(n_people=100, images_per_person=24, seed=0, first_person=100)
+pairs = unseen_pairs(strangers.identities, n_pairs=2000)
 """
 
 from __future__ import annotations

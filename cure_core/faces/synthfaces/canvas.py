@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from cure_core.faces.synthfaces.people import SIZE
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating]  # float32 in fact, here and wherever a picture is drawn
 Window = tuple[slice, slice]  # rows and columns of the picture
 T = TypeVar("T")
 TILE = 256
@@ -111,5 +111,5 @@ def static() -> Field:
 def crops(texture: Field, across: Field, down: Field, size: int) -> Field:
     """Pieces (B, size, size) of a texture, at places (B,) in [0, 1) across and down it."""
     room = texture.shape[-1] - size
-    rows, columns = (np.ravel(down) * room).astype(int), (np.ravel(across) * room).astype(int)
-    return np.stack([texture[..., r : r + size, c : c + size] for r, c in zip(rows, columns)])
+    corners = (np.stack([np.ravel(down), np.ravel(across)], axis=1) * room).astype(int)
+    return np.stack([texture[..., r : r + size, c : c + size] for r, c in corners])

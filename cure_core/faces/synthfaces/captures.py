@@ -11,7 +11,7 @@ from cure_core.faces.synthfaces.people import GREY, HAIR, SIZE, Columns, Floats,
 
 Draw = Callable[[], Floats]  # the next uniform of each capture, (N,) in [0, 1)
 
-GLASSES = ("none", "clear", "dark")
+GLASSES = np.array(["none", "clear", "dark"])
 BACKGROUNDS = np.array(
     [
         (70, 90, 110), (150, 150, 145), (110, 80, 60), (60, 95, 70), (200, 195, 185),
@@ -53,8 +53,8 @@ def captures(person: Columns, block: Floats) -> Columns:
 
 def _pose(u: Draw) -> Columns:
     return {
-        "yaw": normal(u(), 0, 15),
-        "pitch": normal(u(), 0, 8),
+        "yaw": normal(u(), 0, 13),
+        "pitch": normal(u(), 0, 7),
         "roll": normal(u(), 0, 1.8),
         "scale": normal(u(), 1, 0.022),
         "shift_x": normal(u(), 0, 0.9),
@@ -64,10 +64,10 @@ def _pose(u: Draw) -> Columns:
 
 def _light(u: Draw) -> Columns:
     return {
-        "light_azimuth": normal(u(), 0, 40),
+        "light_azimuth": normal(u(), 0, 36),
         "light_elevation": normal(u(), 28, 18),
         "light_strength": 0.25 + 0.65 * u(),
-        "light_warmth": normal(u(), 0, 0.05),
+        "light_warmth": normal(u(), 0, 0.04),
         "light_gradient": normal(u(), 0, 0.18),
         "exposure": np.exp(normal(u(), -0.03, 0.13)),
         "contrast": np.exp(normal(u(), 0, 0.12)),
@@ -87,11 +87,11 @@ def _expression(u: Draw) -> Columns:
 
 
 def _camera(u: Draw) -> Columns:
-    """One number a picture, carelessness, makes blur, coarseness, noise and compression go together.
+    """Blur, coarseness, noise and compression grow together with one number: carelessness.
 
     So most pictures are good, and there is a tail of bad ones.
     """
-    careless = u() ** 2.2
+    careless = u() ** 2.6
     coarse = np.clip(1.5 * careless * u() - 0.15, 0, 1)
     return {
         "blur": np.maximum(2.9 * careless * u() - 0.25, 0),
@@ -102,8 +102,8 @@ def _camera(u: Draw) -> Columns:
 
 
 def _hair(person: Columns, age: Floats, u: Draw) -> Columns:
-    """Today's hair: a third of the pictures show another style than the person's usual one."""
-    change = np.where(u() < 0.35, 1.0, 0.25)
+    """Today's hair: nearly a third of the pictures show another style than the person's usual one."""
+    change = np.where(u() < 0.3, 1.0, 0.2)
     years = np.clip((age - 25) / 45, 0, 1)
     grey = np.clip((age - person["greying"]) / 28 + 0.25 * (u() - 0.5), 0, 1)
     natural = person["hair"] * (0.87 + 0.26 * u())[:, None]
@@ -125,7 +125,7 @@ def _hair(person: Columns, age: Floats, u: Draw) -> Columns:
 def _worn(person: Columns, u: Draw) -> Columns:
     """Glasses (0 none, 1 clear, 2 dark), makeup, and cloth before the face."""
     habit = u() / person["glasses_habit"]
-    covered = np.clip((u() - 0.92) / 0.08, 0, 1)
+    covered = np.clip((u() - 0.94) / 0.06, 0, 1)
     angle = COVER_FROM[(u() * len(COVER_FROM)).astype(int)] + normal(u(), 0, 14)
     return {
         "glasses_kind": np.where(habit < 1, 1.0 + (habit < 0.12), 0.0),
@@ -165,6 +165,6 @@ def table(person: Columns, shot: Columns) -> pd.DataFrame:
     """One row a picture: skin tone (1 to 10), glasses by name, and the numbers in SHOWN."""
     columns: dict[str, object] = {
         "skin_tone": np.clip(np.round(person["tone"]), 1, 10).astype(np.int64),
-        "glasses": pd.Categorical.from_codes(shot["glasses_kind"].astype(int), list(GLASSES)),
+        "glasses": GLASSES[shot["glasses_kind"].astype(int)],
     }
     return pd.DataFrame({**{name: shot[name] for name in SHOWN}, **columns})

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cure_core.faces.synthfaces.canvas import Field, crops, static
-from cure_core.faces.synthfaces.people import SIZE
-from cure_core.faces.synthfaces.people import Columns
+from cure_core.faces.synthfaces.people import SIZE, Columns
 
 LENS = 0.35  # px: the blur of the best picture
 
@@ -27,14 +26,14 @@ def degrade(canvas: Field, shot: Columns) -> NDArray[np.uint8]:
     seen += np.float32(0.5)
     np.clip(seen, 0, 255, out=seen)
     images = np.ascontiguousarray(seen.astype(np.uint8).transpose(0, 2, 3, 1))
-    for image, setting in zip(images, shot["jpeg"]):
+    for image, setting in zip(images, shot["jpeg"], strict=True):
         if setting < 100:
             image[:] = compress(image, int(setting))
     return images
 
 
 def optics(sigma: NDArray[np.float64], resolution: NDArray[np.float64]) -> Field:
-    """What a lens and a coarse sensor do to one axis, as matrices (B, SIZE, SIZE), rows summing to 1.
+    """What lens and sensor do to one axis, as matrices (B, SIZE, SIZE) with rows summing to 1.
 
     Both are linear and act on rows and columns alike, so a picture X becomes M X M'. The lens is a
     Gaussian of the given sigma in pixels; the sensor averages the picture into `resolution` cells

@@ -8,8 +8,7 @@ import numpy as np
 
 from cure_core.faces.synthfaces import features, hair, skin, things
 from cure_core.faces.synthfaces.canvas import Field, some
-from cure_core.faces.synthfaces.people import SIZE
-from cure_core.faces.synthfaces.people import Columns
+from cure_core.faces.synthfaces.people import SIZE, Columns
 from cure_core.faces.synthfaces.view import View
 
 
@@ -69,6 +68,8 @@ def _sitter(person: Columns, shot: Columns) -> SimpleNamespace:
     face.light_x = np.sin(azimuth) * np.cos(elevation)
     face.light_y = -np.sin(elevation)
     face.light_z = np.cos(azimuth) * np.cos(elevation)
+    metering = (0.6 / face.skin.mean(axis=1)) ** 0.4  # the camera exposes for the face, in part
+    face.exposure = face.exposure * metering
     warm = face.light_warmth[:, None]
     face.warmth = np.concatenate([1 + warm, 1 + 0 * warm, 1 - warm], axis=1)
     years = np.clip((face.age - 22) / 55, 0, 1.15)
@@ -90,6 +91,7 @@ def _sitter(person: Columns, shot: Columns) -> SimpleNamespace:
     face.brow = 0.75 * (natural * (1 - 0.3 * grey))
     face.brow_density = 0.88 - 0.2 * years
     face.lash = 0.25 * natural + 0.02
+    face.makeup = face.makeup * (face.beard_shown == 0)
     makeup, hue = face.makeup[:, None], face.makeup_hue[:, None]
     tint = np.concatenate([1 + 0 * hue, 0.55 - 0.25 * hue, 0.55 + 0.10 * hue], axis=1)
     red = np.clip(face.lip_red[:, None] + 0.6 * makeup, 0, 1)

@@ -65,7 +65,8 @@ def brows(canvas: Field, face: SimpleNamespace, view: View, hairs: Field) -> Non
         du, dv = view.local(where, side * (face.eye_gap + 0.6), face.eye_y - height, 41.0)
         x = side * du / face.brow_length
         line = dv + face.brow_arch * (1 - (x - 0.25) ** 2 * 1.3) - side * du * face.brow_tilt
-        thickness = face.brow_thickness * (1.05 - 0.45 * x) * np.clip((1.05 - np.abs(x)) * 4, 0.01, 1)
+        taper = np.clip((1.05 - np.abs(x)) * 4, 0.01, 1)
+        thickness = face.brow_thickness * (1.05 - 0.45 * x) * taper
         mask = inside(np.abs(line) - thickness, 1.6) * (np.abs(x) < 1.05)
         mask *= np.clip(0.78 + 0.16 * hairs[:, *where], 0, 1)
         paint(canvas[:, :, *where], mask * face.brow_density, face.brow)
@@ -95,7 +96,7 @@ def mouth(canvas: Field, face: SimpleNamespace, view: View, shade: Field) -> Non
     line = dv + (face.smile + 0.12) * 3.4 * (x * x - 0.4)
     gap = face.mouth_open * 4.2
     bow = 1 - face.lip_bow * hump((x / 0.32) ** 2)
-    top = line + arc * (0.5 + 0.5 * arc) * (face.lip_upper * bow + 0.5 * gap) 
+    top = line + arc * (0.5 + 0.5 * arc) * (face.lip_upper * bow + 0.5 * gap)
     bottom = line - np.sqrt(arc) * arc * face.lip_lower - arc * gap
     part, light = canvas[:, :, *MOUTH], shade[:, *MOUTH][:, None]
     lips = inside(-top, 1.3) * inside(bottom, 1.3) * (arc > 0)

@@ -17,11 +17,10 @@ JAW = window(60, 112, 10, 102)
 def locks(face: SimpleNamespace) -> Field:
     """Each head's pattern of locks (B, SIZE, SIZE), mean 0: straight, wavy or curly."""
     pieces = []
-    for kind, across, down in zip(
-        np.ravel(face.curl_kind).astype(int), np.ravel(face.texture_c), np.ravel(face.texture_a)
-    ):
-        left = (TILE - SIZE) // 2 + int(24 * across) - 12
-        top = (TILE - SIZE) // 2 + int(20 * down) - 10
+    corner = (TILE - SIZE) // 2
+    for k, kind in enumerate(np.ravel(face.curl_kind).astype(int)):
+        left = corner + int(24 * face.texture_c[k, 0, 0]) - 12
+        top = corner + int(20 * face.texture_a[k, 0, 0]) - 10
         pieces.append(strands(kind)[top : top + SIZE, left : left + SIZE])
     return np.stack(pieces)
 
@@ -34,7 +33,7 @@ def mane(head: Head, view: View, face: SimpleNamespace, pattern: Field) -> Field
     high = np.minimum(head.y, 0) * (1 / grown)
     dome = high * high
     radius = wide * wide + low * low + dome
-    radius -= np.float32(0.5) * dome * np.maximum(1 - dome, 0)
+    radius -= np.float32(0.8) * dome * np.maximum(1 - dome, 0)
     radius = np.sqrt(np.maximum(radius, 0))
     end = -14 + 95 * face.hair_length_now**1.6
     distance = np.maximum((radius - 1) * 36, (view.v - end) * 0.6)
@@ -56,7 +55,12 @@ def back(canvas: Field, face: SimpleNamespace, outline: Field, colour: Field) ->
 
 
 def front(
-    canvas: Field, face: SimpleNamespace, view: View, head: Head, outline: Field, colour: Field,
+    canvas: Field,
+    face: SimpleNamespace,
+    view: View,
+    head: Head,
+    outline: Field,
+    colour: Field,
     pattern: Field,
 ) -> None:
     """The hair before the forehead and temples: hairline, parting, fringe, receding."""
@@ -83,7 +87,7 @@ def beard(canvas: Field, face: SimpleNamespace, view: View, head: Head, pattern:
     zero = np.zeros_like(face.chin)
     du, dv = view.local(JAW, zero, face.mouth_y, 40.0)
     x = du * (1 / face.face_width)
-    cheek = dv + 9.5 - 2.4 * np.abs(du) * 0.36 * np.clip(1.6 - np.abs(x) * 1.9, -1.5, 1)
+    cheek = dv + 9.5 - 0.022 * du * du + 150 * np.maximum(np.abs(x) - 0.55, 0) ** 2
     lip = hump((du / (face.mouth_spread * 1.05)) ** 2 + ((dv - 0.8) / 5.6) ** 2)
     mask = inside(-cheek, 5.0) * head.mask[:, *JAW] * np.clip(1 - 2.5 * lip, 0, 1)
     under_nose = hump((du / 7.0) ** 2 + ((dv + 16) / 7.5) ** 2)

@@ -20,43 +20,43 @@ MOLES = 3
 
 # name: mean, standard deviation, and what full masculinity adds (half of it below, half above)
 TRAITS = {
-    "face_width": (36.6, 2.0, 1.6),
-    "chin": (37.0, 2.4, 2.5),
-    "jaw": (0.08, 0.26, 0.30),
+    "face_width": (36.6, 2.6, 1.6),
+    "chin": (37.0, 3.1, 2.5),
+    "jaw": (0.08, 0.31, 0.30),
     "cheek": (-8.0, 3.0, 0.0),
-    "fullness": (0.0, 1.0, 0.0),
-    "hairline": (-49.0, 3.2, 0.0),
+    "fullness": (0.0, 1.2, 0.0),
+    "hairline": (-49.0, 4.2, 0.0),
     "ear_size": (9.5, 1.1, 0.8),
     "ear_out": (2.0, 1.2, 0.0),
-    "eye_gap": (17.6, 1.2, 0.0),
-    "eye_y": (-20.3, 1.4, 0.0),
-    "eye_width": (9.5, 0.75, -0.5),
-    "eye_height": (0.44, 0.065, -0.06),
-    "eye_tilt": (0.04, 0.08, -0.04),
+    "eye_gap": (17.6, 1.6, 0.0),
+    "eye_y": (-20.3, 1.8, 0.0),
+    "eye_width": (9.5, 0.98, -0.5),
+    "eye_height": (0.44, 0.085, -0.06),
+    "eye_tilt": (0.04, 0.11, -0.04),
     "lid": (0.5, 0.25, 0.0),
-    "brow_height": (9.6, 1.5, -1.6),
-    "brow_thickness": (1.9, 0.50, 0.9),
-    "brow_arch": (2.2, 1.1, -1.2),
-    "brow_tilt": (0.02, 0.07, 0.0),
-    "brow_length": (11.2, 1.2, 0.6),
-    "nose_y": (-0.3, 2.2, 0.6),
-    "nose_width": (7.4, 1.15, 0.9),
-    "nose_bridge": (3.6, 0.7, 0.3),
-    "nose_depth": (54.0, 2.6, 1.5),
-    "nose_bend": (0.0, 0.7, 0.0),
-    "mouth_y": (20.3, 1.7, 0.6),
-    "mouth_width": (14.0, 1.5, 0.5),
-    "lip_upper": (3.2, 0.75, -0.7),
-    "lip_lower": (4.7, 0.85, -0.7),
+    "brow_height": (9.6, 2.0, -1.6),
+    "brow_thickness": (1.9, 0.65, 0.9),
+    "brow_arch": (2.2, 1.4, -1.2),
+    "brow_tilt": (0.02, 0.091, 0.0),
+    "brow_length": (11.2, 1.6, 0.6),
+    "nose_y": (-0.3, 2.9, 0.6),
+    "nose_width": (7.4, 1.5, 0.9),
+    "nose_bridge": (3.6, 0.91, 0.3),
+    "nose_depth": (54.0, 3.4, 1.5),
+    "nose_bend": (0.0, 0.91, 0.0),
+    "mouth_y": (20.3, 2.2, 0.6),
+    "mouth_width": (14.0, 2.0, 0.5),
+    "lip_upper": (3.2, 0.98, -0.7),
+    "lip_lower": (4.7, 1.1, -0.7),
     "lip_bow": (0.45, 0.22, 0.0),
-    "lip_red": (0.35, 0.18, -0.2),
-    "undertone": (0.0, 1.0, 0.0),
+    "lip_red": (0.35, 0.23, -0.2),
+    "undertone": (0.0, 1.4, 0.0),
     "blush": (0.5, 0.35, -0.1),
     "wrinkling": (1.0, 0.3, 0.0),
     "greying": (52.0, 9.0, -4.0),
     "receding": (-0.1, 0.5, 1.0),
     "beard": (-0.55, 0.65, 1.5),
-    "freckles": (-0.35, 0.6, -0.1),
+    "freckles": (-0.35, 0.72, -0.1),
     "hair_length": (0.45, 0.22, -0.75),
     "hair_volume": (5.5, 2.0, -1.0),
     "hair_part": (0.0, 0.6, 0.0),
@@ -118,10 +118,10 @@ def people(block: Floats) -> Columns:
     ginger = np.clip((next(draws) - 0.86) * 8, 0, 1) * fair
     hair = hair + ginger[:, None] * 0.8 * (GINGER - hair)
     iris = ramp(IRIS, 4 * next(draws) * np.clip(fair * 1.3, 0, 1))
-    youngest = 18 + 12 * next(draws)
-    oldest = np.minimum(youngest + 30 + 32 * next(draws), 85)
+    youngest = 18 + 10 * next(draws)
+    oldest = np.minimum(youngest + 36 + 31 * next(draws), 85)
     moles = {f"mole_{axis}{k}": next(draws) for k in range(MOLES) for axis in ("x", "y", "size")}
-    return traits | moles | {
+    rest = {
         "masculine": masculine,
         "tone": tone,
         "skin": skin,
@@ -132,3 +132,4 @@ def people(block: Floats) -> Columns:
         "glasses_habit": np.clip(next(draws) * 1.5 - 0.65, 0.04, 0.7),
         "freckle_place": next(draws),
     }
+    return traits | moles | rest

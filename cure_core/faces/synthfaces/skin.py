@@ -37,7 +37,7 @@ class Head:
         radius = self.x * self.x + square + dome
         jaw = np.clip(face.jaw + 0.10 * face.fullness_now, -0.45, 0.85)
         radius -= jaw * square * np.maximum(1 - square, 0)
-        radius -= np.float32(0.35) * dome * np.maximum(1 - dome, 0)
+        radius -= np.float32(0.5) * dome * np.maximum(1 - dome, 0)
         self.radius = np.sqrt(np.maximum(radius, 0))
         self.mask = inside((self.radius - 1) * np.float32(36))
 

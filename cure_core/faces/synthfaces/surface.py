@@ -7,12 +7,21 @@ from types import SimpleNamespace
 import numpy as np
 
 from cure_core.faces.synthfaces.canvas import (
-    Field, Window, both_sides, clouds, crops, grain, hump, speckles, window,
+    Field,
+    Window,
+    both_sides,
+    crops,
+    grain,
+    hump,
+    speckles,
+    window,
 )
 from cure_core.faces.synthfaces.people import MOLES, SIZE
 from cure_core.faces.synthfaces.view import View
 
 NOSE = window(36, 90, 30, 84)
+Offsets = tuple[Field, Field]
+
 CHIN = window(84, 112, 26, 86)
 FOREHEAD = window(8, 50, 18, 94)
 MIDDLE = window(46, 106, 18, 94)
@@ -22,11 +31,9 @@ FOLD = both_sides(62, 106, 14, 58)
 
 
 def relief(across: Field, down: Field, face: SimpleNamespace, view: View) -> None:
-    """Bend the normal, given by its x and y (B, SIZE, SIZE), over nose, cheeks, sockets and chin."""
+    """Bend the normal, given by its x and y (B, SIZE, SIZE), from nose to chin."""
 
-    def bump(
-        where: Window, offset: tuple[Field, Field], wide: Field, high: Field, strength: Field | float
-    ) -> None:
+    def bump(where: Window, offset: Offsets, wide: Field, high: Field, strength: Field) -> None:
         du, dv = offset[0] * (1 / wide), offset[1] * (1 / high)
         slope = np.maximum(1 - du * du - dv * dv, 0)
         slope *= strength
@@ -53,11 +60,11 @@ def relief(across: Field, down: Field, face: SimpleNamespace, view: View) -> Non
         bump(where, cheek, 15 + 2 * face.fullness_now, zero + 14, 0.35 + 0.35 * face.smile)
         where = SOCKET[side]
         socket = view.local(where, side * face.eye_gap, face.eye_y, 36.0)
-        bump(where, socket, face.eye_width * 1.5, zero + 9, -0.55)
+        bump(where, socket, face.eye_width * 1.5, zero + 9, zero - 0.55)
     chin = view.local(CHIN, zero, face.chin - 6.5, 40.0)
     bump(CHIN, chin, zero + 10, zero + 8, 0.6 + 0.3 * face.masculine)
     below_lips = view.local(CHIN, zero, face.mouth_y + 8.5, 42.0)
-    bump(CHIN, below_lips, zero + 11, zero + 4, -0.4)
+    bump(CHIN, below_lips, zero + 11, zero + 4, zero - 0.4)
     du, dv = view.local(FOREHEAD, zero, face.eye_y - 21, 36.0)
     lines = np.sin(dv * 1.15 + du * du * 0.004)
     lines *= hump(du * du * (1 / 26**2) + dv * dv * (1 / 13**2))
@@ -112,9 +119,7 @@ def _fold(result: Field, face: SimpleNamespace, view: View, side: int) -> None:
     fold = side * du - fall * (1.9 - 0.9 * fall) * (face.mouth_width - face.nose_width + 2.5)
     dark = hump(fold * fold / (2.5 + 2 * fall))
     dark *= fall * (1 - fall)
-    result[:, *where] -= dark * (
-        0.12 + 0.60 * face.wrinkles + 0.40 * np.maximum(face.smile, 0)
-    )
+    result[:, *where] -= dark * (0.12 + 0.60 * face.wrinkles + 0.40 * np.maximum(face.smile, 0))
 
 
 def redness(face: SimpleNamespace, view: View) -> Field:

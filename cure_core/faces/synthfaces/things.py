@@ -38,7 +38,7 @@ def glasses(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> Non
         lens = inside(ring)
         paint(part, lens * (0.05 + 0.80 * dark), frame * 0.25 + 0.03)
         glare = hump(((du + 0.8 * dv - 5) / 4) ** 2) * lens
-        paint(part, glare * 0.16, np.float32(1.0))
+        paint(part, glare * 0.16, np.ones_like(frame))
         paint(part, inside(np.abs(ring) - (0.5 + 0.6 * face.frame_colour), 1.2), frame)
         arm = np.maximum(np.abs(dv + 3) - 0.9, np.abs(side * du - 17.0) - 4.5)
         paint(part, inside(arm) * (side * view.sin * -4 + 1 > 0), frame)
@@ -48,7 +48,7 @@ def glasses(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> Non
 
 
 def cover(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> None:
-    """A plain cloth over part of the face: scarf from below, hat from above, curtain from a side."""
+    """A cloth over part of the face: a scarf from below, a hat from above, a curtain aside."""
     angle = np.deg2rad(face.occlusion_angle)
     across = np.cos(angle) * view.u + np.sin(angle) * (view.v + 12)
     along = -np.sin(angle) * view.u + np.cos(angle) * (view.v + 12)

@@ -42,9 +42,7 @@ class View:
         depth = z * self.cos - x * self.sin
         return x * self.cos + z * self.sin, y * self._cos_pitch - depth * self._sin_pitch
 
-    def local(
-        self, window: Window, x: Field, y: Field, z: Field | float
-    ) -> tuple[Field, Field]:
+    def local(self, window: Window, x: Field, y: Field, z: Field | float) -> tuple[Field, Field]:
         """Offsets (B, h, w) in pixels from a point of the head, seen along its turned surface."""
         centre_x, centre_y = self.place(x, y, z)
         narrowing = np.maximum(self.cos - self.sin * x / z, 0.45)
