@@ -1,5 +1,6 @@
 """Every figure of the study: drawn from a tidy table, returned as an object to restyle."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from cure_core.faces.faceset import FaceSet
 from cure_core.files import atomic_path
 from cure_core.metrics.verification import roc
 from cure_core.report import save_table
@@ -190,6 +192,33 @@ def draw_measures(data: pd.DataFrame) -> Figure:
         ax.set_xlabel("share (0.5 is chance for an accuracy)")
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=3, frameon=False)
     return figure
+
+
+def draw_faces(faces: FaceSet, people: int = 6, captures: int = 10) -> Figure:
+    """A contact sheet of drawn faces, a row a person. Raises ValueError for any other data set."""
+    if faces.name != "synthfaces":
+        raise ValueError(f"only SynthFaces are shown in figures, not {faces.name!r}")
+    shown = [np.flatnonzero(faces.identities == p)[:captures] for p in range(people)]
+    sheet = np.concatenate([np.concatenate(list(faces.images[row]), axis=1) for row in shown])
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(PAGE, PAGE * sheet.shape[0] / sheet.shape[1]))
+        ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        ax.imshow(sheet, interpolation="lanczos")
+        ax.set_axis_off()
+    return figure
+
+
+DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "score_distributions": draw_scores,
+    "measures": draw_measures,
+    "roc": draw_roc,
+    "loss_terms": draw_losses,
+}
+
+
+def draw(name: str, data: pd.DataFrame) -> Figure:
+    """The named figure from its table; the names are the keys of `DRAWN`."""
+    return DRAWN[name](data)
 
 
 def save_figure(figure: Figure, data: pd.DataFrame | None, name: str, folder: str | Path) -> None:

@@ -121,7 +121,14 @@ def train_oracle(case: Case, progress: bool | None = None) -> Trained:
     return _train(case, case.request.retain_index, progress)
 
 
-def run(faces: FaceSet, setting: Setting, seed: int, *, progress: bool | None = None) -> Outcome:
+def run(
+    faces: FaceSet,
+    setting: Setting,
+    seed: int,
+    *,
+    n_bootstrap: int = 300,
+    progress: bool | None = None,
+) -> Outcome:
     """Everything for one seed: teacher, unlearning, oracle, report."""
     case = prepare(faces, setting, seed)
     teacher = train_teacher(case, progress)
@@ -133,6 +140,7 @@ def run(faces: FaceSet, setting: Setting, seed: int, *, progress: bool | None = 
         before=teacher.encoder,
         after=result.student,
         oracle=oracle.encoder,
+        n_bootstrap=n_bootstrap,
         progress=progress,
     )
     return Outcome(case, teacher, result, oracle, report)

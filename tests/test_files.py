@@ -6,16 +6,18 @@ import pytest
 from cure_core.files import atomic_path, cache_root, data_root, digest, file_sha256
 
 
-def test_folders_follow_the_environment_and_have_a_default(monkeypatch):
-    for variable, root in (("CURE_DATA_ROOT", data_root), ("CURE_CACHE", cache_root)):
-        monkeypatch.setenv(variable, "~/faces")
-        assert root() == Path.home() / "faces"
-        for unset in (lambda v=variable: monkeypatch.setenv(v, ""), lambda v=variable: None):
-            unset()
-            assert root().is_absolute()
-            assert root().name == "cure"
-        monkeypatch.delenv(variable)
-        assert root().name == "cure"
+@pytest.mark.parametrize(
+    ("variable", "root"), [("CURE_DATA_ROOT", data_root), ("CURE_CACHE", cache_root)]
+)
+def test_folders_follow_the_environment_and_have_a_default(monkeypatch, variable, root):
+    monkeypatch.setenv(variable, "~/faces")
+    assert root() == Path.home() / "faces"
+    monkeypatch.delenv(variable)
+    default = root()
+    assert default.is_absolute()
+    assert default.name == "cure"
+    monkeypatch.setenv(variable, "")  # as an unset variable in a shell script
+    assert root() == default
 
 
 def test_atomic_path_makes_folders_keeps_the_suffix_and_leaves_one_file(tmp_path):

@@ -1,18 +1,21 @@
 """Reading an `<identity>/<image>` tree once into a memory map in the cache."""
 
 import hashlib
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from cure_core.faces.faceset import SHAPE
 from cure_core.files import atomic_path, cache_root, digest
 from cure_core.progress import bar
 
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+CHUNK = 256  # images decoded ahead of the one being written
 
 
 @dataclass(frozen=True)
@@ -24,21 +27,23 @@ class Tree:
 
     @property
     def people(self) -> list[str]:
+        """Whose picture each file is: its subfolder's name."""
         return [file.split("/", 1)[0] for file in self.files]
 
 
 def list_tree(root: Path) -> Tree:
-    """Every image of an `<identity>/<image>` tree, sorted by name.
+    """Every image of an `<identity>/<image>` tree, sorted by name; hidden files are passed over.
 
-    Raises ValueError where there is none.
+    Raises ValueError where there is none, and naming the first image that lies a level too high
+    or too low.
     """
-    files = sorted(
-        path.relative_to(root).as_posix()
-        for person in root.iterdir()
-        if person.is_dir() and not person.name.startswith(".")
-        for path in person.iterdir()
-        if path.suffix.lower() in EXTENSIONS
-    )
+    files = _images(root, "*/*")
+    misplaced = _images(root, "*") + _images(root, "*/*/*")
+    if misplaced:
+        raise ValueError(
+            f"{len(misplaced)} images in {root} are not in the form <identity>/<image> (first: "
+            f"{misplaced[0]}); move each into the folder of its person"
+        )
     if not files:
         raise ValueError(
             f"no images in {root}: expected <identity>/<image> with one of "
@@ -47,17 +52,26 @@ def list_tree(root: Path) -> Tree:
     return Tree(root, tuple(files))
 
 
-def read_image(path: Path, resize: bool = False) -> np.ndarray:
-    """One image as (112, 112, 3) uint8; grey is repeated to three channels.
+def _images(root: Path, pattern: str) -> list[str]:
+    found = (path for path in root.glob(pattern) if path.suffix.lower() in EXTENSIONS)
+    names = (path.relative_to(root).as_posix() for path in found if path.is_file())
+    return sorted(name for name in names if not any(p.startswith(".") for p in name.split("/")))
 
-    Raises ValueError naming the file where it cannot be read, or has another size and `resize`
-    is off.
+
+def read_image(path: Path, resize: bool = False) -> np.ndarray:
+    """One image as (112, 112, 3) uint8; grey is repeated to three channels, transparency dropped.
+
+    Raises ValueError naming the file where it cannot be read to its end, has more than 8 bits a
+    channel, or has another size and `resize` is off.
     """
     try:
         with Image.open(path) as image:
-            rgb = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+            mode = image.mode
+            rgb = ImageOps.exif_transpose(image).convert("RGB")
+    except Exception as error:  # a broken file can make a decoder raise anything
         raise ValueError(f"cannot read the image {path}: {error}; replace or remove it") from error
+    if mode.startswith(("I", "F")):
+        raise ValueError(f"{path} has more than 8 bits a channel ({mode}); save it with 8")
     if rgb.size != SHAPE[:2]:
         if not resize:
             raise ValueError(
@@ -89,10 +103,10 @@ def decode(
     key = digest(str(tree.root.resolve()), listing, resize)
     folder = cache_root() / "faces"
     path, content = folder / f"{key}.npy", folder / f"{key}.sha256"
-    if not (path.is_file() and content.is_file()):
-        _decode_to(tree, path, resize, progress)
-        with atomic_path(content) as temporary:
-            temporary.write_text(tree_checksum(tree))
+    if not path.is_file():
+        with atomic_path(path) as images, atomic_path(content) as text:  # the map appears last
+            write_map(images, len(tree.files), _decoded(tree, resize, progress))
+            text.write_text(tree_checksum(tree))
     actual = content.read_text()
     if checksum is not None and actual != checksum:
         raise ValueError(
@@ -103,13 +117,25 @@ def decode(
     return np.load(path, mmap_mode="r"), actual[:16]
 
 
-def _decode_to(tree: Tree, path: Path, resize: bool, progress: bool | None) -> None:
-    with atomic_path(path) as temporary:
-        images = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.uint8, shape=(len(tree.files), *SHAPE)
-        )
-        with ThreadPoolExecutor() as pool:
-            decoded = pool.map(lambda file: read_image(tree.root / file, resize), tree.files)
-            for i, image in enumerate(bar(decoded, "decoding", progress, unit="image")):
-                images[i] = image
-        images.flush()
+def _decoded(tree: Tree, resize: bool, progress: bool | None) -> Iterator[np.ndarray]:
+    paths = [tree.root / file for file in tree.files]
+    with ThreadPoolExecutor() as pool, bar(paths, "decoding", progress, "image") as count:
+        for first in range(0, len(paths), CHUNK):
+            for image in pool.map(lambda p: read_image(p, resize), paths[first : first + CHUNK]):
+                yield image
+                count.update()
+
+
+def write_map(path: Path, count: int, images: Iterable[np.ndarray]) -> None:
+    """Write `count` images (112, 112, 3) uint8 to a `.npy` file, one at a time.
+
+    Plain writing, since a full disk then raises OSError; under a writable memory map it would
+    end the process.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for image in images:
+            file.write(image.tobytes())
+        file.flush()
+        os.fsync(file.fileno())

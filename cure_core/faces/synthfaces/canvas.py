@@ -62,6 +62,11 @@ def paint(canvas: Field, mask: Field, colour: Field) -> None:
     canvas += change
 
 
+def darken(canvas: Field, amount: Field) -> None:
+    """Take an amount (B, h, w) in [0, 1] of the light from the canvas (B, 3, h, w) in place."""
+    canvas *= (1 - amount)[:, None]
+
+
 def _smooth_noise(seed: int, sigma: float | tuple[float, float]) -> Field:
     noise = np.random.Generator(np.random.Philox(key=[seed, 0])).standard_normal((TILE, TILE))
     smooth = gaussian_filter(noise, sigma, mode="wrap")

@@ -97,7 +97,7 @@ def _camera(u: Draw) -> Columns:
         "blur": np.maximum(2.9 * careless * u() - 0.25, 0),
         "resolution": np.round(SIZE - (SIZE - 22) * coarse),
         "noise": 0.006 + 0.10 * careless * u() ** 2,
-        "jpeg": np.round(np.clip(115 - 50 * u() - 75 * careless * u(), 8, 100)),
+        "jpeg": np.round(np.clip(125 - 60 * u() - 75 * careless * u(), 8, 100)),
     }
 
 

@@ -6,56 +6,74 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from cure_core.faces.synthfaces.canvas import Field, both_sides, hump, inside, paint, window
+from cure_core.faces.synthfaces.canvas import (
+    Field,
+    both_sides,
+    darken,
+    hump,
+    inside,
+    paint,
+    window,
+)
 from cure_core.faces.synthfaces.view import EYE_DEPTH, MOUTH_DEPTH, View
 
-EYES = both_sides(38, 68, 16, 58)
+EYES = both_sides(38, 66, 16, 58)
 BROWS = both_sides(26, 58, 10, 60)
 NOSTRILS = window(62, 88, 36, 76)
-MOUTH = window(74, 110, 24, 88)
+MOUTH = window(76, 110, 26, 86)
 
 
-def colour(*channels: float) -> Field:
+def _colour(*channels: float) -> Field:
     """One colour (1, 3, 1, 1), channels in [0, 1]."""
     return np.array(channels, np.float32)[None, :, None, None]
+
+
+WHITE, PUPIL, GLINT = _colour(0.90, 0.88, 0.86), _colour(0.04, 0.03, 0.03), _colour(1, 1, 1)
+TEETH, THROAT, FLESH = (
+    _colour(0.92, 0.90, 0.85),
+    _colour(0.23, 0.09, 0.09),
+    _colour(0.92, 0.62, 0.58),
+)
 
 
 def eyes(canvas: Field, face: SimpleNamespace, view: View, shade: Field) -> None:
     """White, iris, pupil, glint, lids and lashes of both eyes."""
     for side, where in EYES.items():
+        part, light = canvas[:, :, *where], shade[:, *where][:, None]
         du, dv = view.local(where, side * face.eye_gap, face.eye_y, EYE_DEPTH)
-        dv = dv + side * du * face.eye_tilt
-        x = du / face.eye_width
+        dv += du * (side * face.eye_tilt)
+        x = du * (1 / face.eye_width)
         arc = np.maximum(1 - x * x, 0)
-        bulge = arc * (1 - side * 0.18 * x)
-        height = face.eye_width * face.eye_height
-        upper = dv + bulge * height * (0.62 * face.eye_open * 1.55 - 0.30)
-        lower = dv - arc * height * (0.46 - 0.10 * np.maximum(face.smile, 0))
-        open_ = np.minimum(upper, -lower)
-        mask = inside(-open_, 1.0) * (arc > 0)
-        light = shade[:, *where][:, None]
-        part = canvas[:, :, *where]
-        # lid: the fold above the eye, then the lash line
-        fold = upper + (1.6 + 1.8 * face.lid)
-        lid = inside(-fold, 1.5) * inside(upper, 1.5) * np.minimum(arc * 3, 1)
-        paint(part, lid * 0.30, face.skin * face.lid_tint * light * 0.8)
-        paint(part, hump(fold * fold * 1.1) * np.minimum(arc * 2, 1) * 0.50, face.skin * 0.45)
-        white = colour(0.90, 0.88, 0.86) * (0.62 + 0.36 * light)
-        white = white * (1 - 0.35 * hump((upper / 3.2) ** 2))[:, None]
-        paint(part, mask, white)
-        iu, iv = du - face.gaze_x, dv - face.gaze_y + 0.5
-        ray = np.sqrt(iu * iu + iv * iv)
-        rim = (0.55 + 0.55 * hump((ray / 3.9) ** 2))[:, None]
-        paint(part, mask * inside(ray - 3.7), face.iris * (rim * (0.75 + 0.35 * light)))
-        paint(part, mask * inside(ray - 1.6), colour(0.04, 0.03, 0.03))
-        gu, gv = iu - 1.3 * face.light_x, iv + 1.3
-        paint(part, mask * hump((gu * gu + gv * gv) / 1.7) * 0.9, colour(1, 1, 1))
-        lashes = hump(upper * upper / (1.3 + 1.2 * face.makeup)) * np.minimum(arc * 4, 1)
+        height = arc * (face.eye_width * face.eye_height)
+        upper = dv + height * (1 - side * 0.18 * x) * (0.96 * face.eye_open - 0.30)
+        lower = dv - height * (0.46 - 0.10 * np.maximum(face.smile, 0))
+        edge = np.minimum(arc * 3, 1)
+        fold = upper + 1.6 + 1.8 * face.lid
+        lid = inside(-fold, 1.5) * inside(upper, 1.5) * edge
+        paint(part, lid * 0.30, (face.skin * face.lid_tint * 0.8) * light)
+        darken(part, hump(fold * fold * 1.1) * edge * 0.28)
+        mask = inside(np.maximum(-upper, lower), 1.0) * (arc > 0)
+        white = (0.62 + 0.36 * light) * (1 - 0.35 * hump(upper * upper * 0.1))[:, None]
+        paint(part, mask, WHITE * white)
+        _iris(part, face, du - face.gaze_x, dv - face.gaze_y + 0.5, mask, light)
+        lashes = hump(upper * upper / (1.3 + 1.2 * face.makeup)) * edge
         paint(part, lashes * (0.80 + 0.15 * face.makeup), face.lash)
-        under = hump((lower - 0.5) ** 2 / 1.4) * np.minimum(arc * 2, 1)
-        paint(part, under * (0.35 + 0.3 * face.makeup), face.skin * 0.5)
-        inner = hump(((side * x + 1.0) / 0.22) ** 2 + (dv / 1.8) ** 2)
-        paint(part, inner * 0.55, face.skin * colour(0.92, 0.62, 0.58))
+        rim = hump((lower - 0.5) ** 2 * 0.7) * edge
+        darken(part, rim * (0.2 + 0.2 * face.makeup))
+        corner = hump(((side * x + 1.0) * 4.5) ** 2 + dv * dv * 0.3)
+        paint(part, corner * 0.55, face.skin * FLESH)
+
+
+def _iris(
+    part: Field, face: SimpleNamespace, du: Field, dv: Field, mask: Field, light: Field
+) -> None:
+    ray = du * du + dv * dv
+    rim = (0.55 + 0.55 * hump(ray * (1 / 15)))[:, None]
+    ray = np.sqrt(ray)
+    paint(part, mask * inside(ray - 3.7), face.iris * (rim * (0.75 + 0.35 * light)))
+    paint(part, mask * inside(ray - 1.6), PUPIL)
+    du, dv = du - 1.3 * face.light_x, dv + 1.3
+    paint(part, mask * hump((du * du + dv * dv) * 0.6) * 0.9, GLINT)
 
 
 def brows(canvas: Field, face: SimpleNamespace, view: View, hairs: Field) -> None:
@@ -73,42 +91,39 @@ def brows(canvas: Field, face: SimpleNamespace, view: View, hairs: Field) -> Non
 
 
 def nostrils(canvas: Field, face: SimpleNamespace, view: View) -> None:
-    """Nostrils and the soft shadow under the tip of the nose."""
-    part = canvas[:, :, *NOSTRILS]
+    """Nostrils, wings, and the soft shadow under the tip of the nose."""
     du, dv = view.local(NOSTRILS, np.zeros_like(face.chin), face.nose_y + 5.6, 50.0)
-    shadow = hump((du / (face.nose_width * 1.15)) ** 2 + (dv / 3.6) ** 2)
-    paint(part, shadow * 0.38, face.skin * 0.5)
+    dark = 0.19 * hump((du / (face.nose_width * 1.15)) ** 2 + dv * dv * (1 / 13))
     for side in (-1, 1):
         du, dv = view.local(NOSTRILS, side * face.nose_width * 0.46, face.nose_y + 4.6, 50.0)
-        dv = dv + side * du * 0.25
-        hole = hump((du / (face.nose_width * 0.34)) ** 2 + (dv / 1.7) ** 2)
-        paint(part, np.minimum(hole * 1.5, 1) * 0.8, face.skin * colour(0.26, 0.20, 0.19))
+        dv += du * (0.25 * side)
+        hole = hump((du / (face.nose_width * 0.34)) ** 2 + dv * dv * 0.35)
+        dark += 0.60 * np.minimum(hole * 1.5, 1)
         du, dv = view.local(NOSTRILS, side * face.nose_width * 0.98, face.nose_y + 2.2, 46.0)
-        wing = hump((side * du) ** 2 / 1.9 + ((dv - 0.3) / 4.0) ** 2)
-        paint(part, wing * 0.42, face.skin * 0.45)
+        dark += 0.23 * hump(du * du * 0.53 + (dv - 0.3) ** 2 * (1 / 16))
+    darken(canvas[:, :, *NOSTRILS], np.minimum(dark, 0.8))
 
 
 def mouth(canvas: Field, face: SimpleNamespace, view: View, shade: Field) -> None:
     """Two lips, a darker upper one, and teeth where they part."""
+    part, light = canvas[:, :, *MOUTH], shade[:, *MOUTH][:, None]
     du, dv = view.local(MOUTH, np.zeros_like(face.chin), face.mouth_y, MOUTH_DEPTH)
     x = du / face.mouth_spread
-    arc = np.maximum(1 - x * x, 0)
-    line = dv + (face.smile + 0.12) * 3.4 * (x * x - 0.4)
-    gap = face.mouth_open * 4.2
-    bow = 1 - face.lip_bow * hump((x / 0.32) ** 2)
-    top = line + arc * (0.5 + 0.5 * arc) * (face.lip_upper * bow + 0.5 * gap)
-    bottom = line - np.sqrt(arc) * arc * face.lip_lower - arc * gap
-    part, light = canvas[:, :, *MOUTH], shade[:, *MOUTH][:, None]
-    lips = inside(-top, 1.3) * inside(bottom, 1.3) * (arc > 0)
-    paint(part, hump((bottom / 3.0) ** 2) * arc * 0.22, face.skin * 0.55)
-    upper = inside(line, 1.2)[:, None]
-    paint(part, lips * 0.88, face.lips * light * (1 - 0.22 * upper))
-    sheen = hump((x / 0.5) ** 2 + ((line - gap * arc - face.lip_lower * 0.45) / 1.5) ** 2)
+    even = x * x
+    arc = np.maximum(1 - even, 0)
+    edge = np.minimum(arc * 4, 1)
+    line = dv + (face.smile + 0.12) * 3.4 * (even - 0.4)
+    gap = arc * (4.2 * face.mouth_open)
+    bow = 1 - face.lip_bow * hump(even * 10)
+    upper = arc * (0.5 + 0.5 * arc) * (face.lip_upper * bow + 2.1 * face.mouth_open)
+    lower = np.sqrt(arc) * arc * face.lip_lower + gap
+    lips = inside(np.maximum(-line - upper, line - lower), 1.3) * (arc > 0)
+    darken(part, hump((line - lower) ** 2 * (1 / 9)) * arc * 0.10)
+    paint(part, lips * 0.88, face.lips * (light * (1 - 0.22 * inside(line, 1.2)[:, None])))
+    sheen = hump(even * 4 + ((line - gap - face.lip_lower * 0.45) / 1.5) ** 2)
     paint(part, sheen * (0.18 + 0.15 * face.makeup), face.lips * 1.35 + 0.08)
-    slit = np.maximum(-(line + 0.3 * gap * arc), line - gap * arc)
-    inner = inside(slit - 0.35, 1.2) * np.minimum(arc * 4, 1)
-    paint(part, inner * 0.9, colour(0.23, 0.09, 0.09) * (0.5 + 0.5 * light))
-    teeth = inside(slit + 0.55, 1.2) * inside(line - 0.62 * gap * arc, 1.4)
-    paint(part, teeth * np.minimum(gap, 1) * (np.abs(x) < 0.86), colour(0.92, 0.90, 0.85) * light)
-    corner = hump((np.abs(x) - 1.0) ** 2 * 40 + (line / 2.2) ** 2)
-    paint(part, corner * 0.4, face.skin * 0.45)
+    slit = np.maximum(-line - 0.3 * gap, line - gap)
+    paint(part, inside(slit - 0.35, 1.2) * edge * 0.9, THROAT * (0.5 + 0.5 * light))
+    teeth = inside(slit + 0.55, 1.2) * inside(line - 0.62 * gap, 1.4) * (np.abs(x) < 0.86)
+    paint(part, teeth * np.minimum(4.2 * face.mouth_open, 1), TEETH * light)
+    darken(part, hump((np.abs(x) - 1.0) ** 2 * 40 + line * line * 0.2) * 0.2)

@@ -1,0 +1,106 @@
+"""The command `cure`: run the study, redraw its figures."""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from cure_core.files import digest
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and do as asked; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="cure", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+    study = commands.add_parser("study", help="run a notebook of the study in a profile")
+    study.add_argument("--profile", default="quick", help="quick (the default), lfw, tiny, paper")
+    study.add_argument("--notebook", default="02_unlearning")
+    study.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
+    study.set_defaults(do=lambda asked: run_study(asked.notebook, asked.profile, asked.runs))
+    figures = commands.add_parser("figures", help="draw figures/ anew from its tables")
+    figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
+    figures.set_defaults(do=lambda asked: draw_figures(asked.run))
+    asked = parser.parse_args(arguments)
+    try:
+        asked.do(asked)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"cure: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_study(notebook: str, profile: str, runs: Path) -> Path:
+    """Execute a notebook in a profile into its run folder, and print where it is and what it found.
+
+    The folder appears when the run is whole; an earlier one of the same name gives way then.
+    Raises FileNotFoundError for an unknown notebook or profile; papermill's error where a cell
+    fails, after the notebook as far as it came was kept beside, in a folder ending in `-failed`.
+    """
+    import papermill
+
+    source, settings = NOTEBOOKS / f"{notebook}.ipynb", NOTEBOOKS / "profiles" / f"{profile}.yaml"
+    for path, kind in ((source, "*.ipynb"), (settings, "*.yaml")):
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in path.parent.glob(kind)))
+            raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; there are {known}")
+    parameters: dict[str, Any] = yaml.safe_load(settings.read_text()) or {}
+    code = [path.read_bytes() for path in sorted((ROOT / "cure_core").rglob("*.py"))]
+    version = digest(source.read_bytes(), parameters, *code)
+    folder = runs.resolve() / f"{notebook}-{profile}-{version[:8]}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    began = time.perf_counter()
+    try:
+        papermill.execute_notebook(
+            source,
+            partial / f"{notebook}.ipynb",
+            parameters | {"out": str(partial), "progress": False},
+            progress_bar=sys.stderr.isatty(),
+            cwd=partial,
+        )
+    except BaseException:
+        _replace(partial, folder.with_name(f"{folder.name}-failed"))
+        raise
+    seconds = time.perf_counter() - began
+    record = {
+        "notebook": notebook,
+        "profile": profile,
+        "version": version,
+        "parameters": parameters,
+        "seconds": round(seconds, 1),
+    }
+    (partial / "run.json").write_text(json.dumps(record, indent=2))
+    _replace(partial, folder)
+    table = pd.read_csv(folder / "table.csv", keep_default_na=False)
+    print(table.to_string(index=False))
+    print(f"\n{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
+    return folder
+
+
+def draw_figures(run: Path | None) -> None:
+    """Redraw figures/, from a run's tables where one is named."""
+    from cure_core.figure_index import adopt, redraw
+
+    folder = ROOT / "figures"
+    if run is not None:
+        adopt(run, folder)
+    for path in redraw(folder):
+        print(path.relative_to(ROOT))
+
+
+def _replace(new: Path, final: Path) -> None:
+    """Put folder `new` in the place of `final`."""
+    if final.exists():
+        shutil.rmtree(final)
+    new.chmod(0o755)
+    new.rename(final)

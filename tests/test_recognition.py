@@ -1,0 +1,254 @@
+import math
+import multiprocessing
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cure_core import recognition
+from cure_core.encoders import SmallEncoder
+from cure_core.recognition import Recipe, arcface_logits, train, train_cached
+
+RECIPE = Recipe(epochs=2, batch_size=8)
+
+
+def same(a, b) -> bool:
+    """Whether two encoders hold the same numbers, bit for bit."""
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)
+
+
+def test_arcface_by_hand():
+    """Own angles 60 and 170 degrees, margin 20: cos 80, and past 180 cos 170 - m sin m."""
+    cosine = torch.tensor([[60.0, 30], [45, 170]], dtype=torch.float64).deg2rad().cos()
+    m = math.radians(20)
+    logits = arcface_logits(cosine, torch.tensor([0, 1]), scale=2.0, margin=m)
+    expected = [
+        [2 * math.cos(math.radians(80)), 2 * math.cos(math.radians(30))],
+        [2 * math.cos(math.radians(45)), 2 * (math.cos(math.radians(170)) - m * math.sin(m))],
+    ]
+    np.testing.assert_allclose(logits.numpy(), expected, atol=1e-6)
+
+
+def test_arcface_agrees_with_pytorch_metric_learning():
+    from pytorch_metric_learning.losses import ArcFaceLoss
+
+    generator = torch.Generator().manual_seed(0)
+    embeddings, head = (
+        torch.randn(n, 3, generator=generator, dtype=torch.float64).requires_grad_()
+        for n in (200, 4)
+    )
+    people = torch.arange(200) % 4
+    theirs = ArcFaceLoss(num_classes=4, embedding_size=3, margin=math.degrees(0.4), scale=32)
+    theirs.W.data = head.detach().T.clone()
+    cosine = F.normalize(embeddings) @ F.normalize(head).T
+    own = cosine.gather(1, people[:, None])
+    assert (own < -math.cos(0.4)).any()  # the angles that would pass pi are among them
+    ours = F.cross_entropy(arcface_logits(cosine, people, 32, 0.4), people)
+    expected = theirs(embeddings, people)
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-6)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, embeddings)[0],
+        torch.autograd.grad(expected, embeddings)[0],
+        rtol=1e-5,
+        atol=1e-8,
+    )
+
+
+def test_arcface_gradient_is_finite_at_the_poles():
+    cosine = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], requires_grad=True)
+    arcface_logits(cosine, torch.tensor([0, 0]), 32.0, 0.4).sum().backward()
+    assert cosine.grad is not None
+    assert cosine.grad.isfinite().all()
+
+
+def test_training_learns_and_leaves_the_start_alone(tiny_encoder, draw_faces):
+    images, people = draw_faces(4, 8)
+    start = tiny_encoder()
+    result = train(start, images, people, Recipe(epochs=8, batch_size=8, margin=0.1))
+    assert same(start, tiny_encoder())
+    assert not start.training
+    assert not result.encoder.training
+    assert len(result.losses) == 8
+    assert result.losses[-1] < result.losses[0] / 2
+    assert repr(result).startswith("Trained(8 epochs in ")
+
+
+def test_a_seed_repeats_bit_for_bit_whatever_else_draws(tiny_encoder, draw_faces):
+    images, people = draw_faces(3, 5)
+    first = train(tiny_encoder(), images, people, RECIPE)
+    torch.rand(17)
+    np.random.default_rng().random(3)
+    again = train(tiny_encoder(), images, people, RECIPE)
+    assert same(first.encoder, again.encoder)
+    assert first.losses == again.losses
+    other = train(tiny_encoder(), images, people, replace(RECIPE, seed=1))
+    assert not same(first.encoder, other.encoder)
+
+
+def test_only_who_is_the_same_person_matters_not_the_numbers(tiny_encoder, draw_faces):
+    images, people = draw_faces(3, 5)
+    first = train(tiny_encoder(), images, people, RECIPE)
+    renamed = train(tiny_encoder(), images, people * 1000 - 7, RECIPE)
+    assert same(first.encoder, renamed.encoder)
+
+
+def test_a_last_batch_of_one_is_trained_on(tiny_encoder, draw_faces):
+    """9 images in batches of 4 leave one over, with which batch norm cannot train."""
+    images, people = draw_faces(3, 3)
+    result = train(tiny_encoder(), images, people, replace(RECIPE, batch_size=4))
+    assert all(map(math.isfinite, result.losses))
+
+
+def test_labels_that_cannot_be_trained_on_are_refused(tiny_encoder, draw_faces):
+    images, people = draw_faces(2, 2)
+    with pytest.raises(ValueError, match="4 images, 4 labels and 1 people"):
+        train(tiny_encoder(), images, np.zeros(4, int))
+    with pytest.raises(ValueError, match="4 images, 3 labels and 2 people"):
+        train(tiny_encoder(), images, people[:3])
+
+
+def test_divergence_says_when_and_what_to_lower(tiny_encoder, draw_faces):
+    images, people = draw_faces(2, 8)
+    recipe = replace(RECIPE, learning_rate=1e38)
+    with pytest.raises(FloatingPointError, match=r"epoch [12] of 2; lower learning_rate=1e\+38"):
+        train(tiny_encoder(), images, people, recipe)
+
+
+# The oracle must not know the forget set: else every comparison with it is worthless.
+
+
+def train_oracle_alone(job: str, result: str) -> None:
+    """In a process that has never seen a teacher."""
+    torch.set_num_threads(1)
+    start, images, people = torch.load(job, weights_only=False)
+    oracle = train(start, images, people, RECIPE).encoder
+    torch.save(oracle.state_dict(), result + ".part")
+    os.replace(result + ".part", result)
+
+
+def test_nothing_of_the_teacher_leaks_into_the_oracle(tiny_encoder, draw_faces, tmp_path):
+    images, people = draw_faces(5, 4)
+    forget = people < 2
+    start = tiny_encoder()
+
+    job, result = tmp_path / "job.pt", tmp_path / "oracle.pt"
+    torch.save((start, images[~forget], people[~forget]), job)
+    fresh = multiprocessing.get_context("spawn").Process(
+        target=train_oracle_alone, args=(str(job), str(result))
+    )
+    fresh.start()
+    teacher = train(start, images, people, RECIPE).encoder
+    oracle = train(start, images[~forget], people[~forget], RECIPE).encoder
+    fresh.join(timeout=120)
+    assert fresh.exitcode == 0
+
+    alone = SmallEncoder(dim=16, widths=(4, 6, 8))
+    alone.load_state_dict(torch.load(result, weights_only=True))
+    assert not same(teacher, oracle)
+    assert same(oracle, alone)
+
+
+@pytest.mark.parametrize("trainer", [train, train_cached])
+def test_the_oracle_does_not_depend_on_what_is_forgotten(tiny_encoder, draw_faces, trainer):
+    """Pixels and labels of the forget set are scrambled before both trainings; it never shows."""
+    images, people = draw_faces(5, 4)
+    forget = people < 2
+    scrambled, relabelled = images.copy(), people.copy()
+    scrambled[forget] = 255 - scrambled[forget]
+    relabelled[forget] = [7, 8, 9, 10, 11, 12, 13, 14]
+
+    def oracle_after_teacher(images, people):
+        start = tiny_encoder()
+        trainer(start, images, people, RECIPE)
+        return trainer(start, images[~forget], people[~forget], RECIPE).encoder
+
+    first, other = oracle_after_teacher(images, people), oracle_after_teacher(scrambled, relabelled)
+    assert same(first, other)
+
+
+# The cache.
+
+
+@pytest.fixture
+def trainings(monkeypatch):
+    """How often the real training ran."""
+    calls = []
+
+    def counted(*args, **options):
+        calls.append(args)
+        return train(*args, **options)
+
+    monkeypatch.setattr(recognition, "train", counted)
+    return calls
+
+
+def cached_files() -> list[Path]:
+    return sorted((Path(os.environ["CURE_CACHE"]) / "encoders").iterdir())
+
+
+def test_the_second_call_reads_what_the_first_trained(tiny_encoder, draw_faces, monkeypatch):
+    images, people = draw_faces(3, 4)
+    trained = train(tiny_encoder(), images, people, RECIPE)
+    first = train_cached(tiny_encoder(), images, people, RECIPE)
+
+    def never(*args, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(recognition, "train", never)
+    again = train_cached(tiny_encoder(), list(images), people.tolist(), RECIPE)
+    assert same(trained.encoder, first.encoder)
+    assert same(first.encoder, again.encoder)
+    assert trained.losses == first.losses == again.losses
+    assert first.seconds == again.seconds
+    assert not again.encoder.training
+    assert len(cached_files()) == 1
+
+
+def test_every_part_of_what_made_it_is_in_the_key(tiny_encoder, draw_faces, trainings):
+    images, people = draw_faces(3, 4)
+    pixel = images.copy()
+    pixel[11, 111, 111, 2] += 1
+    swapped = people.copy()
+    swapped[[0, 11]] = swapped[[11, 0]]
+    start = tiny_encoder()
+    counted = tiny_encoder()
+    counted.stem.bn.running_mean += 1e-3
+    once = replace(RECIPE, epochs=1)
+    made_of = [
+        (start, images, people, once),
+        (start, images, people, replace(once, seed=1)),
+        (start, images, people, replace(once, margin=0.3)),
+        (start, pixel, people, once),
+        (start, images, swapped, once),
+        (start, images[:11], people[:11], once),
+        (tiny_encoder(1), images, people, once),
+        (counted, images, people, once),
+    ]
+    for call in made_of:
+        train_cached(*call)
+    assert len(trainings) == len(cached_files()) == len(made_of)
+    for call in made_of:
+        train_cached(*call)
+    assert len(trainings) == len(made_of)
+
+
+def test_a_training_that_fails_leaves_nothing_in_the_cache(tiny_encoder, draw_faces, monkeypatch):
+    import safetensors.torch
+
+    images, people = draw_faces(2, 4)
+
+    def full(state, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(safetensors.torch, "save_file", full)
+        with pytest.raises(OSError, match="No space left"):
+            train_cached(tiny_encoder(), images, people, RECIPE)
+    assert cached_files() == []
+    assert train_cached(tiny_encoder(), images, people, RECIPE).losses
