@@ -1,8 +1,8 @@
-"""What only a GPU can show: the losses and K-means agree with the CPU, and no step waits for it.
+"""What only a GPU can show: losses and K-means agree with the CPU, no step waits, and its cost.
 
     PYTHONPATH=. python benchmarks/gpu_check.py
 
-Needs torch, numpy and pandas beside `cure_core`; takes under a minute on one GPU. Prints a table;
+Needs torch, numpy and pandas beside `cure_core`; about a minute on one GPU. Prints a table;
 exit code 0 when every check holds, 1 when one fails, 2 where there is no CUDA.
 """
 
@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from step_ratio import LIMIT as RATIO_LIMIT
+from step_ratio import Batches, step_ratio, unlearning_epoch
 from torch import Tensor
 
 from cure_core.clustering import kmeans
@@ -23,8 +24,7 @@ from cure_core.losses import (
     feature_distribution_loss,
     feature_matching_loss,
 )
-from cure_core.objectives import Batch, Cure
-from cure_core.unlearning import CureConfig, unlearn
+from cure_core.unlearning import CureConfig
 
 # Relative to the largest entry. A loss computes in float32 whatever comes in, so its value is good
 # to float32; its gradient comes back in the input's type, and bfloat16 has 8 bits.
@@ -97,21 +97,16 @@ def check_kmeans(device: str) -> list[Check]:
     return checks
 
 
-def check_no_waiting() -> list[Check]:
-    """An epoch of unlearning on the GPU in which nothing between its ends may wait for it."""
-    images = np.random.default_rng(0).integers(0, 256, (768, 112, 112, 3), np.uint8)
-    forget, retain = images[: STEPS * 16], images[STEPS * 16 :]
+def check_no_waiting(device: str = "cuda") -> list[Check]:
+    """An epoch of unlearning on the GPU in which no step, first to last, may wait for it."""
     checks = []
     for amp in (False, True):
-        config = CureConfig(
-            clusters=8, epochs=1, batch_size=(16, 32), amp=amp, check_every=STEPS + 1
-        )
+        config = CureConfig(clusters=8, batch_size=(16, 32), amp=amp, check_every=STEPS + 1)
+        epoch = unlearning_epoch(build("mobilefacenet"), STEPS, device, config)
+        epoch()  # what is set up once, workspaces and the optimiser's state, may wait
         waits = 0.0
-        unlearn(build("mobilefacenet"), forget, retain, config, device="cuda")  # warms up
         try:
-            unlearn(
-                build("mobilefacenet"), forget, retain, config, objective=Unwaiting, device="cuda"
-            )
+            epoch(around=_unwaiting)
         except RuntimeError as error:
             print(f"a step waits for the GPU: {error}", file=sys.stderr)
             waits = 1.0
@@ -121,15 +116,18 @@ def check_no_waiting() -> list[Check]:
     return checks
 
 
-class Unwaiting(Cure):
-    """CURE, with waiting for the GPU an error from its first step to its last."""
+def _unwaiting(batches: Batches) -> Batches:
+    """The batches; waiting for the GPU is an error from before the first to after the last."""
+    torch.cuda.set_sync_debug_mode("error")
+    yield from batches
+    torch.cuda.set_sync_debug_mode("default")  # the epoch's end does wait, for the means
 
-    left = STEPS
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        self.left -= 1
-        torch.cuda.set_sync_debug_mode("error" if self.left else "default")
-        return super().terms(batch)
+def check_step_ratio(device: str = "cuda") -> list[Check]:
+    """A step of unlearning against a bare one of the same batch, in epochs of 32."""
+    measured = step_ratio("mobilefacenet", steps=32, rounds=9, device=device)
+    print(measured)
+    return [Check("unlearning step / bare step", measured.ratio, RATIO_LIMIT)]
 
 
 def _unit(generator: torch.Generator, *shape: int) -> Tensor:
@@ -155,7 +153,12 @@ def main() -> int:
         print("no GPU here: nothing checked")
         return 2
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
-    checks = [*check_losses("cuda"), *check_kmeans("cuda"), *check_no_waiting()]
+    checks = [
+        *check_losses("cuda"),
+        *check_kmeans("cuda"),
+        *check_no_waiting(),
+        *check_step_ratio(),
+    ]
     for check in checks:
         verdict = "ok" if check.passed else "FAILED"
         print(f"{check.name:48} {check.error:10.2e}  at most {check.limit:8.2e}  {verdict}")

@@ -241,6 +241,9 @@ def _verification(
         return equal_error_rate(score[index][own], score[index][~own])
 
     def accuracy(index: np.ndarray) -> float:
+        own, fold = genuine[index], folds[index]
+        if any(len(np.unique(fold[kind])) < 2 for kind in (own, ~own)):
+            return np.nan  # few people drawn: no other fold to choose the threshold on
         return ten_fold_accuracy(score[index], genuine[index], folds[index])
 
     def fixed(index: np.ndarray) -> float:
@@ -279,6 +282,11 @@ def _test_pairs(faces: FaceSet, split: Split, n_pairs: int, seed: int) -> tuple[
     if faces.protocols:
         pairs = next(iter(faces.protocols.values()))
         unseen = ~(touches[pairs.left] | touches[pairs.right])
+        if not unseen.any():
+            raise ValueError(
+                f"every pair of {faces.name}'s protocol touches someone of the split: raise the "
+                "split's min_images above the images of the people meant to stay unseen"
+            )
         return pairs.select(unseen), ten_folds(len(pairs))[unseen]
     unseen_index = np.union1d(np.flatnonzero(~touches), split.outsiders)
     pairs = _pairs_among(faces.identities, unseen_index, n_pairs, seed)

@@ -7,7 +7,8 @@ faces = manifests.load("folder", root="/my/crops")
 splits = manifests.read("lfw").splits.model_dump()
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
 
@@ -19,10 +20,9 @@ from pydantic import ValidationError as Invalid
 
 from cure_core.faces import synthfaces
 from cure_core.faces.faceset import FaceSet
-from cure_core.faces.folder import Tree, decode, list_tree, write_map
+from cure_core.faces.folder import Tree, decode, lfw_protocol, list_tree, write_map
 from cure_core.files import atomic_path, cache_root, data_root, digest, file_sha256
-from cure_core.pairs import Pairs, read_lfw_pairs
-from cure_core.progress import bar
+from cure_core.pairs import Pairs
 
 FOLDER = Path(__file__).parents[1] / "data_manifests"
 
@@ -132,7 +132,7 @@ def read(name: str | Path) -> FolderManifest | SynthFacesManifest:
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is no mapping of fields; {FOLDER / 'lfw.yaml'} is an example")
     layout = fields.get("layout")
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"{path}: `layout` is {layout!r}; use one of {', '.join(LAYOUTS)}")
     try:
         return LAYOUTS[layout].model_validate(fields)
@@ -236,19 +236,7 @@ def _read_pairs(path: Path, sha256: str, tree: Tree) -> Pairs:
     actual = file_sha256(path)
     if actual != sha256:
         raise ValueError(f"{path} has the checksum {actual}, expected {sha256}; fetch it again")
-    index = {file.rsplit(".", 1)[0]: i for i, file in enumerate(tree.files)}
-    table = read_lfw_pairs(path)
-
-    def side(names: pd.Series, numbers: pd.Series) -> np.ndarray:
-        wanted = [f"{n}/{n}_{i:04d}" for n, i in zip(names, numbers, strict=True)]
-        for line, image in enumerate(wanted, start=2):
-            if image not in index:
-                raise ValueError(f"{path}:{line} names {image}, which is not in {tree.root}")
-        return np.array([index[image] for image in wanted], dtype=np.int64)
-
-    return Pairs(
-        side(table.name1, table.i1), side(table.name2, table.i2), table.genuine.to_numpy(bool)
-    )
+    return lfw_protocol(path, tree)
 
 
 def _draw(drawing: Drawing, name: str) -> FaceSet:
@@ -273,31 +261,29 @@ def _drawn(drawing: Drawing) -> tuple[np.ndarray, pd.DataFrame, str]:
     path, table, content = (
         cache_root() / "faces" / f"synthfaces-{key}{suffix}" for suffix in (".npy", ".csv", ".txt")
     )
-    if not path.is_file():  # the map appears last
+    if not all(file.is_file() for file in (path, table, content)):
+        blocks = _blocks(drawing)
+        attributes = pd.concat([block.attributes for block in blocks], ignore_index=True)
+        attributes["unseen"] = attributes["person"] >= drawing.people
         with atomic_path(path) as images, atomic_path(table) as rows, atomic_path(content) as text:
-            write_map(images, sum(_counts(drawing)), _pictures(drawing, rows))
+            write_map(images, len(attributes), chain.from_iterable(b.images for b in blocks))
+            attributes.to_csv(rows, index=False)
             text.write_text(digest(file_sha256(images), file_sha256(rows)))
-    attributes = pd.read_csv(table, keep_default_na=False, float_precision="round_trip")
+    attributes = pd.read_csv(table, keep_default_na=False)
     return np.load(path, mmap_mode="r"), attributes, content.read_text()
 
 
-def _counts(drawing: Drawing) -> list[int]:
-    """How many images of each person, in order."""
-    return [drawing.images_per_person] * drawing.people + (
-        [drawing.unseen_images] * drawing.unseen_people
-    )
-
-
-def _pictures(drawing: Drawing, rows: Path) -> Iterator[np.ndarray]:
-    """Draw one person after the other; at the end, write what is true of the images to `rows`."""
-    tables = []
-    for person, count in enumerate(bar(_counts(drawing), "drawing faces", unit="person")):
-        faces = synthfaces.generate(1, count, drawing.seed, first_person=person)
-        tables.append(faces.attributes)
-        yield from faces.images
-    attributes = pd.concat(tables, ignore_index=True)
-    attributes["unseen"] = attributes["person"] >= drawing.people
-    attributes.to_csv(rows, index=False)
+def _blocks(drawing: Drawing) -> list[synthfaces.SynthFaces]:
+    """First the people for training and outsiders, then the unseen ones, if any."""
+    wanted = [
+        (drawing.people, drawing.images_per_person, 0),
+        (drawing.unseen_people, drawing.unseen_images, drawing.people),
+    ]
+    return [
+        synthfaces.generate(people, images, drawing.seed, first_person=first, progress=None)
+        for people, images, first in wanted
+        if people
+    ]
 
 
 def _protocols(drawing: Drawing, attributes: pd.DataFrame) -> Mapping[str, Pairs]:

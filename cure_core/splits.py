@@ -27,6 +27,7 @@ class Split:
 def split_people(
     identities: np.ndarray,
     *,
+    unseen: np.ndarray | None = None,
     min_images: int = 10,
     max_images: int | None = 60,
     outsiders: int = 20,
@@ -35,12 +36,14 @@ def split_people(
 ) -> Split:
     """Split the people who have `min_images` or more; of each, at most `max_images` are used.
 
+    `identities` (N,); images where `unseen` (N,) bool is true belong to nobody who takes part.
     `outsiders` people are kept out of everything but membership; of every other person a share
     `heldout` of the images (at least two, for a pair) is held out of training.
     Raises ValueError where too few people remain.
     """
     rng = np.random.default_rng(seed)
-    people, counts = np.unique(identities, return_counts=True)
+    taking_part = identities if unseen is None else identities[~unseen]
+    people, counts = np.unique(taking_part, return_counts=True)
     people = people[counts >= min_images]
     if len(people) < outsiders + 2:
         raise ValueError(

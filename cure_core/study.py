@@ -103,7 +103,9 @@ def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     Raises ValueError or ForgetRequestError where the set is too small for what is asked, and
     FileNotFoundError where the weights to start from are missing.
     """
-    split = split_people(faces.identities, seed=seed, **setting.split)  # type: ignore[arg-type]
+    known = faces.attributes
+    unseen = known.unseen.to_numpy(bool) if known is not None and "unseen" in known else None
+    split = split_people(faces.identities, unseen=unseen, seed=seed, **setting.split)  # type: ignore[arg-type]
     request = ForgetRequest.random_people(faces, split.train, setting.forget_people, seed)
     protocol = make_protocol(faces, split, request, n_pairs=setting.n_pairs, seed=seed)
     weights = None if setting.weights is None else data_root() / setting.weights

@@ -194,28 +194,29 @@ def run_epoch(
     Nothing in a step waits for the device; only the looks for divergence do.
     """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    sums: dict[str, Tensor] = {}
-    finite, step = torch.ones((), dtype=torch.bool, device=parameters[0].device), 0
+    names = [*weights, "loss", "gradient_norm"]
+    weight = torch.tensor(list(weights.values()), device=parameters[0].device)
+    sums, step = torch.zeros(len(names), device=weight.device), 0  # not finite from the first lapse
     for step, (images, known) in enumerate(batches, 1):
         with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
             embeddings = forward(images)
         n = len(known["forget_index"])
         unit = F.normalize(embeddings.float(), dim=1)
-        batch = Batch(student_forget=unit[:n], student_retain=unit[n:], **known)
-        terms = {name: term.mean() for name, term in objective.terms(batch).items()}
-        loss = sum((weights[name] * term for name, term in terms.items()), unit.new_zeros(()))
+        terms = objective.terms(Batch(student_forget=unit[:n], student_retain=unit[n:], **known))
+        # A term of weight 0 is watched, not followed: nothing is spent on its gradient.
+        followed = [terms[k].mean() if w else terms[k].detach().mean() for k, w in weights.items()]
+        values = torch.stack(followed)
+        loss = (weight * values).sum()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, config.clip)
         optimiser.step()
-        finite = finite & norm.isfinite() & loss.detach().isfinite()
-        for name, value in {**terms, "loss": loss, "gradient_norm": norm}.items():
-            sums[name] = sums.get(name, 0) + value.detach()
-        if step % config.check_every == 0 and not finite:
+        sums += torch.cat([values.detach(), loss.detach()[None], norm[None]])
+        if step % config.check_every == 0 and not sums.isfinite().all():
             return {}, step
-    if not finite:
+    if not sums.isfinite().all():
         return {}, step
-    return {name: float(total) / step for name, total in sums.items()}, None
+    return {name: total / step for name, total in zip(names, sums.tolist(), strict=True)}, None
 
 
 def _batches(
@@ -280,7 +281,10 @@ def _weights(objective: Objective, config: CureConfig) -> dict[str, float]:
             f"no loss term {', '.join(unknown)} in {type(objective).__name__}; "
             f"its terms are {', '.join(objective.weights)}"
         )
-    return {**objective.weights, **config.weights}
+    weights = {name: float(w) for name, w in {**objective.weights, **config.weights}.items()}
+    if not any(weights.values()):
+        raise ValueError(f"every weight is 0 ({', '.join(weights)}); give one loss term a weight")
+    return weights
 
 
 def _identity(

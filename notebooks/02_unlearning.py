@@ -1,3 +1,11 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # Forgetting chosen faces without labels
 #
@@ -22,7 +30,7 @@ dataset = "synthfaces"  # a manifest: synthfaces (drawn, nobody's), lfw, folder
 dataset_options = {}  # what the manifest's data set lets you choose
 encoder = "small"  # small, mobilefacenet
 weights = None  # weights to start from, a path below the data root; None starts afresh
-split = {}  # min_images, max_images, outsiders, heldout: who takes part
+split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
 forget_people = 15  # how many people ask to be forgotten
 teacher = {}  # the training recipe: epochs, batch_size, learning_rate, ...
 unlearning = {}  # CureConfig: clusters, epochs, tau, temperature, learning_rate, ...
@@ -50,7 +58,7 @@ setting = study.Setting(
     encoder=encoder,
     weights=weights,
     forget_people=forget_people,
-    split=split,
+    split=manifests.read(dataset).splits.model_dump() | split,
     recipe=Recipe(**teacher),
     config=CureConfig(**unlearning),
     n_pairs=n_pairs,

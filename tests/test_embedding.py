@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core.embedding import content_digest, embed, module_device, raw_embeddings
+from cure_core.embedding import content_digest, embed, mirrored, module_device, raw_embeddings
 
 
 class Stub(nn.Module):
@@ -58,6 +58,15 @@ def test_mirror_puts_the_mirrored_image_beside_and_normalises_both_together(draw
     both = np.concatenate([left, right], 1)
     both /= np.sqrt((both**2).sum(1, keepdims=True))
     np.testing.assert_allclose(embed(Stub(), images, mirror=True).numpy(), both, atol=1e-6)
+
+
+def test_a_view_is_what_the_encoder_sees(draw_faces):
+    images, _ = draw_faces(2, 2)
+    right = images[:, :, 56:].astype(np.float64).mean((1, 2))
+    left = raw_embeddings(Stub(), images, view=mirrored)
+    np.testing.assert_allclose(left.numpy(), right, rtol=1e-6)
+    dark = raw_embeddings(Stub(), images, view=torch.zeros_like, batch_size=3)
+    assert torch.equal(dark, torch.zeros(4, 3))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
@@ -118,11 +127,11 @@ def test_damaged_weights_name_the_first_image(draw_faces):
 
     holed = images.copy()
     holed[[3, 4]] = 255
-    with pytest.raises(ValueError, match="2 images are not finite .first: image 3"):
+    with pytest.raises(ValueError, match=r"2 images are not finite .first: image 3"):
         embed(Holes(), holed, batch_size=2)
     ruined = Stub()
     nn.init.constant_(ruined.shift, torch.nan)
-    with pytest.raises(ValueError, match="5 images are not finite .first: image 0"):
+    with pytest.raises(ValueError, match=r"5 images are not finite .first: image 0"):
         raw_embeddings(ruined, images)
 
 
@@ -130,6 +139,27 @@ def test_damaged_weights_name_the_first_image(draw_faces):
 def test_an_empty_set_is_refused(tiny_encoder, nothing):
     with pytest.raises(ValueError, match="empty"):
         embed(tiny_encoder(), nothing)
+
+
+def test_images_scaled_to_one_are_refused(tiny_encoder, draw_faces):
+    """They would pass for nearly black faces."""
+    with pytest.raises(ValueError, match="uint8"):
+        embed(tiny_encoder(), draw_faces(1, 2)[0] / 255)
+
+
+def test_half_precision_encoders_give_float32(draw_faces):
+    images, _ = draw_faces(1, 2)
+    half = torch.nn.Sequential(Stub(), _To(torch.bfloat16))
+    assert embed(half, images).dtype == torch.float32
+
+
+class _To(nn.Module):
+    def __init__(self, dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, x):
+        return x.to(self.dtype)
 
 
 def test_device_of_a_module_without_tensors_is_the_cpu():

@@ -62,3 +62,17 @@ def test_too_few_people_says_how_many():
         ValueError, match="6 people have 10 images or more, too few for 5 outsiders"
     ):
         split_people(IDENTITIES, min_images=10, outsiders=5)
+
+
+@pytest.mark.parametrize(
+    "nothing_left", [{"heldout": 1.0}, {"heldout": -0.1}, {"min_images": 2}, {"max_images": 2}]
+)
+def test_a_person_must_have_something_to_train_on(nothing_left):
+    """Two are held out of each, so three are the fewest."""
+    with pytest.raises(ValueError, match=next(iter(nothing_left))):
+        split_people(IDENTITIES, outsiders=1, **nothing_left)
+
+
+def test_of_three_images_one_is_trained_on_however_many_are_held_out():
+    split = split_people(np.repeat(np.arange(4), 3), min_images=3, outsiders=1, heldout=0.9)
+    assert (len(split.train), len(split.heldout), len(split.outsiders)) == (3, 6, 3)

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from cure_core.faces.faceset import SHAPE
 from cure_core.files import atomic_path, cache_root, digest
+from cure_core.pairs import Pairs, read_lfw_pairs
 from cure_core.progress import bar
 
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -82,6 +83,25 @@ def read_image(path: Path, resize: bool = False) -> np.ndarray:
     return np.asarray(rgb)
 
 
+def lfw_protocol(path: Path, tree: Tree) -> Pairs:
+    """The pairs of a file in the form of LFW's `pairs.txt`, in its order, as indices of the files.
+
+    Image i of `name` is `name/name_000i` with any extension. Raises ValueError naming the line and
+    the image where the tree has no such file.
+    """
+    index = {file.rsplit(".", 1)[0]: i for i, file in enumerate(tree.files)}
+    table = read_lfw_pairs(path)
+
+    def side(name: str, number: str) -> np.ndarray:
+        wanted = [f"{n}/{n}_{i:04d}" for n, i in zip(table[name], table[number], strict=True)]
+        for line, image in enumerate(wanted, start=2):
+            if image not in index:
+                raise ValueError(f"{path}:{line} names {image}, which is not in {tree.root}")
+        return np.array([index[image] for image in wanted], dtype=np.int64)
+
+    return Pairs(side("name1", "i1"), side("name2", "i2"), table["genuine"].to_numpy(bool))
+
+
 def tree_checksum(tree: Tree) -> str:
     """SHA-256 over every file's name and bytes, in order."""
     sha = hashlib.sha256()
@@ -103,8 +123,8 @@ def decode(
     key = digest(str(tree.root.resolve()), listing, resize)
     folder = cache_root() / "faces"
     path, content = folder / f"{key}.npy", folder / f"{key}.sha256"
-    if not path.is_file():
-        with atomic_path(path) as images, atomic_path(content) as text:  # the map appears last
+    if not (path.is_file() and content.is_file()):
+        with atomic_path(path) as images, atomic_path(content) as text:
             write_map(images, len(tree.files), _decoded(tree, resize, progress))
             text.write_text(tree_checksum(tree))
     actual = content.read_text()

@@ -39,7 +39,7 @@ def people_bootstrap(
     genuine pair then counts as often as its person was drawn, an impostor pair as often as the
     product of both its people's counts: two copies of one person make neither kind of pair.
     Replicates without a genuine or without an impostor pair are drawn again, if the data has
-    both. With about twenty people or fewer the bounds are too close, most of all for TAR at a
+    both, and those of which the statistic is NaN are left out. With about twenty people or fewer the bounds are too close, most of all for TAR at a
     small FAR; with fewer than three they are NaN.
 
     `statistic` maps indices of pairs (with repetition, in rising order) to a number:
@@ -67,7 +67,7 @@ def people_bootstrap(
         return Interval(value, np.nan, np.nan)
     rng = np.random.default_rng(seed)
     replicates = [float(statistic(_resample(left, right, len(names), rng))) for _ in range(n)]
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(replicates, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
 
 

@@ -94,7 +94,7 @@ def test_attributes_are_spread(faces):
     assert set(truth["skin_tone"]) == set(range(1, 11))
     assert truth["skin_tone"].groupby(truth["person"]).nunique().eq(1).all()
     assert set(truth["glasses"]) == {"none", "clear", "dark"}
-    assert truth["quality"].quantile(0.05) < 0.35 < 0.6 < truth["quality"].median()
+    assert truth["quality"].quantile(0.05) < 0.45 < 0.6 < truth["quality"].median()
     span = truth["age"].groupby(truth["person"]).agg(np.ptp)
     assert span.median() > 25
 

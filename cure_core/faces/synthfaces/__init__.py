@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from cure_core.faces.synthfaces.captures import captures, table
 from cure_core.faces.synthfaces.degrade import degrade
@@ -79,10 +80,11 @@ def generate(
     shot = captures(person, blocks[:, 1:].reshape(-1, blocks.shape[2]))
     count = n_people * images_per_person
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    for first in bar(range(0, count, CHUNK), "drawing faces", progress, unit="chunk"):
-        rows = slice(first, first + CHUNK)
-        sitter, moment = _rows(person, rows), _rows(shot, rows)
-        images[rows] = degrade(draw(sitter, moment), moment)
+    with threadpool_limits(1, "blas"):  # the products are small: threads would only wait
+        for first in bar(range(0, count, CHUNK), "drawing faces", progress, unit="chunk"):
+            rows = slice(first, first + CHUNK)
+            sitter, moment = _rows(person, rows), _rows(shot, rows)
+            images[rows] = degrade(draw(sitter, moment), moment)
     attributes = table(person, shot)
     identities = np.repeat(numbers.astype(np.int64), images_per_person)
     attributes.insert(0, "person", identities)

@@ -53,7 +53,7 @@ def captures(person: Columns, block: Floats) -> Columns:
 
 def _pose(u: Draw) -> Columns:
     return {
-        "yaw": normal(u(), 0, 13),
+        "yaw": normal(u(), 0, 12),
         "pitch": normal(u(), 0, 7),
         "roll": normal(u(), 0, 1.8),
         "scale": normal(u(), 1, 0.022),
@@ -64,9 +64,9 @@ def _pose(u: Draw) -> Columns:
 
 def _light(u: Draw) -> Columns:
     return {
-        "light_azimuth": normal(u(), 0, 36),
+        "light_azimuth": normal(u(), 0, 33),
         "light_elevation": normal(u(), 28, 18),
-        "light_strength": 0.25 + 0.65 * u(),
+        "light_strength": 0.25 + 0.6 * u(),
         "light_warmth": normal(u(), 0, 0.04),
         "light_gradient": normal(u(), 0, 0.18),
         "exposure": np.exp(normal(u(), -0.03, 0.13)),
@@ -91,7 +91,7 @@ def _camera(u: Draw) -> Columns:
 
     So most pictures are good, and there is a tail of bad ones.
     """
-    careless = u() ** 2.6
+    careless = u() ** 2.8
     coarse = np.clip(1.5 * careless * u() - 0.15, 0, 1)
     return {
         "blur": np.maximum(2.9 * careless * u() - 0.25, 0),
@@ -102,7 +102,7 @@ def _camera(u: Draw) -> Columns:
 
 
 def _hair(person: Columns, age: Floats, u: Draw) -> Columns:
-    """Today's hair: nearly a third of the pictures show another style than the person's usual one."""
+    """Today's hair: in three pictures of ten another style than the person's usual one."""
     change = np.where(u() < 0.3, 1.0, 0.2)
     years = np.clip((age - 25) / 45, 0, 1)
     grey = np.clip((age - person["greying"]) / 28 + 0.25 * (u() - 0.5), 0, 1)

@@ -42,7 +42,7 @@ def optics(sigma: NDArray[np.float64], resolution: NDArray[np.float64]) -> Field
     at = np.arange(SIZE)
     kernel = np.exp(-(at**2) / (2 * sigma[:, None] ** 2)).astype(np.float32)
     kernel[kernel < 1e-5] = 0  # numbers this small would only slow the product down
-    lens = kernel[:, np.abs(at[:, None] - at)]
+    lens = np.take(kernel, np.abs(at[:, None] - at), axis=1)
     lens /= lens.sum(axis=2, keepdims=True)
     for k in np.flatnonzero(resolution < SIZE):
         lens[k] = _sensor(int(resolution[k])) @ lens[k]

@@ -73,7 +73,7 @@ def _sitter(person: Columns, shot: Columns) -> SimpleNamespace:
     years = np.clip((face.age - 22) / 55, 0, 1.15)
     face.wrinkles = np.clip(face.wrinkling * years**1.5, 0, 1.2)
     face.fullness_now = face.fullness + 1.2 * years * (1 - years)
-    face.freckling = np.clip(face.freckles, 0, 1) * 0.55 + 0.12 * face.wrinkles
+    face.freckling = np.clip(face.freckles, 0, 1) * 0.45 + 0.12 * face.wrinkles
     face.relief = 0.85 + 0.2 * years
     face.eye_open = face.eye_open * (1 - 0.14 * years)
     face.mouth_spread = face.mouth_width * (1 + 0.13 * face.smile - 0.06 * face.mouth_open)

@@ -1,0 +1,593 @@
+import ast
+import multiprocessing
+import os
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from cure_core import unlearning
+from cure_core.embedding import embed
+from cure_core.faces import FaceSet
+from cure_core.faces.faceset import ImageView
+from cure_core.objectives import Objective
+from cure_core.unlearning import CureConfig, UnlearningDivergedError, unlearn
+
+CONFIG = CureConfig(clusters=(3, 4), epochs=3, batch_size=(5, 8), learning_rate=1e-3)
+TERMS = ["cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution"]
+
+
+@pytest.fixture
+def teacher(tiny_encoder):
+    return tiny_encoder()
+
+
+@pytest.fixture
+def sets(draw_faces):
+    """Twelve images to forget, sixteen to retain."""
+    images, _ = draw_faces(7, 4)
+    return images[:12], images[12:]
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two encoders hold the same numbers, bit for bit."""
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)
+
+
+def assert_same_run(a, b) -> None:
+    assert same(a.student, b.student)
+    pd.testing.assert_frame_equal(a.history, b.history, check_exact=True)
+
+
+# No label is asked for.
+
+
+class Sealed:
+    """Labels that raise whatever is done with them."""
+
+    def _touched(self, *args, **options):
+        raise AssertionError("a label was touched")
+
+    __getattr__ = __getitem__ = __len__ = __iter__ = __array__ = __bool__ = __eq__ = _touched
+
+
+class ImagesOnly:
+    """A data set that yields images and has nothing else."""
+
+    def __init__(self, images):
+        self._images = images
+
+    def __len__(self):
+        return len(self._images)
+
+    def __getitem__(self, i):
+        assert isinstance(i, int)
+        return self._images[i]
+
+
+def test_no_label_is_reached(teacher, sets):
+    """Arrays, memory-mapped views, data sets, and a face set whose identities raise: one result."""
+    images = np.concatenate(sets)
+    faces = FaceSet("sealed", images, Sealed(), "fingerprint", attributes=Sealed())  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="touched"):
+        repr(faces)
+    expected = unlearn(teacher, *sets, CONFIG)
+    views = [ImageView(faces.images, index) for index in np.split(np.arange(28), [12])]
+    assert_same_run(unlearn(teacher, *views, CONFIG), expected)
+    whole = FaceSet("sealed", sets[0], Sealed(), "fingerprint")  # type: ignore[arg-type]
+    assert_same_run(unlearn(teacher, whole, ImagesOnly(sets[1]), CONFIG), expected)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["unlearning.py", "embedding.py", "choose_k.py", "objectives/base.py", "objectives/cure.py"],
+)
+def test_the_loop_imports_nothing_that_knows_labels(file):
+    """Data goes one way: no face set, split, training or metric to the loop's left."""
+    tree = ast.parse((Path(unlearning.__file__).parent / file).read_text())
+    names = [n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    names += [a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names]
+    allowed = {"checkpoint", "choose_k", "clustering", "embedding", "files", "losses", "memory"}
+    allowed |= {"objectives", "progress", "unlearning"}
+    own = {name.split(".")[1] for name in names if name.startswith("cure_core.")}
+    assert own <= allowed
+    assert "cure_core" not in names
+
+
+# What comes back.
+
+
+def test_the_student_moves_and_the_teacher_does_not(teacher, sets, tiny_encoder):
+    result = unlearn(teacher, *sets, CONFIG)
+    assert same(teacher, tiny_encoder())
+    assert not teacher.training
+    assert not result.student.training
+    assert result.student is not teacher
+    moved = result.student.state_dict()
+    for name, tensor in teacher.named_parameters():
+        assert not torch.equal(moved[name], tensor), name
+    ids = {id(p) for p in teacher.parameters()}
+    assert not any(id(p) in ids for p in result.student.parameters())
+    assert repr(result).startswith("UnlearningResult(3 epochs in ")
+    assert result.facts == {"clusters_forget": 3, "clusters_retain": 4}
+
+
+def test_it_forgets_what_it_is_asked_to(teacher, sets):
+    """The forget set ends farther from where the teacher had it than the retain set."""
+    config = replace(CONFIG, epochs=20, learning_rate=5e-3)
+    student = unlearn(teacher, *sets, config).student
+    forget, retain = ((embed(student, x) * embed(teacher, x)).sum(1).mean() for x in sets)
+    assert forget < 0.5 < retain
+
+
+def test_history_has_a_row_an_epoch_and_every_term(teacher, sets):
+    seen = []
+
+    def on_epoch(student):
+        seen.append(student)
+        assert not student.training
+        return {"spread": embed(student, sets[0]).std().item(), "calls": len(seen)}
+
+    config = replace(CONFIG, weights={"matching": 5.0, "distribution": 0.5})
+    history = unlearn(teacher, *sets, config, on_epoch).history
+    assert list(history) == ["epoch", *TERMS, "loss", "gradient_norm", "spread", "calls"]
+    assert history.epoch.tolist() == history.calls.tolist() == [1, 2, 3]
+    weights = pd.Series(
+        {
+            "cosine": 1,
+            "contrastive_forget": 1,
+            "contrastive_retain": 1,
+            "matching": 5,
+            "distribution": 0.5,
+        }
+    )
+    np.testing.assert_allclose(history[TERMS] @ weights[TERMS], history.loss, rtol=1e-5)
+
+
+def test_watching_changes_nothing(teacher, sets):
+    def restless(student):
+        torch.rand(5)
+        return {"spread": embed(student, sets[1]).std().item()}
+
+    watched, alone = unlearn(teacher, *sets, CONFIG, restless), unlearn(teacher, *sets, CONFIG)
+    assert same(watched.student, alone.student)
+    assert watched.history[TERMS].equals(alone.history[TERMS])
+
+
+def test_a_seed_repeats_bit_for_bit(teacher, sets):
+    first = unlearn(teacher, *sets, CONFIG)
+    torch.rand(11)
+    assert_same_run(first, unlearn(teacher, *sets, CONFIG))
+    assert not same(first.student, unlearn(teacher, *sets, replace(CONFIG, seed=1)).student)
+
+
+def test_a_shorter_run_is_the_start_of_a_longer(teacher, sets):
+    long, short = (unlearn(teacher, *sets, replace(CONFIG, epochs=e)) for e in (3, 2))
+    pd.testing.assert_frame_equal(long.history[:2], short.history, check_exact=True)
+
+
+# What cannot be done is said.
+
+
+@pytest.mark.parametrize(
+    ("clusters", "numbers"),
+    [((13, 4), "13.* 12 "), ((3, 17), "17.* 16 "), (1, "clusters=1 .* 1[26] ")],
+)
+def test_more_clusters_than_samples_names_both_numbers(teacher, sets, clusters, numbers):
+    with pytest.raises(ValueError, match=numbers):
+        unlearn(teacher, *sets, replace(CONFIG, clusters=clusters))
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_empty_side_is_named(teacher, sets, side):
+    emptied = [x[:0] if i == side else x for i, x in enumerate(sets)]
+    with pytest.raises(ValueError, match=f"the {('forget', 'retain')[side]} set is empty"):
+        unlearn(teacher, *emptied, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda x: x.astype(np.float32), "float32 images of shape .112, 112, 3"),
+        (lambda x: np.moveaxis(x, 3, 1), "uint8 images of shape .3, 112, 112"),
+        (lambda x: x[..., 0], "uint8 images of shape .112, 112"),
+    ],
+)
+def test_images_of_another_kind_are_refused(teacher, sets, wrong, named):
+    for side, name in enumerate(("forget", "retain")):
+        given = [wrong(x) if i == side else x for i, x in enumerate(sets)]
+        with pytest.raises(ValueError, match=f"the {name} set holds {named}"):
+            unlearn(teacher, *given, CONFIG)
+
+
+def test_a_data_set_that_also_yields_labels_is_refused(teacher, sets):
+    labelled = [(image, 3) for image in sets[0]]
+    with pytest.raises(ValueError, match="the forget set yields tuple"):
+        unlearn(teacher, labelled, sets[1], CONFIG)
+
+
+def test_numpys_integers_are_numbers_of_clusters(teacher, sets):
+    config = replace(CONFIG, epochs=1, clusters=np.int64(3))
+    assert unlearn(teacher, *sets, config).facts == {"clusters_forget": 3, "clusters_retain": 3}
+
+
+def test_an_unknown_weight_is_named_with_those_there_are(teacher, sets):
+    with pytest.raises(ValueError, match=f"no loss term cosin in Cure; .*{', '.join(TERMS)}"):
+        unlearn(teacher, *sets, replace(CONFIG, weights={"cosin": 1.0}))
+
+
+def test_a_damaged_teacher_is_refused(teacher, sets):
+    with torch.no_grad():
+        teacher.project.conv.weight[0] = torch.nan
+    with pytest.raises(ValueError, match="12 images are not finite"):
+        unlearn(teacher, *sets, CONFIG)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": 0},
+        {"temperature": 0.0},
+        {"learning_rate": -1.0},
+        {"clip": 0.0},
+        {"check_every": 0},
+        {"tau": -1},
+        {"batch_size": (0, 4)},
+        {"batchnorm": "eval"},
+        {"clusters": "many"},
+        {"clusters": (3, 4, 5)},
+        {"clusters": 3.5},
+        {"learning_rate": float("nan")},
+    ],
+)
+def test_a_config_that_makes_no_sense_names_the_setting(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}="):
+        CureConfig(**wrong)
+
+
+# The loop, seen through objectives made for it.
+
+
+class Recorder(Objective):
+    """Pulls both sides to a fixed direction, and writes down what the loop does with it."""
+
+    weights = {"pull": 1.0}  # noqa: RUF012
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.refreshed_at, self.steps, self.batches = [], 0, []
+        Recorder.last = self
+
+    def refresh(self, student_forget):
+        self.refreshed_at.append((self.steps, student_forget()))
+
+    def terms(self, batch):
+        self.steps += 1
+        self.batches.append(batch)
+        return {"pull": 1 - torch.cat([batch.student_forget, batch.student_retain])[:, 0]}
+
+
+@pytest.mark.parametrize(
+    ("tau", "before_epochs"), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4]), (9, [])]
+)
+def test_tau_is_the_epochs_between_renewals(teacher, sets, tau, before_epochs):
+    """12 images in batches of 5 are 3 steps an epoch, and 5 epochs run."""
+    students = []
+
+    def on_epoch(student):
+        students.append(embed(student, sets[0]))
+        return {}
+
+    unlearn(teacher, *sets, replace(CONFIG, tau=tau, epochs=5), on_epoch, objective=Recorder)
+    assert [steps for steps, _ in Recorder.last.refreshed_at] == [3 * e for e in before_epochs]
+    for epoch, (_, shown) in zip(before_epochs, Recorder.last.refreshed_at, strict=True):
+        assert torch.equal(shown, students[epoch - 1])
+
+
+def test_every_epoch_shows_each_forget_sample_once_beside_retain_samples(teacher, sets):
+    unlearn(teacher, *sets, replace(CONFIG, epochs=2), objective=Recorder)
+    batches = Recorder.last.batches
+    sizes = [(len(b.student_forget), len(b.student_retain)) for b in batches]
+    assert sizes == [(5, 8), (5, 8), (2, 8)] * 2
+    for epoch in (batches[:3], batches[3:]):
+        shown = torch.cat([b.forget_index for b in epoch])
+        assert sorted(shown.tolist()) == list(range(12))
+    assert all(0 <= i < 16 for b in batches for i in b.retain_index.tolist())
+    orders = [torch.cat([b.forget_index for b in e]).tolist() for e in (batches[:3], batches[3:])]
+    assert orders[0] != orders[1]
+
+
+def test_batches_larger_than_a_set_are_cut_to_it(teacher, sets):
+    config = replace(CONFIG, batch_size=(500, 700), epochs=2)
+    unlearn(teacher, *sets, config, objective=Recorder)
+    sizes = [(len(b.student_forget), len(b.student_retain)) for b in Recorder.last.batches]
+    assert sizes == [(12, 16), (12, 16)]
+
+
+def test_the_teachers_embedding_is_of_the_view_the_student_sees(teacher, sets):
+    """At the first step, batch norm frozen, both are the same, mirrored images among them."""
+    config = replace(CONFIG, batchnorm="frozen", epochs=1, batch_size=(12, 16))
+    unlearn(teacher, *sets, config, objective=Recorder)
+    batch = Recorder.last.batches[0]
+    torch.testing.assert_close(batch.student_forget, batch.teacher_forget, atol=1e-5, rtol=0)
+    torch.testing.assert_close(batch.student_retain, batch.teacher_retain, atol=1e-5, rtol=0)
+    plain = embed(teacher, sets[0])[batch.forget_index]
+    unmirrored = (plain - batch.teacher_forget).abs().amax(1) < 1e-5
+    assert 0 < unmirrored.sum() < 12
+
+
+def statistics(encoder: nn.Module) -> dict[str, torch.Tensor]:
+    return {n: t for n, t in encoder.named_buffers() if "running" in n or "tracked" in n}
+
+
+def test_frozen_batch_norm_keeps_the_teachers_statistics_and_train_moves_them(teacher, sets):
+    frozen, trained = (
+        unlearn(teacher, *sets, replace(CONFIG, batchnorm=mode)).student
+        for mode in ("frozen", "train")
+    )
+    known = statistics(teacher)
+    assert known
+    assert all(torch.equal(t, known[n]) for n, t in statistics(frozen).items())
+    assert not any(torch.equal(t, known[n]) for n, t in statistics(trained).items())
+    assert not torch.equal(frozen.stem.bn.weight, teacher.stem.bn.weight)
+
+
+def test_cosine_alone_has_no_gradient_at_the_start(teacher, sets):
+    """Student = teacher is the maximum of the cosine; CURE's centroid term breaks the tie."""
+    only = {**dict.fromkeys(TERMS, 0.0), "cosine": 1.0}
+    config = replace(CONFIG, batchnorm="frozen", epochs=1, batch_size=(12, 16), weights=only)
+    alone = unlearn(teacher, *sets, config).history.iloc[0]
+    assert alone.cosine == pytest.approx(1, abs=1e-5)
+    whole = unlearn(teacher, *sets, replace(config, weights={})).history.iloc[0]
+    assert alone.gradient_norm < 1e-4 * whole.gradient_norm
+
+
+# Divergence.
+
+
+class Breaks(Recorder):
+    """As Recorder until its fifth step, in the second epoch; from there not a number."""
+
+    def terms(self, batch):
+        terms = super().terms(batch)
+        return terms if self.steps < 5 else {"pull": terms["pull"] * torch.nan}
+
+
+@pytest.mark.parametrize(("check_every", "step"), [(1, 2), (2, 2), (50, 3)])
+def test_divergence_says_when_and_keeps_the_last_good_student(teacher, sets, check_every, step):
+    """3 steps an epoch: the fifth is the second of epoch 2."""
+    config = replace(CONFIG, check_every=check_every)
+    with pytest.raises(UnlearningDivergedError, match=f"epoch 2, by step {step}") as caught:
+        unlearn(teacher, *sets, config, objective=Breaks)
+    assert "learning_rate=0.001" in str(caught.value)
+    good = unlearn(teacher, *sets, replace(config, epochs=1), objective=Recorder)
+    assert_same_run(caught.value, good)
+    assert not caught.value.student.training
+
+
+def test_divergence_in_the_first_epoch_gives_the_teacher_back(teacher, sets):
+    class AtOnce(Recorder):
+        def terms(self, batch):
+            return {"pull": batch.student_forget[:, 0] * torch.inf}
+
+    with pytest.raises(UnlearningDivergedError, match="epoch 1, ") as caught:
+        unlearn(teacher, *sets, CONFIG, objective=AtOnce)
+    assert same(caught.value.student, teacher)
+    assert len(caught.value.history) == 0
+
+
+@pytest.mark.parametrize("batchnorm", ["train", "frozen"])
+@pytest.mark.parametrize("batch", [(5, 8), (12, 16)], ids=["three-steps", "one-step"])
+def test_a_huge_learning_rate_diverges_by_name(teacher, sets, batch, batchnorm):
+    config = replace(CONFIG, learning_rate=1e30, batch_size=batch, batchnorm=batchnorm)
+    with pytest.raises(UnlearningDivergedError, match="lower learning_rate=1e") as caught:
+        unlearn(teacher, *sets, config)
+    assert embed(caught.value.student, sets[0]).isfinite().all()
+
+
+# Interrupted and taken up again.
+
+
+def probe(student) -> dict[str, float]:
+    return {"stem": student.stem.conv.weight.abs().sum().item()}
+
+
+def run_until_killed(job: str, checkpoint: str) -> None:
+    """In a process of its own: after two epochs are saved it waits in the third to be killed."""
+    torch.set_num_threads(1)
+    teacher, forget, retain, config = torch.load(job, weights_only=False)
+    epochs = []
+
+    def on_epoch(student):
+        epochs.append(student)
+        if len(epochs) == 3:
+            Path(checkpoint + ".ready").touch()
+            time.sleep(600)
+        return probe(student)
+
+    unlearn(teacher, forget, retain, config, on_epoch, checkpoint=checkpoint)
+
+
+def test_killed_and_resumed_is_the_same_to_the_last_bit(teacher, sets, tmp_path):
+    config = replace(CONFIG, epochs=5, tau=2)
+    job, checkpoint = tmp_path / "job.pt", tmp_path / "runs" / "run.pt"
+    torch.save((teacher, *sets, config), job)
+    context = multiprocessing.get_context("spawn")
+    child = context.Process(target=run_until_killed, args=(str(job), str(checkpoint)), daemon=True)
+    child.start()
+    ready, deadline = checkpoint.with_name("run.pt.ready"), time.monotonic() + 120
+    whole = unlearn(teacher, *sets, config, probe)
+    while not ready.exists():
+        assert child.is_alive(), "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child.kill()
+    child.join()
+    assert child.exitcode == -9
+    assert len(torch.load(checkpoint, weights_only=True)["state"]["rows"]) == 2
+
+    counted = []
+    resumed = unlearn(
+        teacher, *sets, config, lambda s: counted.append(s) or probe(s), checkpoint=checkpoint
+    )
+    assert len(counted) == 3  # epochs 3, 4 and 5; the first two were not run again
+    assert_same_run(resumed, whole)
+    assert sorted(os.listdir(checkpoint.parent)) == ["run.pt", "run.pt.ready"]
+
+
+@pytest.mark.parametrize(
+    ("fails_in", "settings"),
+    [
+        (1, {}),
+        (3, {}),
+        (3, {"clusters": "auto", "batchnorm": "frozen"}),
+        # Taken up where no renewal is due: the centroids of the last one have to be in the file.
+        (4, {"epochs": 4, "tau": 2, "learning_rate": 0.02}),
+    ],
+)
+def test_an_error_in_any_epoch_can_be_resumed_from(teacher, sets, tmp_path, fails_in, settings):
+    config, path, calls = replace(CONFIG, **settings), tmp_path / "run.pt", []
+
+    def fails(student):
+        calls.append(student)
+        if len(calls) == fails_in:
+            raise KeyboardInterrupt
+        return probe(student)
+
+    with pytest.raises(KeyboardInterrupt):
+        unlearn(teacher, *sets, config, fails, checkpoint=path)
+    resumed = unlearn(teacher, *sets, config, probe, checkpoint=path)
+    assert_same_run(resumed, unlearn(teacher, *sets, config, probe))
+
+
+def test_a_path_without_a_suffix_will_do(teacher, sets, tmp_path):
+    """torch.save to a hidden name without a suffix fails, and temporary names are hidden."""
+    first = unlearn(teacher, *sets, replace(CONFIG, epochs=1), checkpoint=tmp_path / "run")
+    again = unlearn(teacher, *sets, replace(CONFIG, epochs=1), checkpoint=str(tmp_path / "run"))
+    assert_same_run(again, first)
+
+
+@pytest.mark.parametrize("mode", [False, True], ids=["eval", "train"])
+def test_a_finished_run_is_not_run_again(teacher, sets, tmp_path, mode):
+    path = tmp_path / "run.pt"
+    teacher.train(mode)
+    first = unlearn(teacher, *sets, CONFIG, probe, checkpoint=path)
+
+    def never(student):
+        raise AssertionError("an epoch was run")
+
+    again = unlearn(teacher, *sets, CONFIG, never, checkpoint=path)
+    assert_same_run(again, first)
+    assert again.facts == first.facts
+    assert not again.student.training
+
+
+def test_values_from_numpy_can_be_resumed(teacher, sets, tmp_path):
+    """Metrics return numpy's numbers; a checkpoint that holds them must still be read."""
+
+    def on_epoch(student):
+        return {"median": np.float64(0.5), "count": np.int64(3), "single": np.float32(0.25)}
+
+    path = tmp_path / "run.pt"
+    config = replace(CONFIG, learning_rate=np.float64(1e-3), weights={"cosine": np.float32(0.5)})
+    first = unlearn(teacher, *sets, config, on_epoch, checkpoint=path)
+    again = unlearn(teacher, *sets, config, on_epoch, checkpoint=path)
+    assert same(first.student, again.student)
+    pd.testing.assert_frame_equal(first.history, again.history, check_dtype=False)
+
+
+def test_a_checkpoint_of_another_run_is_refused_and_kept(teacher, sets, tmp_path, tiny_encoder):
+    path = tmp_path / "run.pt"
+    unlearn(teacher, *sets, replace(CONFIG, epochs=1), checkpoint=path)
+    before = path.read_bytes()
+    pixel = sets[0].copy()
+    pixel[3, 5, 5, 0] += 1
+    config = replace(CONFIG, epochs=1)
+    others = {
+        "learning_rate: 0.001 there, 0.002 now": (
+            (teacher, *sets, replace(config, learning_rate=2e-3))
+        ),
+        "seed: 0 there, 1 now": (teacher, *sets, replace(config, seed=1)),
+        "teacher: '.*' there, '.*' now": (tiny_encoder(1), *sets, config),
+        "forget: '.*' there, '.*' now": (teacher, pixel, sets[1], config),
+        "retain: '.*' there, '.*' now": (teacher, sets[0], sets[1][::-1], config),
+    }
+    for named, run in others.items():
+        with pytest.raises(ValueError, match=f"another run .([a-z]*.)?{named}.;") as caught:
+            unlearn(*run, checkpoint=path)
+        assert str(path) in str(caught.value)
+    with pytest.raises(ValueError, match="objective: 'Cure' there, 'Recorder' now"):
+        unlearn(teacher, *sets, config, objective=Recorder, checkpoint=path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["run.pt"]
+
+
+def test_a_truncated_checkpoint_is_named(teacher, sets, tmp_path):
+    path = tmp_path / "run.pt"
+    unlearn(teacher, *sets, CONFIG, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=re.escape(str(path))):
+        unlearn(teacher, *sets, CONFIG, checkpoint=path)
+
+
+def test_a_disk_that_fills_leaves_the_older_checkpoint_to_resume_from(
+    teacher, sets, tmp_path, monkeypatch
+):
+    path, save, saved = tmp_path / "run.pt", torch.save, []
+
+    def fills(state, file):
+        saved.append(file)
+        if len(saved) == 2:
+            write = file.write if hasattr(file, "write") else file.write_bytes
+            write(b"half a checkpoint")
+            raise OSError(28, "No space left on device")
+        save(state, file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", fills)
+        with pytest.raises(OSError, match="No space left"):
+            unlearn(teacher, *sets, CONFIG, checkpoint=path)
+    assert os.listdir(tmp_path) == ["run.pt"]
+    assert len(torch.load(path, weights_only=True)["state"]["rows"]) == 1
+    assert_same_run(
+        unlearn(teacher, *sets, CONFIG, checkpoint=path), unlearn(teacher, *sets, CONFIG)
+    )
+
+
+# Faster arithmetic, the same run.
+
+
+def test_channels_last_is_only_a_layout(teacher, sets):
+    """To 1e-4, where Adam does not turn rounding into steps.
+
+    In train mode it does: a bias between two batch norms has no gradient but rounding, of which
+    Adam makes steps of the learning rate; so there only the first epoch's losses are compared.
+    """
+    first, other = (
+        unlearn(teacher, *sets, replace(CONFIG, batchnorm="frozen", channels_last=c))
+        for c in (True, False)
+    )
+    np.testing.assert_allclose(first.history, other.history, atol=1e-4, rtol=1e-4)
+    for images in sets:
+        ours, theirs = embed(first.student, images), embed(other.student, images)
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    first, other = (
+        unlearn(teacher, *sets, replace(CONFIG, epochs=1, channels_last=c)) for c in (True, False)
+    )
+    np.testing.assert_allclose(first.history, other.history, atol=1e-4, rtol=1e-4)
+
+
+def test_bfloat16_runs_on_the_cpu_and_stays_close(teacher, sets):
+    plain, half = (unlearn(teacher, *sets, replace(CONFIG, amp=a)) for a in (False, True))
+    assert all(p.dtype == torch.float32 for p in half.student.parameters())
+    assert not same(plain.student, half.student)
+    np.testing.assert_allclose(half.history[TERMS], plain.history[TERMS], atol=0.05)
+    cosine = (embed(plain.student, sets[0]) * embed(half.student, sets[0])).sum(1)
+    assert cosine.min() > 0.98
