@@ -144,7 +144,7 @@ def test_nothing_of_the_teacher_leaks_into_the_oracle(tiny_encoder, draw_faces, 
     fresh.start()
     teacher = train(start, images, people, RECIPE).encoder
     oracle = train(start, images[~forget], people[~forget], RECIPE).encoder
-    fresh.join(timeout=120)
+    fresh.join(timeout=300)
     assert fresh.exitcode == 0
 
     alone = SmallEncoder(dim=16, widths=(4, 6, 8))

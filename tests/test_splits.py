@@ -55,6 +55,14 @@ def test_a_seed_repeats_and_another_differs():
     assert not np.array_equal(first.train, other.train)
 
 
+def test_the_unseen_take_no_part():
+    """5 and 30 are kept for a protocol of strangers: whoever is trained on must not be in it."""
+    unseen = np.isin(IDENTITIES, [5, 30])
+    split = split_people(IDENTITIES, unseen=unseen, min_images=10, outsiders=1)
+    everyone = np.concatenate([split.train, split.heldout, split.outsiders])
+    assert set(IDENTITIES[everyone].tolist()) == {11, 20, 31, 40}
+
+
 def test_too_few_people_says_how_many():
     """Six have ten images: four outsiders leave two to train on, five one."""
     split_people(IDENTITIES, min_images=10, outsiders=4)

@@ -223,6 +223,11 @@ def test_an_unknown_weight_is_named_with_those_there_are(teacher, sets):
         unlearn(teacher, *sets, replace(CONFIG, weights={"cosin": 1.0}))
 
 
+def test_weights_that_are_all_zero_are_refused(teacher, sets):
+    with pytest.raises(ValueError, match="every weight is 0"):
+        unlearn(teacher, *sets, replace(CONFIG, weights=dict.fromkeys(TERMS, 0.0)))
+
+
 def test_a_damaged_teacher_is_refused(teacher, sets):
     with torch.no_grad():
         teacher.project.conv.weight[0] = torch.nan
@@ -422,7 +427,7 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(teacher, sets, tmp_path)
     context = multiprocessing.get_context("spawn")
     child = context.Process(target=run_until_killed, args=(str(job), str(checkpoint)), daemon=True)
     child.start()
-    ready, deadline = checkpoint.with_name("run.pt.ready"), time.monotonic() + 120
+    ready, deadline = checkpoint.with_name("run.pt.ready"), time.monotonic() + 300
     whole = unlearn(teacher, *sets, config, probe)
     while not ready.exists():
         assert child.is_alive(), "the run ended before it could be killed"

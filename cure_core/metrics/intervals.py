@@ -39,8 +39,9 @@ def people_bootstrap(
     genuine pair then counts as often as its person was drawn, an impostor pair as often as the
     product of both its people's counts: two copies of one person make neither kind of pair.
     Replicates without a genuine or without an impostor pair are drawn again, if the data has
-    both, and those of which the statistic is NaN are left out. With about twenty people or fewer the bounds are too close, most of all for TAR at a
-    small FAR; with fewer than three they are NaN.
+    both, and those of which the statistic is NaN are left out. With about twenty people or fewer
+    the bounds are too close, most of all for TAR at a small FAR; with fewer than three they are
+    NaN.
 
     `statistic` maps indices of pairs (with repetition, in rising order) to a number:
     `lambda i: ten_fold_accuracy(scores[i], genuine[i], folds[i])`. Give that one its fold
