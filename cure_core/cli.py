@@ -81,9 +81,10 @@ def run_study(notebook: str, profile: str, runs: Path) -> Path:
     }
     (partial / "run.json").write_text(json.dumps(record, indent=2))
     _replace(partial, folder)
-    table = pd.read_csv(folder / "table.csv", keep_default_na=False)
-    print(table.to_string(index=False))
-    print(f"\n{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
+    if (folder / "table.csv").is_file():
+        table = pd.read_csv(folder / "table.csv", keep_default_na=False)
+        print(table.to_string(index=False), end="\n\n")
+    print(f"{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
     return folder
 
 

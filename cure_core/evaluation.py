@@ -1,6 +1,6 @@
 """Before, after and oracle, by the same pairs and attacks."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,9 +72,7 @@ def make_protocol(
     retained = np.unique(identities[request.retain_index])
     held = split.heldout[np.isin(identities[split.heldout], retained)]
     rng = np.random.default_rng([seed, 2])
-    members = np.isin(identities[request.retain_index], retained)
-    members = request.retain_index[members]
-    size = min(len(members), 2 * len(split.outsiders))
+    size = min(len(request.retain_index), 2 * len(split.outsiders))
     test, test_folds = _test_pairs(faces, split, n_pairs, seed)
     pairs = {
         "forget": _pairs_among(identities, request.forget_index, n_pairs, seed),
@@ -87,7 +85,7 @@ def make_protocol(
         pairs=pairs,
         folds={**folds, "test": test_folds},
         forget=request.forget_index,
-        members=_whole_people(members, identities, size, rng),
+        members=_whole_people(request.retain_index, identities, size, rng),
         outsiders=split.outsiders,
         probes=split.heldout[np.isin(identities[split.heldout], forgotten)],
         gallery=np.union1d(request.forget_index, request.retain_index),
@@ -161,19 +159,29 @@ class _Space:
         name: str,
     ) -> None:
         self.protocol = protocol
-        attacked = np.concatenate([protocol.members, protocol.outsiders, protocol.forget])
+        people = protocol.faces.identities
+        asked = [protocol.members, protocol.outsiders, protocol.forget]
+        # Retained images of forgotten people, where only some of a person's go: to compare with.
+        own = protocol.gallery[np.isin(people[protocol.gallery], people[protocol.forget])]
+        self.attacked = [*asked, np.setdiff1d(own, np.concatenate(asked))]
+        attacked = np.concatenate(self.attacked)
         ends = [side for pairs in protocol.pairs.values() for side in (pairs.left, pairs.right)]
         needed = np.unique(np.concatenate([*ends, attacked, protocol.probes, protocol.gallery]))
         images = protocol.faces.images
-        raw = raw_embeddings(model, ImageView(images, needed), device=device, progress=progress)
+
+        def embedded(index: np.ndarray, view: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+            chosen = ImageView(images, index)
+            try:
+                return raw_embeddings(model, chosen, device=device, view=view, progress=progress)
+            except ValueError as error:
+                raise ValueError(f"the model {name!r}: {error}") from error
+
+        raw = embedded(needed)
         self.row = np.full(len(images), -1)
         self.row[needed] = np.arange(len(needed))
         self.unit = F.normalize(raw, dim=1)
         self.views = [raw[self.row[attacked]]] + [
-            raw_embeddings(
-                model, ImageView(images, attacked), device=device, view=view, progress=progress
-            )
-            for view in (mirrored, shifted, half_resolution)
+            embedded(attacked, view) for view in (mirrored, shifted, half_resolution)
         ]
 
     def scores(self, pairs: Pairs) -> np.ndarray:
@@ -182,16 +190,17 @@ class _Space:
 
     def cross_scores(self) -> np.ndarray:
         """Every forget image against every image of a retain pair: impostors across the sets."""
-        retain = self.protocol.pairs["retain"]
+        retain, forget = self.protocol.pairs["retain"], self.protocol.forget
         others = np.unique(np.concatenate([retain.left, retain.right]))
-        forget = self.unit[self.row[self.protocol.forget]]
-        return (forget @ self.unit[self.row[others]].T).flatten().numpy()
+        people = self.protocol.faces.identities
+        impostors = people[forget][:, None] != people[others]  # a request by sample: people stay
+        return (self.unit[self.row[forget]] @ self.unit[self.row[others]].T).numpy()[impostors]
 
     def membership(self) -> dict[str, float]:
         p, people = self.protocol, self.protocol.faces.identities
-        parts = [p.members, p.outsiders, p.forget]
-        features = view_features(self.views, people[np.concatenate(parts)]).to_numpy()
-        members, outsiders, forget = np.split(features, np.cumsum([len(q) for q in parts])[:-1])
+        features = view_features(self.views, people[np.concatenate(self.attacked)]).to_numpy()
+        ends = np.cumsum([len(part) for part in self.attacked])[:-1]
+        members, outsiders, forget, _ = np.split(features, ends)
         result = membership_attack(
             members,
             outsiders,
@@ -287,7 +296,13 @@ def _test_pairs(faces: FaceSet, split: Split, n_pairs: int, seed: int) -> tuple[
                 f"every pair of {faces.name}'s protocol touches someone of the split: raise the "
                 "split's min_images above the images of the people meant to stay unseen"
             )
-        return pairs.select(unseen), ten_folds(len(pairs))[unseen]
+        left = pairs.select(unseen)
+        if left.genuine.all() or not left.genuine.any():
+            raise ValueError(
+                f"{faces.name}'s protocol without the people of the split holds {left}; both "
+                "kinds are needed"
+            )
+        return left, ten_folds(len(pairs))[unseen]
     unseen_index = np.union1d(np.flatnonzero(~touches), split.outsiders)
     pairs = _pairs_among(faces.identities, unseen_index, n_pairs, seed)
     return pairs, ten_folds(len(pairs))

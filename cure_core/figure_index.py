@@ -68,9 +68,12 @@ def adopt(run: Path, folder: Path) -> None:
             f"{run} is a run on {record['parameters'].get('dataset')!r}; only figures of "
             "SynthFaces are kept in figures/"
         )
-    for name in figures.DRAWN:
-        with atomic_path(folder / f"{name}.csv") as temporary:
-            shutil.copyfile(run / "figures" / f"{name}.csv", temporary)
+    tables = [run / "figures" / f"{name}.csv" for name in figures.DRAWN]
+    if missing := [path.name for path in tables if not path.is_file()]:
+        raise FileNotFoundError(f"{run} has no table {', '.join(missing)}; nothing was taken in")
+    for path in tables:
+        with atomic_path(folder / path.name) as temporary:
+            shutil.copyfile(path, temporary)
 
 
 def redraw(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Every figure of the study: drawn from a tidy table, returned as an object to restyle."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,16 @@ STYLE: dict[Any, Any] = {
 }
 
 
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot, in the study's style."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            self.savefig(buffer, format="png", dpi="figure")
+        return buffer.getvalue()
+
+
 def score_histogram(scores: pd.DataFrame, bins: int = 40) -> pd.DataFrame:
     """Similarity scores as shares a bin: model, set, pair, score (the bin's middle), share."""
     low = np.floor(10 * scores.score.min()) / 10
@@ -66,7 +77,7 @@ def draw_scores(data: pd.DataFrame) -> Figure:
     models = [model for model in COLOURS if model in set(data.model)]
     kinds = {"genuine": "#0072B2", "impostor": "#E69F00"}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 3.4), layout="constrained")
+        figure = Picture(figsize=(PAGE, 3.4), layout="constrained")
         axes = figure.subplots(2, len(models), sharex=True, sharey="row", squeeze=False)
         for i, which in enumerate(("forget", "retain")):
             for j, model in enumerate(models):
@@ -109,14 +120,15 @@ def roc_table(scores: pd.DataFrame, points: int = 150) -> pd.DataFrame:
 
 def draw_roc(data: pd.DataFrame) -> Figure:
     """True accept rate against false accept rate, a panel a set, a line a model."""
+    models = [model for model in COLOURS if model in set(data.model)]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 2.5), layout="constrained")
+        figure = Picture(figsize=(PAGE, 2.5), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
         for ax, which in zip(axes, SET_NAMES, strict=True):
             own = data[(data.set == which) & (data.far > 0)]
             sns.lineplot(
-                own, x="far", y="tar", hue="model", style="model", hue_order=list(COLOURS),
-                style_order=list(COLOURS), palette=COLOURS, dashes=DASHES, ax=ax, lw=1.4,
+                own, x="far", y="tar", hue="model", style="model", hue_order=models,
+                style_order=models, palette=COLOURS, dashes=DASHES, ax=ax, lw=1.4,
                 estimator=None, legend=which == "forget",
             )  # fmt: skip
             ax.plot([1e-3, 1], [1e-3, 1], color="0.6", lw=0.7, ls=":")
@@ -134,7 +146,7 @@ def draw_losses(history: pd.DataFrame) -> Figure:
     columns = min(4, len(terms))
     rows = -(-len(terms) // columns)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, 1.6 * rows), layout="constrained")
+        figure = Picture(figsize=(PAGE, 1.6 * rows), layout="constrained")
         axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
         for ax, name in zip(axes.flat, terms, strict=False):
             for _, own in history.groupby("seed"):
@@ -176,10 +188,12 @@ def draw_measures(data: pd.DataFrame) -> Figure:
     """Before, after and oracle side by side: the mean over seeds large, each seed small."""
     labels = list(dict.fromkeys(data.measure))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE * 0.75, 0.32 * len(labels) + 0.9), layout="constrained")
+        figure = Picture(figsize=(PAGE * 0.75, 0.32 * len(labels) + 0.9), layout="constrained")
         ax = figure.subplots()
         for offset, model in zip((-0.22, 0, 0.22), COLOURS, strict=True):
             own = data[data.model == model]
+            if own.empty:
+                continue
             y = own.measure.map(labels.index) + offset
             look: dict[str, Any] = {"color": COLOURS[model], "marker": MARKERS[model], "ls": ""}
             if data.seed.nunique() > 1:
@@ -201,7 +215,7 @@ def draw_faces(faces: FaceSet, people: int = 6, captures: int = 10) -> Figure:
     shown = [np.flatnonzero(faces.identities == p)[:captures] for p in range(people)]
     sheet = np.concatenate([np.concatenate(list(faces.images[row]), axis=1) for row in shown])
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(PAGE, PAGE * sheet.shape[0] / sheet.shape[1]))
+        figure = Picture(figsize=(PAGE, PAGE * sheet.shape[0] / sheet.shape[1]))
         ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         ax.imshow(sheet, interpolation="lanczos")
         ax.set_axis_off()
@@ -226,6 +240,9 @@ def save_figure(figure: Figure, data: pd.DataFrame | None, name: str, folder: st
     folder = Path(folder)
     if data is not None:
         save_table(data, folder / f"{name}.csv")
-    for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
-        with atomic_path(folder / f"{name}{suffix}") as temporary:
-            figure.savefig(temporary, metadata=metadata)
+    with mpl.rc_context(STYLE):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # a second pass would move everything by a hair
+        for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
+            with atomic_path(folder / f"{name}{suffix}") as temporary:
+                figure.savefig(temporary, metadata=metadata)

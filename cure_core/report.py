@@ -12,6 +12,7 @@ import torch
 from cure_core import __version__
 from cure_core.files import atomic_path
 from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_core.metrics.oracle_gap import tug_of_war
 from cure_core.metrics.ues import UES, h_mean, unlearning_efficiency_score
 
@@ -110,8 +111,10 @@ def summarise(tidy: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows of one seed or several as a table of text, a line a measure, a column a model.
 
     One seed: the value with its interval over people, where it has one. Several seeds: the mean
-    with a 95 % interval over seeds (Student's t).
+    with a 95 % interval over seeds (Student's t). A membership recall is marked with a `?` where
+    the attack's AUC is too low for it to say anything.
     """
+    attack = tidy[tidy.metric == "membership_auc"].groupby("model").value.mean()
     several = tidy.seed.nunique() > 1
     table: dict[str, dict[str, str]] = {}
     for metric, which, label in LINES:
@@ -122,6 +125,8 @@ def summarise(tidy: pd.DataFrame) -> pd.DataFrame:
             else:
                 value, low, high = own[["value", "low", "high"]].iloc[0]
             text = f"{value:.3f}" if np.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+            if metric == "membership_recall" and attack.get(model, 1) < MEANINGFUL_AUC:
+                text += " ?"
             table.setdefault(label, {})[str(model)] = text
     models = [model for model in MODELS if model in set(tidy.model)]
     return pd.DataFrame.from_dict(table, orient="index", columns=models)

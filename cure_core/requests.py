@@ -39,13 +39,18 @@ class ForgetRequest:
     ) -> "ForgetRequest":
         """A request by sample: indices into `faces`.
 
-        Raises ForgetRequestError for an empty side, an index outside the set, or samples on both
-        sides.
+        Raises ForgetRequestError for an empty side, what is no index, an index outside the set,
+        or samples on both sides.
         """
         sides = {"forget": np.unique(forget), "retain": np.unique(retain)}
         for name, index in sides.items():
             if len(index) == 0:
                 raise ForgetRequestError(f"the {name} side is empty; name at least one sample")
+            if not np.issubdtype(index.dtype, np.integer):
+                raise ForgetRequestError(
+                    f"the {name} side holds {index.dtype}; name samples by their indices (of a "
+                    "mask: np.flatnonzero(mask))"
+                )
             if index[0] < 0 or index[-1] >= len(faces):
                 raise ForgetRequestError(
                     f"{name} index {index[0] if index[0] < 0 else index[-1]} is outside the set's "

@@ -97,6 +97,42 @@ def test_only_who_is_the_same_person_matters_not_the_numbers(tiny_encoder, draw_
     assert same(first.encoder, renamed.encoder)
 
 
+def test_a_head_of_centroids_starts_where_the_people_are(draw_faces):
+    """With an encoder that hands on coarse pixels, and nothing moving, the loss is by hand."""
+
+    class Coarse(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, images):
+            return (F.avg_pool2d(images.float(), 112).flatten(1) - 128) * self.scale
+
+    # One colour an image, so that a mirror changes nothing: 3 people, in no order.
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (7, 3))
+    images = np.broadcast_to(colours[:, None, None], (7, 112, 112, 3)).astype(np.uint8)
+    people = np.array([20, 10, 20, 30, 10, 20, 30])
+    still = Recipe(epochs=1, batch_size=7, learning_rate=0, head_learning_rate=0, head="centroids")
+    unit = (colours - 128) / np.linalg.norm(colours - 128, axis=1, keepdims=True)
+    means = np.stack([unit[people == p].mean(0) for p in (10, 20, 30)])
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    losses = []
+    for row, own in zip(unit @ means.T, np.searchsorted([10, 20, 30], people), strict=True):
+        angle = math.acos(min(1.0, row[own]))
+        assert angle < math.pi - 0.4
+        logits = 32.0 * row
+        logits[own] = 32.0 * math.cos(angle + 0.4)
+        losses.append(np.logaddexp.reduce(logits) - logits[own])
+    result = train(Coarse(), images, people, still)
+    assert result.losses[0] == pytest.approx(np.mean(losses), rel=1e-4)
+
+
+def test_a_head_of_another_name_is_refused():
+    with pytest.raises(ValueError, match="head='mean'"):
+        Recipe(head="mean")
+
+
 def test_a_last_batch_of_one_is_trained_on(tiny_encoder, draw_faces):
     """9 images in batches of 4 leave one over, with which batch norm cannot train."""
     images, people = draw_faces(3, 3)
@@ -153,19 +189,20 @@ def test_nothing_of_the_teacher_leaks_into_the_oracle(tiny_encoder, draw_faces, 
     assert same(oracle, alone)
 
 
+@pytest.mark.parametrize("head", ["random", "centroids"])
 @pytest.mark.parametrize("trainer", [train, train_cached])
-def test_the_oracle_does_not_depend_on_what_is_forgotten(tiny_encoder, draw_faces, trainer):
+def test_the_oracle_does_not_depend_on_what_is_forgotten(tiny_encoder, draw_faces, trainer, head):
     """Pixels and labels of the forget set are scrambled before both trainings; it never shows."""
     images, people = draw_faces(5, 4)
-    forget = people < 2
+    forget, recipe = people < 2, replace(RECIPE, head=head)
     scrambled, relabelled = images.copy(), people.copy()
     scrambled[forget] = 255 - scrambled[forget]
     relabelled[forget] = [7, 8, 9, 10, 11, 12, 13, 14]
 
     def oracle_after_teacher(images, people):
         start = tiny_encoder()
-        trainer(start, images, people, RECIPE)
-        return trainer(start, images[~forget], people[~forget], RECIPE).encoder
+        trainer(start, images, people, recipe)
+        return trainer(start, images[~forget], people[~forget], recipe).encoder
 
     first, other = oracle_after_teacher(images, people), oracle_after_teacher(scrambled, relabelled)
     assert same(first, other)

@@ -143,9 +143,10 @@ def test_a_run_from_draw_to_rows(faces):
     assert set(tidy.seed) == {1}
     assert tidy.clusters_forget.unique().tolist() == [2]
     assert tidy.value.notna().all()
+    assert again.teacher.seconds == outcome.teacher.seconds  # of the one real training
+    assert again.oracle.seconds == outcome.oracle.seconds
     varying = [name for name in tidy.columns if not name.startswith("seconds")]
     pd.testing.assert_frame_equal(again.tidy()[varying], tidy[varying])
-    assert again.teacher.seconds == outcome.teacher.seconds  # of the real training
     assert outcome.history()[["epoch", "seed"]].to_numpy().tolist() == [[1, 1]]
     assert repr(outcome).startswith("Outcome(seed 1: UES(")
 
