@@ -1,5 +1,6 @@
 """A run's state as one file, written whole, read without unpickling code."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from cure_core.files import atomic_path
 
 
 def save_checkpoint(path: str | Path, identity: Mapping[str, Any], state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) with the `identity` of the run it belongs to."""
+    """Write `state` (tensors and plain values) with the `identity` of the run it belongs to.
+
+    Raises OSError where the disk is full, and keeps the file of before.
+    """
+    buffer = io.BytesIO()  # torch's own writer would report a full disk as a RuntimeError
+    torch.save({"identity": dict(identity), "state": state}, buffer)
     with atomic_path(path) as temporary:
-        torch.save({"identity": dict(identity), "state": state}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: str | Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:

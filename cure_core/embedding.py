@@ -29,6 +29,8 @@ def take(images: Images, index: np.ndarray) -> Tensor:
         batch = torch.from_numpy(np.ascontiguousarray(images[index]))
     else:
         batch = torch.from_numpy(np.stack([np.asarray(images[int(i)]) for i in index]))
+    if batch.dtype != torch.uint8:
+        raise ValueError(f"the images are {batch.dtype}; expected uint8, 0 to 255")
     return batch.permute(0, 3, 1, 2)
 
 
@@ -56,7 +58,7 @@ def raw_embeddings(
             for start in bar(starts, "embedding", progress, unit="batch"):
                 index = np.arange(start, min(start + batch_size, len(images)))
                 batch = take(images, index).to(device, non_blocking=True)
-                parts.append(encoder(view(batch) if view else batch).cpu())
+                parts.append(encoder(view(batch) if view else batch).float().cpu())
     finally:
         encoder.train(was_training)
     if not parts:

@@ -84,7 +84,7 @@ class MobileFaceNet(nn.Module):
 
 
 class SmallEncoder(nn.Module):
-    """A residual network of about 0.2 M parameters for SynthFaces on a laptop; 64-d (our choice).
+    """A residual network of about 0.3 M parameters for SynthFaces on a laptop; 64-d (our choice).
 
     Works at half resolution (56 x 56), which drawn faces survive.
     """
@@ -157,11 +157,14 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             f"no weights at {path}; set CURE_DATA_ROOT to the folder that holds models/, "
             "or pass the path of a .safetensors file"
         )
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
 
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
+            return load_file(path)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        raise ValueError(f"{path} holds no readable weights ({error})") from error
 
 
 def _load(encoder: nn.Module, state: dict[str, Tensor], source: str) -> None:

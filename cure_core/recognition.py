@@ -106,10 +106,11 @@ def train(
     encoder = copy.deepcopy(start).to(device).train()
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(recipe.seed)
+    probe = copy.deepcopy(start)  # embedding moves an encoder to the device
     if recipe.head == "centroids":
-        weights = _person_means(embed(start, images, device=device), codes)
+        weights = _person_means(embed(probe, images, device=device), codes)
     else:
-        dim = raw_embeddings(start, images[:1], device=device).shape[1]
+        dim = raw_embeddings(probe, images[:1], device=device).shape[1]
         weights = torch.randn(len(names), dim, generator=generator)
     head = nn.Parameter(weights.to(device))
     optimiser = torch.optim.SGD(
@@ -156,17 +157,20 @@ def train_cached(
     The seconds are those of the first, real training.
     """
     from safetensors import safe_open
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    kind = (type(start).__qualname__, *start.state_dict())
     weights = (tensor.cpu().numpy() for tensor in start.state_dict().values())
-    key = digest(VERSION, asdict(recipe), content_digest(images), np.asarray(people), *weights)
+    key = digest(
+        VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind, *weights
+    )
     path = cache_root() / "encoders" / f"{key}.safetensors"
     if not path.is_file():
         result = train(start, images, people, recipe, **options)  # type: ignore[arg-type]
         made = {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)}
         state = {name: tensor.contiguous() for name, tensor in result.encoder.state_dict().items()}
         with atomic_path(path) as temporary:
-            save_file(state, temporary, metadata={"made": json.dumps(made)})
+            temporary.write_bytes(save(state, metadata={"made": json.dumps(made)}))
     with safe_open(path, framework="pt") as file:
         made = json.loads(file.metadata()["made"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

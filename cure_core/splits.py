@@ -39,8 +39,13 @@ def split_people(
     `identities` (N,); images where `unseen` (N,) bool is true belong to nobody who takes part.
     `outsiders` people are kept out of everything but membership; of every other person a share
     `heldout` of the images (at least two, for a pair) is held out of training.
-    Raises ValueError where too few people remain.
+    Raises ValueError where too few people or images remain.
     """
+    if not 0 <= heldout < 1:
+        raise ValueError(f"heldout={heldout}; it is a share from 0 to below 1")
+    for name, count in (("min_images", min_images), ("max_images", max_images)):
+        if count is not None and count < 3:
+            raise ValueError(f"{name}={count}; two are held out, so three images are the fewest")
     rng = np.random.default_rng(seed)
     taking_part = identities if unseen is None else identities[~unseen]
     people, counts = np.unique(taking_part, return_counts=True)
@@ -57,7 +62,7 @@ def split_people(
         if person in apart:
             out.append(own)
             continue
-        n = max(2, round(heldout * len(own)))
+        n = min(max(2, round(heldout * len(own))), len(own) - 1)
         held.append(own[:n])
         train.append(own[n:])
     empty = np.empty(0, dtype=np.int64)

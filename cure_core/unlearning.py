@@ -1,6 +1,7 @@
 """The unlearning loop: a student that starts as the teacher and follows an objective."""
 
 import copy
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -64,11 +65,27 @@ class CureConfig:
             raise ValueError(f"batchnorm={self.batchnorm!r}; it is 'train' or 'frozen'")
         if isinstance(self.clusters, str) and self.clusters != "auto":
             raise ValueError(f"clusters={self.clusters!r}; it is 'auto', a number or two numbers")
-        if isinstance(self.clusters, list):
-            object.__setattr__(self, "clusters", tuple(self.clusters))
-        object.__setattr__(self, "batch_size", tuple(self.batch_size))
+        if not isinstance(self.clusters, str):
+            try:
+                numbers = tuple(map(operator.index, np.atleast_1d(self.clusters).tolist()))
+            except TypeError:
+                numbers = ()
+            if len(numbers) not in (1, 2):
+                raise ValueError(f"clusters={self.clusters!r}; it is 'auto', a number or two")
+            object.__setattr__(self, "clusters", numbers[0] if len(numbers) == 1 else numbers)
+        plain = {  # numpy's numbers and YAML's lists too: a checkpoint holds only Python's own
+            "batch_size": tuple(map(operator.index, self.batch_size)),
+            "weights": {name: float(weight) for name, weight in self.weights.items()},
+            **{
+                n: operator.index(getattr(self, n))
+                for n in ("epochs", "tau", "seed", "check_every")
+            },
+            **{n: float(getattr(self, n)) for n in ("temperature", "learning_rate", "clip")},
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         for name in ("epochs", "temperature", "learning_rate", "clip", "check_every"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # NaN too
                 raise ValueError(f"{name}={getattr(self, name)}; it must be above 0")
         if self.tau < 0 or min(self.batch_size) < 1:
             raise ValueError(f"tau={self.tau} and batch_size={self.batch_size}: none is negative")
@@ -158,15 +175,19 @@ def unlearn(
         batches = _batches((forget, retain), targets, config, generator, device)
         means, failed = run_epoch(forward, goal, weights, optimiser, batches, config)
         student.eval()
+        trouble = f"the loss is not finite in epoch {epoch + 1}, by step {failed}"
+        if failed is None and not _sound(student, forget, device):
+            trouble, failed = f"the student's embeddings are not finite after epoch {epoch + 1}", 0
         if failed is not None:
             student.load_state_dict(good)
             raise UnlearningDivergedError(
-                f"the loss is not finite in epoch {epoch + 1}, by step {failed}; the student of "
-                f"epoch {epoch} is kept; lower learning_rate={config.learning_rate}",
+                f"{trouble}; the student of epoch {epoch} is kept; "
+                f"lower learning_rate={config.learning_rate}",
                 student,
                 pd.DataFrame(rows),
             )
-        rows.append({"epoch": epoch + 1, **means, **(on_epoch(student) if on_epoch else {})})
+        watched = on_epoch(student) if on_epoch else {}
+        rows.append({"epoch": epoch + 1, **means, **{k: float(v) for k, v in watched.items()}})
         if checkpoint:
             state = {
                 "student": student.state_dict(),
@@ -177,6 +198,7 @@ def unlearn(
                 "seconds": time.perf_counter() - began,
             }
             save_checkpoint(checkpoint, identity, state)
+    student.eval()  # also where a finished run was taken up again
     seconds = time.perf_counter() - began
     return UnlearningResult(student, pd.DataFrame(rows), goal.facts(), config, seconds)
 
@@ -262,11 +284,24 @@ def _both_views(teacher: nn.Module, images: Images, device: torch.device) -> Ten
     return F.normalize(torch.stack(views), dim=2).to(device)
 
 
+def _sound(student: nn.Module, images: Images, device: torch.device) -> bool:
+    """Whether one batch still has finite embeddings: the last step's weights had no loss yet."""
+    batch = take(images, np.arange(min(64, len(images)))).to(device)
+    with torch.inference_mode():
+        return bool(student(batch).isfinite().all())
+
+
 def _check_sets(forget: Images, retain: Images) -> None:
     for name, images in (("forget", forget), ("retain", retain)):
         if len(images) == 0:
             raise ValueError(f"the {name} set is empty; unlearning needs both sets")
-        first = np.asarray(images[0])
+        first = images[0]
+        if isinstance(first, tuple | list | dict):
+            raise ValueError(
+                f"the {name} set yields {type(first).__name__}; expected images and nothing else: "
+                "labels have no place here"
+            )
+        first = np.asarray(first)
         if first.dtype != np.uint8 or first.shape != (112, 112, 3):
             raise ValueError(
                 f"the {name} set holds {first.dtype} images of shape {first.shape}; "
@@ -290,9 +325,8 @@ def _weights(objective: Objective, config: CureConfig) -> dict[str, float]:
 def _identity(
     teacher: nn.Module, forget: Images, retain: Images, config: CureConfig, objective: Objective
 ) -> dict[str, object]:
-    settings = {k: v if k != "weights" else dict(v) for k, v in asdict(config).items()}
     return {
-        "config": settings,
+        **{f"config.{name}": value for name, value in asdict(config).items()},
         "objective": type(objective).__name__,
         "teacher": digest(*(t.cpu().numpy() for t in teacher.state_dict().values())),
         "forget": content_digest(forget),
