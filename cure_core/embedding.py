@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.files import digest
+from cure_core.memory import keep_freed_memory
 from cure_core.progress import bar
 
 
@@ -48,6 +49,7 @@ def raw_embeddings(
     Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
     Raises ValueError that names the first image whose embedding is not finite.
     """
+    keep_freed_memory()
     device = torch.device(device) if device is not None else module_device(encoder)
     was_training = encoder.training
     encoder.to(device).eval()

@@ -1,0 +1,29 @@
+"""The protocol code against a published number, on the real faces where they are."""
+
+import numpy as np
+import pytest
+
+from cure_core import encoders, manifests
+from cure_core.embedding import embed
+from cure_core.faces.faceset import ImageView
+from cure_core.files import data_root
+from cure_core.metrics.verification import ten_fold_accuracy
+from cure_core.pairs import Pairs, similarities
+
+WEIGHTS = data_root() / "models" / "mobilefacenet_casia.safetensors"
+
+
+@pytest.mark.skipif(
+    not (WEIGHTS.is_file() and (data_root() / "data" / "lfwa_112").is_dir()),
+    reason="needs LFW and the weights under CURE_DATA_ROOT",
+)
+def test_the_given_weights_reach_their_lfw_accuracy(monkeypatch, tmp_path):
+    """98.58 %: what the data's description states for these weights and images, mirrored."""
+    monkeypatch.setenv("CURE_CACHE", str(tmp_path))
+    faces = manifests.load("lfw")
+    pairs = faces.protocols["lfw"]
+    used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+    encoder = encoders.build("mobilefacenet", WEIGHTS)
+    embeddings = embed(encoder, ImageView(faces.images, used), mirror=True)
+    scores = similarities(embeddings, Pairs(*np.split(rows, 2), pairs.genuine))
+    assert ten_fold_accuracy(scores, pairs.genuine) == pytest.approx(0.9858, abs=0.001)
