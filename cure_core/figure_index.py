@@ -33,9 +33,10 @@ ENTRIES = {
     "score_distributions": Entry(
         MAIN,
         "the forgetting that the paper's score summarises",
-        "Cosine similarity of genuine (solid) and impostor (dashed) pairs. After unlearning both "
-        "overlap for forgotten people and stay apart for retained people; the oracle, which never "
-        "saw the forgotten, still tells them apart. SynthFaces, profile quick, all seeds pooled.",
+        "Cosine similarity of genuine (solid) and impostor (dashed) pairs. Unlearning pushes the "
+        "two into each other for forgotten people and leaves retained people as they were; the oracle, "
+        "which never saw the forgotten, still tells them apart. SynthFaces, profile quick, all "
+        "seeds pooled.",
     ),
     "measures": Entry(
         MAIN,
@@ -47,9 +48,9 @@ ENTRIES = {
     "roc": Entry(
         MAIN,
         "ours",
-        "True against false accept rate. Forgetting shows at every false accept rate, retained "
-        "and unseen people keep their curves. Dotted: chance. SynthFaces, profile quick, all seeds "
-        "pooled.",
+        "True against false accept rate. After unlearning forgotten people are recognised less "
+        "than by the oracle at every false accept rate; retained and unseen people lose little. "
+        "SynthFaces, profile quick, all seeds pooled.",
     ),
     "loss_terms": Entry(
         MAIN,

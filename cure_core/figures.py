@@ -42,7 +42,9 @@ STYLE: dict[Any, Any] = {
 
 
 class Picture(Figure):
-    """A figure that a notebook shows without pyplot, in the study's style."""
+    """A figure that a notebook shows without pyplot, in the study's style; saved at `print_dpi`."""
+
+    print_dpi = 300.0
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -102,7 +104,7 @@ def draw_scores(data: pd.DataFrame) -> Figure:
             )
             for kind, colour in kinds.items()
         ]
-        axes[0, 0].legend(handles=handles, title="pair", loc="upper left")
+        figure.legend(handles=handles, loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 
@@ -129,14 +131,17 @@ def draw_roc(data: pd.DataFrame) -> Figure:
             sns.lineplot(
                 own, x="far", y="tar", hue="model", style="model", hue_order=models,
                 style_order=models, palette=COLOURS, dashes=DASHES, ax=ax, lw=1.4,
-                estimator=None, legend=which == "forget",
+                estimator=None, legend=which == "test",
             )  # fmt: skip
-            ax.plot([1e-3, 1], [1e-3, 1], color="0.6", lw=0.7, ls=":")
+            chance = np.geomspace(1e-4, 1)
+            ax.plot(chance, chance, color="0.5", lw=0.8, label="chance")
             ax.set(xscale="log", ylim=(-0.02, 1.02), xlim=(6e-4, 1.1))
             ax.set_title(SET_NAMES[which])
             ax.set_xlabel("false accept rate")
             ax.set_ylabel("true accept rate")
-        axes[0].legend(title=None, loc="upper left")
+        handles, labels = axes[-1].get_legend_handles_labels()
+        axes[-1].get_legend().remove()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure
 
 
@@ -208,7 +213,7 @@ def draw_measures(data: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_faces(faces: FaceSet, people: int = 6, captures: int = 10) -> Figure:
+def draw_faces(faces: FaceSet, people: int = 6, captures: int = 9) -> Figure:
     """A contact sheet of drawn faces, a row a person. Raises ValueError for any other data set."""
     if faces.name != "synthfaces":
         raise ValueError(f"only SynthFaces are shown in figures, not {faces.name!r}")
@@ -216,8 +221,9 @@ def draw_faces(faces: FaceSet, people: int = 6, captures: int = 10) -> Figure:
     sheet = np.concatenate([np.concatenate(list(faces.images[row]), axis=1) for row in shown])
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, PAGE * sheet.shape[0] / sheet.shape[1]))
+        figure.print_dpi = sheet.shape[1] / PAGE  # a pixel of the sheet is a pixel of the file
         ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        ax.imshow(sheet, interpolation="lanczos")
+        ax.imshow(sheet, interpolation="none")
         ax.set_axis_off()
     return figure
 
@@ -245,4 +251,5 @@ def save_figure(figure: Figure, data: pd.DataFrame | None, name: str, folder: st
         figure.set_layout_engine("none")  # a second pass would move everything by a hair
         for suffix, metadata in ((".png", {"Software": None}), (".svg", {"Date": None})):
             with atomic_path(folder / f"{name}{suffix}") as temporary:
-                figure.savefig(temporary, metadata=metadata)
+                dpi = getattr(figure, "print_dpi", Picture.print_dpi)
+                figure.savefig(temporary, metadata=metadata, dpi=dpi)
