@@ -34,9 +34,9 @@ ENTRIES = {
         MAIN,
         "the forgetting that the paper's score summarises",
         "Cosine similarity of genuine (solid) and impostor (dashed) pairs. Unlearning pushes the "
-        "two into each other for forgotten people and leaves retained people as they were; the oracle, "
-        "which never saw the forgotten, still tells them apart. SynthFaces, profile quick, all "
-        "seeds pooled.",
+        "two into each other for forgotten people and leaves retained people as they were; the "
+        "oracle, which never saw the forgotten, still tells them apart. SynthFaces, profile quick, "
+        "all seeds pooled.",
     ),
     "measures": Entry(
         MAIN,
