@@ -37,8 +37,15 @@ def content(notebook):
 
 
 def run(command, folder):
-    """Run a Jupyter command inside `folder`, with a cache of its own and no data sets."""
-    environment = {"CURE_CACHE": str(folder / "cache"), "CURE_DATA_ROOT": str(folder / "none")}
+    """Run a Jupyter command inside `folder`, with a cache of its own and no data sets.
+
+    One thread: at this size more of them mostly wait for each other on a busy machine.
+    """
+    environment = {
+        "CURE_CACHE": str(folder / "cache"),
+        "CURE_DATA_ROOT": str(folder / "none"),
+        "OMP_NUM_THREADS": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=folder,
