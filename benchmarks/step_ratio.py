@@ -27,7 +27,7 @@ from cure_core.embedding import embed, take
 from cure_core.encoders import REGISTRY, build
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Cure
-from cure_core.unlearning import CureConfig, _batches, run_epoch
+from cure_core.unlearning import CureConfig, draw_batches, run_epoch
 
 LIMIT = 1.10
 CLUSTERS = 32
@@ -138,7 +138,7 @@ def unlearning_epoch(
     weights = {**goal.weights, **config.weights}
 
     def epoch(around: Callable[[Batches], Batches] = iter) -> None:
-        batches = _batches(sets, targets, config, generator, torch.device(device))
+        batches = draw_batches(sets, targets, config, generator, torch.device(device))
         _, failed = run_epoch(student, goal, weights, optimiser, around(batches), config)
         if failed is not None:
             raise FloatingPointError(f"the loss is not finite by step {failed}; nothing is timed")

@@ -36,6 +36,14 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"cure: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        from papermill.exceptions import PapermillExecutionError
+
+        if not isinstance(error, PapermillExecutionError):
+            raise
+        told = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
+        print(f"cure: {told} (the notebook as far as it came is kept)", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -172,7 +172,7 @@ def unlearn(
             goal.refresh(lambda: embed(student, forget, device=device).to(device))
         good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
         student.train(config.batchnorm == "train")
-        batches = _batches((forget, retain), targets, config, generator, device)
+        batches = draw_batches((forget, retain), targets, config, generator, device)
         means, failed = run_epoch(forward, goal, weights, optimiser, batches, config)
         student.eval()
         trouble = f"the loss is not finite in epoch {epoch + 1}, by step {failed}"
@@ -241,7 +241,7 @@ def run_epoch(
     return {name: total / step for name, total in zip(names, sums.tolist(), strict=True)}, None
 
 
-def _batches(
+def draw_batches(
     sets: tuple[Images, Images],
     targets: list[Tensor],
     config: CureConfig,
