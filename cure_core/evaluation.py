@@ -1,7 +1,6 @@
 """Before, after and oracle, by the same pairs and attacks."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.embedding import mirrored, raw_embeddings
-from cure_core.faces.faceset import FaceSet, ImageView
+from cure_core.faces.faceset import ImageView
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
 from cure_core.metrics.membership import membership_attack, view_features
@@ -19,78 +18,13 @@ from cure_core.metrics.verification import (
     equal_error_rate,
     tar_at_far,
     ten_fold_accuracy,
-    ten_folds,
 )
-from cure_core.pairs import Pairs, draw_pairs, similarities
+from cure_core.pairs import Pairs, similarities
+from cure_core.protocol import Protocol
 from cure_core.report import Report
-from cure_core.requests import ForgetRequest
-from cure_core.splits import Split
 
 SETS = ("forget", "retain", "test")
 FAR = 1e-3
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Protocol:
-    """What every model of a study is judged by: drawn once, shared by all.
-
-    `pairs` and `folds` of the sets "forget", "retain" and "test"; `members` are retained training
-    images and `outsiders` non-members for the attack; `probes` are held-out images of forgotten
-    people and `gallery` the training images of everyone. All are indices into `faces`.
-    """
-
-    faces: FaceSet
-    pairs: Mapping[str, Pairs]
-    folds: Mapping[str, np.ndarray]
-    forget: np.ndarray
-    members: np.ndarray
-    outsiders: np.ndarray
-    probes: np.ndarray
-    gallery: np.ndarray
-    seed: int
-
-    def __repr__(self) -> str:
-        pairs = ", ".join(f"{name} {pairs}" for name, pairs in self.pairs.items())
-        return (
-            f"Protocol({pairs}; membership of {len(self.members)} members, "
-            f"{len(self.outsiders)} outsiders and {len(self.forget)} forget images)"
-        )
-
-
-def make_protocol(
-    faces: FaceSet, split: Split, request: ForgetRequest, *, n_pairs: int = 1500, seed: int = 0
-) -> Protocol:
-    """Draw the pairs and sets that judge a request; labels are used here and not before.
-
-    Forget pairs: both images from the forget set. Retain pairs: both from held-out images of
-    retained people. Test pairs: the set's own protocol without the people of the split, or, where
-    it has none, pairs drawn among outsiders and people outside the split.
-    Raises ValueError where a set has no genuine or no impostor pair.
-    """
-    identities = faces.identities
-    forgotten = np.unique(identities[request.forget_index])
-    retained = np.unique(identities[request.retain_index])
-    held = split.heldout[np.isin(identities[split.heldout], retained)]
-    rng = np.random.default_rng([seed, 2])
-    size = min(len(request.retain_index), 2 * len(split.outsiders))
-    test, test_folds = _test_pairs(faces, split, n_pairs, seed)
-    pairs = {
-        "forget": _pairs_among(identities, request.forget_index, n_pairs, seed),
-        "retain": _pairs_among(identities, held, n_pairs, seed),
-        "test": test,
-    }
-    folds = {name: ten_folds(len(pairs[name])) for name in ("forget", "retain")}
-    return Protocol(
-        faces=faces,
-        pairs=pairs,
-        folds={**folds, "test": test_folds},
-        forget=request.forget_index,
-        members=_whole_people(request.retain_index, identities, size, rng),
-        outsiders=split.outsiders,
-        probes=split.heldout[np.isin(identities[split.heldout], forgotten)],
-        gallery=np.union1d(request.forget_index, request.retain_index),
-        seed=seed,
-    )
 
 
 def evaluate(
@@ -278,41 +212,3 @@ def _verification(
 
 def _score_frame(model: str, which: str, pairs: Pairs, score: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({"model": model, "set": which, "genuine": pairs.genuine, "score": score})
-
-
-def _pairs_among(identities: np.ndarray, index: np.ndarray, n: int, seed: int) -> Pairs:
-    drawn = draw_pairs(identities[index], n, seed)
-    return Pairs(index[drawn.left], index[drawn.right], drawn.genuine)
-
-
-def _test_pairs(faces: FaceSet, split: Split, n_pairs: int, seed: int) -> tuple[Pairs, np.ndarray]:
-    used = np.unique(faces.identities[np.concatenate([split.train, split.outsiders])])
-    touches = np.isin(faces.identities, used)
-    if faces.protocols:
-        pairs = next(iter(faces.protocols.values()))
-        unseen = ~(touches[pairs.left] | touches[pairs.right])
-        if not unseen.any():
-            raise ValueError(
-                f"every pair of {faces.name}'s protocol touches someone of the split: raise the "
-                "split's min_images above the images of the people meant to stay unseen"
-            )
-        left = pairs.select(unseen)
-        if left.genuine.all() or not left.genuine.any():
-            raise ValueError(
-                f"{faces.name}'s protocol without the people of the split holds {left}; both "
-                "kinds are needed"
-            )
-        return left, ten_folds(len(pairs))[unseen]
-    unseen_index = np.union1d(np.flatnonzero(~touches), split.outsiders)
-    pairs = _pairs_among(faces.identities, unseen_index, n_pairs, seed)
-    return pairs, ten_folds(len(pairs))
-
-
-def _whole_people(
-    index: np.ndarray, identities: np.ndarray, size: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Images of people drawn at random until `size` is reached: all or none of a person's."""
-    order = rng.permutation(np.unique(identities[index]))
-    counts = [int((identities[index] == person).sum()) for person in order]
-    chosen = order[: int(np.searchsorted(np.cumsum(counts), size)) + 1]
-    return index[np.isin(identities[index], chosen)]

@@ -8,9 +8,10 @@ import pandas as pd
 from torch import nn
 
 from cure_core import encoders
-from cure_core.evaluation import Protocol, evaluate, make_protocol
+from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet, ImageView
 from cure_core.files import data_root, digest
+from cure_core.protocol import Protocol, make_protocol
 from cure_core.recognition import Recipe, Trained, train_cached
 from cure_core.report import Report
 from cure_core.requests import ForgetRequest

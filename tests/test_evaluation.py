@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core.evaluation import evaluate, half_resolution, make_protocol, shifted
+from cure_core.evaluation import evaluate, half_resolution, shifted
 from cure_core.faces.faceset import FaceSet
 from cure_core.pairs import draw_pairs
+from cure_core.protocol import make_protocol
 from cure_core.requests import ForgetRequest
 from cure_core.splits import split_people
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from cure_core.unlearning import CureConfig
+from cure_core.config import CureConfig
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Objective:
 
     weights: ClassVar[dict[str, float]]
 
-    def __init__(self, config: "CureConfig") -> None:
+    def __init__(self, config: CureConfig) -> None:
         self.config = config
 
     def start(self, forget: Tensor, retain: Tensor) -> None:
