@@ -16,8 +16,8 @@ env: $(BUILT) ## build .venv from the lock (PYTHON=python3.12; TORCH=cpu for no 
 study: $(BUILT) ## run the main notebook (PROFILE=quick, or lfw, paper)
 	$(BIN)/cure study --profile $(PROFILE)
 
-figures: $(BUILT) ## draw every figure anew from its data
-	$(BIN)/cure figures
+figures: $(BUILT) ## draw every figure anew from its table (FROM=runs/..., to take a run's in first)
+	$(BIN)/cure figures $(if $(FROM),--from $(FROM))
 
 test: fast ## every check, in under ten minutes
 	$(BIN)/pytest
