@@ -51,15 +51,22 @@ def evaluate(
     rows: list[dict[str, object]] = []
     scores = []
     for name, space in spaces.items():
+        crossed = space.cross_scores()
         for which in SETS:
             pairs, folds = protocol.pairs[which], protocol.folds[which]
             score = space.scores(pairs)
             scores.append(_score_frame(name, which, pairs, score))
             threshold = best_threshold(spaces["before"].scores(pairs), pairs.genuine)
-            cross = space.cross_scores() if which != "test" else None
             people = protocol.faces.identities
             for metric, interval in _verification(
-                score, pairs, folds, threshold, cross, people, n_bootstrap, protocol.seed
+                score,
+                pairs,
+                folds,
+                threshold,
+                crossed if which != "test" else None,
+                people,
+                n_bootstrap,
+                protocol.seed,
             ).items():
                 rows.append({"model": name, "set": which, "metric": metric, **interval._asdict()})
         for metric, value in {

@@ -20,7 +20,6 @@ COLUMN, PAGE = 3.5, 7.2  # widths in inches
 COLOURS = {"before": "#0072B2", "after": "#D55E00", "oracle": "#009E73"}  # Okabe and Ito
 DASHES = {"before": "", "after": (4, 1.5), "oracle": (1, 1)}
 MARKERS = {"before": "o", "after": "s", "oracle": "D"}
-MODEL_NAMES = {"before": "before", "after": "after", "oracle": "oracle"}
 SET_NAMES = {"forget": "forgotten people", "retain": "retained people", "test": "unseen people"}
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -87,13 +86,12 @@ def draw_scores(data: pd.DataFrame) -> Figure:
                 own = data[(data.set == which) & (data.model == model)]
                 for kind, colour in kinds.items():
                     line = own[own.pair == kind]
-                    hatch = None if kind == "genuine" else "////"
                     ax.fill_between(
                         line.score, line.share, step="mid", alpha=0.35, color=colour, lw=0
                     )
-                    style = "-" if hatch is None else "--"
+                    style = "-" if kind == "genuine" else "--"
                     ax.step(line.score, line.share, style, where="mid", color=colour, lw=1)
-                ax.set_title(f"{MODEL_NAMES[model]}: {SET_NAMES[which]}")
+                ax.set_title(f"{model}: {SET_NAMES[which]}")
                 if i == 1:
                     ax.set_xlabel("cosine similarity")
                 if j == 0:
@@ -205,7 +203,7 @@ def draw_measures(data: pd.DataFrame) -> Figure:
                 ax.plot(own.value, y, ms=2.5, alpha=0.45, **look)
             mean = own.groupby("measure").value.mean()
             place = mean.index.map(labels.index) + offset
-            ax.plot(mean, place, ms=5, label=MODEL_NAMES[model], **look)
+            ax.plot(mean, place, ms=5, label=model, **look)
         ax.set_yticks(range(len(labels)), labels)
         ax.set(ylim=(len(labels) - 0.5, -0.5), xlim=(-0.03, 1.03))
         ax.set_xlabel("share (0.5 is chance for an accuracy)")
