@@ -21,6 +21,7 @@ from cure_core.encoders import build
 from cure_core.losses import (
     centroid_contrastive_loss,
     cosine_forgetting_loss,
+    dispersion_loss,
     feature_distribution_loss,
     feature_matching_loss,
 )
@@ -74,6 +75,9 @@ def _losses(
         "cosine_forgetting": lambda s: cosine_forgetting_loss(s, teacher.to(s)),
         "centroid_contrastive": lambda s: centroid_contrastive_loss(
             s, centroids.to(s), targets.to(s.device)
+        ),
+        "dispersion": lambda s: dispersion_loss(
+            s, centroids.to(s), (targets[:, None] != torch.arange(100)).to(s.device)
         ),
         "feature_matching": lambda s: feature_matching_loss(s, teacher.to(s)),
         "feature_distribution": lambda s: feature_distribution_loss(s, teacher.to(s)),

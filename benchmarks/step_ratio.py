@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from cure_core.embedding import embed, take
 from cure_core.encoders import REGISTRY, build
 from cure_core.memory import keep_freed_memory
-from cure_core.objectives import Cure
+from cure_core.objectives import Setup
+from cure_core.objectives.cure_plus import CurePlus
 from cure_core.unlearning import CureConfig, draw_batches, run_epoch
 
 LIMIT = 1.10
@@ -133,8 +134,8 @@ def unlearning_epoch(
     dim = embed(student, sets[0][:2]).shape[1]
     draws = [torch.randn(2, len(images), dim, generator=generator) for images in sets]
     targets = [F.normalize(draw, dim=2).to(device) for draw in draws]
-    goal = Cure(config)
-    goal.start(targets[0][0], targets[1][0])
+    goal = CurePlus(config)
+    goal.start(Setup(student, sets[0], sets[1], targets[0], targets[1], torch.device(device)))
     weights = {**goal.weights, **config.weights}
 
     def epoch(around: Callable[[Batches], Batches] = iter) -> None:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,20 @@ def main(arguments: list[str] | None = None) -> int:
     study = commands.add_parser("study", help="run a notebook of the study in a profile")
     study.add_argument("--profile", default="quick", help="quick (the default), lfw, tiny, paper")
     study.add_argument("--notebook", default="02_unlearning")
+    study.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a parameter of the profile, as in --set method=cure (YAML)",
+    )
     study.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
-    study.set_defaults(do=lambda asked: run_study(asked.notebook, asked.profile, asked.runs))
+    study.set_defaults(
+        do=lambda asked: run_study(
+            asked.notebook, asked.profile, asked.runs, _changes(asked.changes)
+        )
+    )
     figures = commands.add_parser("figures", help="draw figures/ anew from its tables")
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
@@ -47,12 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run_study(notebook: str, profile: str, runs: Path) -> Path:
+def run_study(
+    notebook: str, profile: str, runs: Path, changes: Mapping[str, Any] | None = None
+) -> Path:
     """Execute a notebook in a profile into its run folder, and print where it is and what it found.
 
     The folder appears when the run is whole; an earlier one of the same name gives way then.
-    Raises FileNotFoundError for an unknown notebook or profile; papermill's error where a cell
-    fails, after the notebook as far as it came was kept beside, in a folder ending in `-failed`.
+    `changes` go before the profile's parameters.
+    Raises FileNotFoundError for an unknown notebook or profile, ValueError for a change of a name
+    that is no parameter of the notebook; papermill's error where a cell fails, after the notebook
+    as far as it came was kept beside, in a folder ending in `-failed`.
     """
     import papermill
 
@@ -62,6 +79,12 @@ def run_study(notebook: str, profile: str, runs: Path) -> Path:
             known = ", ".join(sorted(p.stem for p in path.parent.glob(kind)))
             raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; there are {known}")
     parameters: dict[str, Any] = yaml.safe_load(settings.read_text()) or {}
+    unknown = sorted(set(changes or {}) - set(papermill.inspect_notebook(source)))
+    if unknown:
+        raise ValueError(
+            f"{notebook} has no parameter {', '.join(unknown)}; its parameters cell names them"
+        )
+    parameters |= changes or {}
     code = [path.read_bytes() for path in sorted((ROOT / "cure_core").rglob("*.py"))]
     version = digest(source.read_bytes(), parameters, *code)
     folder = runs.resolve() / f"{notebook}-{profile}-{version[:8]}"
@@ -94,6 +117,18 @@ def run_study(notebook: str, profile: str, runs: Path) -> Path:
         print(table.to_string(index=False), end="\n\n")
     print(f"{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
     return folder
+
+
+def _changes(asked: list[str]) -> dict[str, Any]:
+    """NAME=VALUE, as given on the command line."""
+    split = [change.partition("=") for change in asked]
+    for name, equals, _ in split:
+        if not equals:
+            raise ValueError(f"--set {name}; write it as NAME=VALUE")
+    try:
+        return {name: yaml.safe_load(value) for name, _, value in split}
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {' '.join(asked)} is not YAML: {error}") from error
 
 
 def draw_figures(run: Path | None) -> None:

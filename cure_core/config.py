@@ -17,7 +17,8 @@ class CureConfig:
     temperature: of the contrastive terms
     batch_size: (forget, retain); cut to the sets' sizes
     weights: of the loss terms; those not named keep the objective's defaults
-    batchnorm: "train" normalises by the mixed batch, "frozen" by the teacher's statistics
+    batchnorm: "train" normalises by the mixed batch and takes the statistics anew at the end,
+        "frozen" keeps the teacher's
     clip: largest norm of the gradient
     amp, channels_last, compile: bf16 autocast, memory format, torch.compile
     check_every: steps between looks for divergence (there is one at each epoch's end)
@@ -27,7 +28,7 @@ class CureConfig:
     epochs: int = 10
     tau: int = 1
     temperature: float = 0.1
-    batch_size: tuple[int, int] = (32, 64)
+    batch_size: tuple[int, int] = (32, 32)
     learning_rate: float = 5e-4
     weights: Mapping[str, float] = field(default_factory=dict)
     batchnorm: str = "train"

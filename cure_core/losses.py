@@ -41,6 +41,25 @@ def centroid_contrastive_loss(
     return F.cross_entropy(logits, targets, reduction="none")
 
 
+def dispersion_loss(
+    embeddings: Tensor, others: Tensor, mates: Tensor, temperature: float = 0.1
+) -> Tensor:
+    """Soft maximum of the cosines to one's mates: minimising it drives them apart.
+
+    T log mean exp(cos / T) over the `others` that `mates` marks: the nearest mate counts most.
+    Shapes: embeddings (B, D) and others (N, D), L2-normalised; mates (B, N) bool. Returns (B,), in
+    [-1, 1]; 0, with a gradient of 0, for a sample without mates.
+    Source: our choice of a form for the dispersion of arXiv:2512.13317.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):
+        cosine = _widen(embeddings) @ _widen(others).T
+    count = mates.sum(1)
+    # A row without mates would be -inf, and its gradient NaN, even where it is not looked at.
+    logits = (cosine / temperature).masked_fill(~mates & (count > 0)[:, None], -torch.inf)
+    spread = temperature * (logits.logsumexp(1) - count.clamp(min=1).to(cosine).log())
+    return torch.where(count > 0, spread, 0 * cosine.sum(1))
+
+
 def feature_matching_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Cosine distance to the teacher's embedding: minimising it keeps the sample where it was.
 

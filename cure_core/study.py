@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from cure_core import encoders
+from cure_core import encoders, objectives
 from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet, ImageView
 from cure_core.files import data_root, digest
@@ -24,7 +24,8 @@ class Setting:
     """What stays the same over the seeds of a study.
 
     `weights` is a path from the data root to start from, or None for a fresh start; `split` holds
-    arguments of `split_people`; `forget_people` are drawn anew for every seed.
+    arguments of `split_people`; `forget_people` are drawn anew for every seed; `method` is one of
+    `objectives.METHODS`.
     """
 
     encoder: str = "small"
@@ -32,6 +33,7 @@ class Setting:
     forget_people: int = 15
     split: Mapping[str, float] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
+    method: str = "cure_plus"
     config: CureConfig = field(default_factory=CureConfig)
     n_pairs: int = 1500
 
@@ -84,7 +86,7 @@ class Outcome:
         return self.report.tidy(
             dataset=case.faces.name,
             request="random_people",
-            method="cure",
+            method=case.setting.method,
             seed=case.seed,
             encoder=case.setting.encoder,
             data=case.faces.fingerprint,
@@ -101,9 +103,11 @@ class Outcome:
 def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     """Draw a case: the split of people, the request, the pairs, all from `seed`.
 
-    Raises ValueError or ForgetRequestError where the set is too small for what is asked, and
-    FileNotFoundError where the weights to start from are missing.
+    Raises ValueError or ForgetRequestError where the set is too small for what is asked, KeyError
+    for an unknown encoder or method, and FileNotFoundError where the weights to start from are
+    missing.
     """
+    objectives.build(setting.method)  # an unknown name is told before any training
     known = faces.attributes
     unseen = known.unseen.to_numpy(bool) if known is not None and "unseen" in known else None
     split = split_people(faces.identities, unseen=unseen, seed=seed, **setting.split)  # type: ignore[arg-type]
@@ -124,6 +128,18 @@ def train_oracle(case: Case, progress: bool | None = None) -> Trained:
     return _train(case, case.request.retain_index, progress)
 
 
+def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
+    """The student: the teacher made to forget by the setting's method."""
+    return unlearn(
+        trained.encoder,
+        case.request.forget,
+        case.request.retain,
+        case.config,
+        objective=objectives.build(case.setting.method),
+        progress=progress,
+    )
+
+
 def run(
     faces: FaceSet,
     setting: Setting,
@@ -135,8 +151,7 @@ def run(
     """Everything for one seed: teacher, unlearning, oracle, report."""
     case = prepare(faces, setting, seed)
     teacher = train_teacher(case, progress)
-    forget, retain = case.request.forget, case.request.retain
-    result = unlearn(teacher.encoder, forget, retain, case.config, progress=progress)
+    result = forget(case, teacher, progress)
     oracle = train_oracle(case, progress)
     report = evaluate(
         case.protocol,

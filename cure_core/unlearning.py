@@ -1,6 +1,7 @@
 """The unlearning loop: a student that starts as the teacher and follows an objective."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from cure_core.checkpoint import load_checkpoint, save_checkpoint
 from cure_core.config import CureConfig
@@ -25,7 +27,7 @@ from cure_core.embedding import (
 )
 from cure_core.files import digest
 from cure_core.memory import keep_freed_memory
-from cure_core.objectives import Batch, Cure, Objective
+from cure_core.objectives import Batch, Cure, Objective, Setup
 from cure_core.progress import bar
 
 __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn"]
@@ -73,7 +75,8 @@ def unlearn(
     """Make a copy of `teacher` forget the faces in `forget` and keep those in `retain`.
 
     `forget`, `retain`: uint8 images (N, 112, 112, 3), arrays, memory maps or data sets yielding
-    such images and nothing else: no label is asked for. `on_epoch(student)` joins the history.
+    such images and nothing else: no label is asked for. `on_epoch(student)` joins the history,
+    which is empty for a method that takes no step.
     `checkpoint` names a file written after every epoch; where it exists, the run goes on from it
     and ends with the numbers an uninterrupted one would have had (CPU).
     Raises ValueError for an empty set, K out of range, embeddings that are not finite, or a
@@ -98,7 +101,7 @@ def unlearn(
     identity = _identity(teacher, forget, retain, config, goal) if checkpoint else {}
     saved = load_checkpoint(checkpoint, identity) if checkpoint else None
     if saved is None:
-        goal.start(targets[0][0], targets[1][0])
+        goal.start(Setup(student, forget, retain, targets[0], targets[1], device))
     else:
         student.load_state_dict(saved["student"])
         optimiser.load_state_dict(saved["optimiser"])
@@ -107,10 +110,11 @@ def unlearn(
         rows, began = saved["rows"], began - saved["seconds"]
 
     forward = torch.compile(student) if config.compile else student
-    for epoch in bar(range(len(rows), config.epochs), "unlearning", progress, unit="epoch"):
-        if epoch and config.tau and epoch % config.tau == 0:
-            goal.refresh(lambda: embed(student, forget, device=device).to(device))
+    epochs = range(len(rows), config.epochs if weights else 0)  # without terms there is no step
+    for epoch in bar(epochs, "unlearning", progress, unit="epoch"):
+        goal.begin_epoch(epoch, lambda: embed(student, forget, device=device).to(device))
         good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+        drawn_so_far = generator.get_state()
         student.train(config.batchnorm == "train")
         batches = draw_batches((forget, retain), targets, config, generator, device)
         means, failed = run_epoch(forward, goal, weights, optimiser, batches, config)
@@ -120,6 +124,8 @@ def unlearn(
             trouble, failed = f"the student's embeddings are not finite after epoch {epoch + 1}", 0
         if failed is not None:
             student.load_state_dict(good)
+            generator.set_state(drawn_so_far)
+            _finish(student, retain, config, generator, len(rows))
             raise UnlearningDivergedError(
                 f"{trouble}; the student of epoch {epoch} is kept; "
                 f"lower learning_rate={config.learning_rate}",
@@ -138,7 +144,7 @@ def unlearn(
                 "seconds": time.perf_counter() - began,
             }
             save_checkpoint(checkpoint, identity, state)
-    student.eval()  # also where a finished run was taken up again
+    _finish(student, retain, config, generator, len(rows))
     seconds = time.perf_counter() - began
     return UnlearningResult(student, pd.DataFrame(rows), goal.facts(), config, seconds)
 
@@ -199,16 +205,43 @@ def draw_batches(
             _send(tensor, device) for tensor in (images, flip, *both)
         )
         images = torch.where(flip[:, None, None, None], mirrored(images), images)
-        view = flip.long()
+        views = flip.long().split([len(forget_index), len(retain_index)])
         yield (
             images,
             {
-                "teacher_forget": targets[0][view[: len(forget_index)], forget_index],
-                "teacher_retain": targets[1][view[len(forget_index) :], retain_index],
+                "teacher_forget": targets[0][views[0], forget_index],
+                "teacher_retain": targets[1][views[1], retain_index],
                 "forget_index": forget_index,
                 "retain_index": retain_index,
+                "forget_view": views[0],
+                "retain_view": views[1],
             },
         )
+
+
+def _finish(
+    student: nn.Module, retain: Images, config: CureConfig, generator: torch.Generator, epochs: int
+) -> None:
+    """Make the student that `epochs` have left ready for use."""
+    if epochs and config.batchnorm == "train" and len(retain) > 1:  # one sample has no variance
+        settle_batchnorm(student, retain, generator)
+    student.eval()
+
+
+def settle_batchnorm(
+    student: nn.Module, retain: Images, generator: torch.Generator, images: int = 2048
+) -> None:
+    """Take batch norm's running statistics anew, from retain images and the weights as they are.
+
+    During training they trail the weights by some ten steps, in which an unlearning student moves
+    far; what it has learnt then shows in train mode only. `images` are drawn at random, all where
+    there are fewer. Source: precise batch norm (arXiv:2105.07576); retain images, which are what
+    the student will go on seeing, are our choice.
+    """
+    device = module_device(student)
+    drawn = torch.randperm(len(retain), generator=generator)[:images]
+    batches = (take(retain, i.numpy()).to(device) for i in drawn.chunk(math.ceil(len(drawn) / 128)))
+    update_bn(batches, student)
 
 
 def _send(tensor: Tensor, device: torch.device) -> Tensor:
@@ -257,7 +290,7 @@ def _weights(objective: Objective, config: CureConfig) -> dict[str, float]:
             f"its terms are {', '.join(objective.weights)}"
         )
     weights = {name: float(w) for name, w in {**objective.weights, **config.weights}.items()}
-    if not any(weights.values()):
+    if weights and not any(weights.values()):
         raise ValueError(f"every weight is 0 ({', '.join(weights)}); give one loss term a weight")
     return weights
 
@@ -267,7 +300,7 @@ def _identity(
 ) -> dict[str, object]:
     return {
         **{f"config.{name}": value for name, value in asdict(config).items()},
-        "objective": type(objective).__name__,
+        "objective": objective.described(),
         "teacher": digest(*(t.cpu().numpy() for t in teacher.state_dict().values())),
         "forget": content_digest(forget),
         "retain": content_digest(retain),

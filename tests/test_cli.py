@@ -12,7 +12,9 @@ from cure_core import cli, figure_index, figures
 
 NOTEBOOK = """
 # %% tags=["parameters"]
-out, word = ".", "unset"
+out = "."
+word = "unset"
+progress = True
 
 # %%
 import os
@@ -45,8 +47,9 @@ def notebooks(tmp_path, monkeypatch):
     return folder
 
 
-def study(runs, notebook="throwaway", profile="tiny"):
-    return cli.main(["study", "--notebook", notebook, "--profile", profile, "--runs", str(runs)])
+def study(runs, *more, notebook="throwaway", profile="tiny"):
+    named = ["--notebook", notebook, "--profile", profile, "--runs", str(runs)]
+    return cli.main(["study", *named, *more])
 
 
 def names(runs):
@@ -80,6 +83,32 @@ def test_without_a_command_the_usage_is_shown(capsys):
         cli.main([])
     assert error.value.code == 2
     assert "study" in capsys.readouterr().err
+
+
+def test_a_parameter_can_be_set_and_makes_another_run(notebooks, tmp_path):
+    runs = tmp_path / "runs"
+    assert study(runs) == 0
+    assert study(runs, "--set", "word=[good, bye]") == 0
+    assert names(runs) == ["throwaway-tiny", "throwaway-tiny"]
+    records = [json.loads((folder / "run.json").read_text()) for folder in runs.iterdir()]
+    words = [record["parameters"]["word"] for record in records]
+    assert sorted(words, key=str) == [["good", "bye"], "hello"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("wrod=hello", "throwaway has no parameter wrod"),
+        ("word", "--set word; write it as NAME=VALUE"),
+        ("word=[", "--set word=[ is not YAML"),
+    ],
+)
+def test_a_parameter_that_cannot_be_set_is_told_before_any_work(
+    notebooks, tmp_path, capsys, change, said
+):
+    assert study(tmp_path / "runs", "--set", change) == 1
+    assert f"cure: {said}" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cure_core.objectives import Batch, Cure, Objective
+from cure_core.objectives import Batch, Cure, Objective, Setup
 from cure_core.unlearning import CureConfig, run_epoch
 
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
@@ -23,9 +23,15 @@ FORGET = on_circle(-1, 1, 89, 91, 199, 201)
 RETAIN = on_circle(44, 46, 224, 226)
 
 
+def setup(forget: torch.Tensor, retain: torch.Tensor) -> Setup:
+    """What Cure reads of it: the teacher's embeddings."""
+    views = [torch.stack([x, x]) for x in (forget, retain)]
+    return Setup(nn.Identity(), forget, retain, *views, torch.device("cpu"))
+
+
 def started(**config) -> Cure:
     objective = Cure(CureConfig(clusters=(3, 2), **config))
-    objective.start(FORGET, RETAIN)
+    objective.start(setup(FORGET, RETAIN))
     return objective
 
 
@@ -54,6 +60,8 @@ def test_terms_on_the_circle_by_hand():
         teacher_retain=RETAIN[retain],
         forget_index=forget,
         retain_index=retain,
+        forget_view=torch.zeros(2, dtype=torch.int64),
+        retain_view=torch.zeros(2, dtype=torch.int64),
     )
     terms = objective.terms(batch)
     cos = [math.cos(math.radians(a)) for a in range(361)]
@@ -77,11 +85,11 @@ def test_terms_on_the_circle_by_hand():
     assert set(terms) == set(TERMS) == set(objective.weights)
 
 
-def test_refresh_follows_the_student_on_the_forget_side_only():
+def test_renewal_follows_the_student_on_the_forget_side_only():
     """The student has turned the group at 90 to 170: now 0 is the farthest from it."""
     objective = started()
     retain = objective.retain_centroids.clone(), objective.retain_targets.clone()
-    objective.refresh(lambda: on_circle(-1, 1, 169, 171, 199, 201))
+    objective.begin_epoch(1, lambda: on_circle(-1, 1, 169, 171, 199, 201))
     zero, turned, back = (nearest(objective.forget_centroids, a) for a in (0, 170, 200))
     assert sorted((zero, turned, back)) == [0, 1, 2]
     assert objective.forget_targets.tolist() == [turned, turned, zero, zero, zero, zero]
@@ -89,12 +97,23 @@ def test_refresh_follows_the_student_on_the_forget_side_only():
     assert torch.equal(objective.retain_targets, retain[1])
 
 
+@pytest.mark.parametrize(
+    ("tau", "before_epochs"), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4]), (9, [])]
+)
+def test_tau_is_the_epochs_between_renewals(tau, before_epochs):
+    """Not before the first epoch, where the student is still the teacher."""
+    objective, asked = started(tau=tau), []
+    for epoch in range(5):
+        objective.begin_epoch(epoch, lambda epoch=epoch: asked.append(epoch) or FORGET)
+    assert asked == before_epochs
+
+
 def test_state_is_all_that_terms_need():
     objective, other = started(), Cure(CureConfig(clusters=(3, 2)))
-    objective.refresh(lambda: FORGET.flip(0))
+    objective.begin_epoch(1, lambda: FORGET.flip(0))
     other.load_state(objective.state())
     index = torch.arange(4)
-    batch = Batch(FORGET[:4].flip(0), RETAIN.flip(0), FORGET[:4], RETAIN, index, index)
+    batch = Batch(FORGET[:4].flip(0), RETAIN.flip(0), FORGET[:4], RETAIN, *[index] * 4)
     ours, theirs = objective.terms(batch), other.terms(batch)
     assert all(torch.equal(ours[name], theirs[name]) for name in TERMS)
 
@@ -102,7 +121,7 @@ def test_state_is_all_that_terms_need():
 def test_the_base_asks_for_terms_and_keeps_nothing():
     objective = Objective(CureConfig())
     with pytest.raises(NotImplementedError):
-        objective.terms(Batch(*[FORGET] * 4, *[torch.arange(6)] * 2))
+        objective.terms(Batch(*[FORGET] * 4, *[torch.arange(6)] * 4))
     assert objective.state() == {}
 
 
@@ -180,7 +199,7 @@ def test_a_steps_gradient_is_that_of_the_naive_sum(draw_faces, weights, moved):
     teacher = student.matrix.detach().clone()
     before = [F.normalize(patches(x) @ teacher.T).float() for x in faces]
     cure = Cure(config)
-    cure.start(*before)
+    cure.start(setup(*before))
     if moved:
         with torch.no_grad():
             student.matrix += 0.3 * student.matrix.roll(1, 0)
@@ -190,8 +209,9 @@ def test_a_steps_gradient_is_that_of_the_naive_sum(draw_faces, weights, moved):
     loss = sum(total[name] * expected[name] for name in TERMS)
     gradient = torch.autograd.grad(loss, at)[0]
 
-    index = {"forget_index": torch.arange(6), "retain_index": torch.arange(9)}
-    known = {"teacher_forget": before[0], "teacher_retain": before[1], **index}
+    known = {"teacher_forget": before[0], "teacher_retain": before[1]}
+    for side, size in (("forget", 6), ("retain", 9)):
+        known |= {f"{side}_index": torch.arange(size), f"{side}_view": torch.zeros(size).long()}
     optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
     means, failed = run_epoch(student, cure, total, optimiser, iter([(images, known)]), config)
 
@@ -214,13 +234,12 @@ def test_a_long_gradient_is_cut_to_clip(draw_faces):
     start = student.matrix.detach().clone()
     before = F.normalize(student(images)).detach().float()
     cure = Cure(config)
-    cure.start(before[:6], before[6:])
-    index = torch.arange(6)
+    cure.start(setup(before[:6], before[6:]))
+    names = ("forget_index", "retain_index", "forget_view", "retain_view")
     known = {
         "teacher_forget": before[:6],
         "teacher_retain": before[6:],
-        "forget_index": index,
-        "retain_index": index,
+        **dict.fromkeys(names, torch.arange(6)),
     }
     optimiser = torch.optim.SGD(student.parameters(), lr=1.0)
     means, _ = run_epoch(student, cure, cure.weights, optimiser, iter([(images, known)]), config)

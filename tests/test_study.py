@@ -125,6 +125,7 @@ def test_missing_weights_are_named_before_any_training(faces, tmp_path, monkeypa
         ({"forget_people": 10}, ForgetRequestError, "cannot forget 10 of 10 people"),
         ({"split": {"min_images": 8}}, ValueError, "0 people have 8 images"),
         ({"encoder": "none"}, KeyError, "no encoder 'none'"),
+        ({"method": "none"}, KeyError, "no method 'none'"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_training(faces, no_training, change, error, said):
@@ -141,6 +142,7 @@ def test_a_run_from_draw_to_rows(faces):
     } <= set(tidy.columns)  # fmt: skip
     assert set(tidy.model) == {"before", "after", "oracle"}
     assert set(tidy.seed) == {1}
+    assert set(tidy.method) == {SETTING.method}
     assert tidy.clusters_forget.unique().tolist() == [2]
     assert tidy.value.notna().all()
     assert again.teacher.seconds == outcome.teacher.seconds  # of the one real training

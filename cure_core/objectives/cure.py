@@ -1,26 +1,32 @@
-"""CURE's own objective."""
+"""CURE's own objective, and its ablations."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
 from cure_core.choose_k import resolve_clusters
-from cure_core.clustering import farthest_centroid, kmeans
+from cure_core.clustering import kmeans
 from cure_core.losses import (
     centroid_contrastive_loss,
     cosine_forgetting_loss,
     feature_distribution_loss,
     feature_matching_loss,
 )
-from cure_core.objectives.base import Batch, Objective
+from cure_core.objectives.base import Batch, Objective, Setup
+from cure_core.objectives.pseudo_labels import pseudo_label
+from cure_core.objectives.target_maps import cluster_targets
 
 
+@dataclass(eq=False, kw_only=True)
 class Cure(Objective):
     """Forget samples leave the teacher for the farthest cluster, retain samples stay in theirs.
 
     Pseudo-labels by K-means take the place of identities on both sides. The forget centroids
     follow the student, the retain centroids are the teacher's.
+    The settings are for ablations: `target_map` (one of `TARGET_MAPS`) names where a forget
+    cluster is sent, `labeller` (one of `LABELLERS`) what clusters both sides at the start.
     Source: CURE (arXiv:2509.19562); the weights are our choice.
     """
 
@@ -32,18 +38,32 @@ class Cure(Objective):
         "distribution": 0.0,
     }
 
-    def start(self, forget: Tensor, retain: Tensor) -> None:
-        seed = self.config.seed
-        clusters = resolve_clusters(self.config.clusters, forget, retain, seed)
-        self.retain_centroids, self.retain_targets = _clustered(retain, clusters[1], seed)
-        self.forget_centroids, labels = _clustered(forget, clusters[0], seed)
-        self.forget_targets = farthest_centroid(self.forget_centroids)[labels]
+    target_map: str = "farthest"
+    labeller: str = "kmeans"
 
-    def refresh(self, student_forget: Callable[[], Tensor]) -> None:
-        start = self.forget_centroids
-        result = kmeans(student_forget(), len(start), init=start)
-        self.forget_centroids = result.centroids
-        self.forget_targets = farthest_centroid(result.centroids)[result.labels]
+    def start(self, setup: Setup) -> None:
+        forget, retain, seed = setup.forget_views[0], setup.retain_views[0], self.config.seed
+        clusters = resolve_clusters(self.config.clusters, forget, retain, seed)
+        self.retain_centroids, self.retain_targets = pseudo_label(
+            retain, clusters[1], seed, self.labeller
+        )
+        self._aim(*pseudo_label(forget, clusters[0], seed, self.labeller))
+
+    def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
+        """Renew the forget centroids every tau epochs, from where they were.
+
+        By K-means also where another labeller began: on a student that moves, HDBSCAN would lose
+        the clusters it is to follow.
+        """
+        if epoch and self.config.tau and epoch % self.config.tau == 0:
+            start = self.forget_centroids
+            spherical = self.labeller == "spherical"
+            result = kmeans(student_forget(), len(start), init=start, spherical=spherical)
+            self._aim(result.centroids, result.labels)
+
+    def _aim(self, centroids: Tensor, labels: Tensor) -> None:
+        self.forget_centroids, self.forget_labels = centroids, labels
+        self.forget_targets = cluster_targets(centroids, self.target_map, self.config.seed)[labels]
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         return {
@@ -69,16 +89,3 @@ class Cure(Objective):
             "clusters_forget": len(self.forget_centroids),
             "clusters_retain": len(self.retain_centroids),
         }
-
-    def state(self) -> dict[str, Tensor]:
-        names = ("retain_centroids", "retain_targets", "forget_centroids", "forget_targets")
-        return {name: getattr(self, name) for name in names}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        for name, tensor in state.items():
-            setattr(self, name, tensor)
-
-
-def _clustered(embeddings: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
-    result = kmeans(embeddings, clusters, seed=seed)
-    return result.centroids, result.labels

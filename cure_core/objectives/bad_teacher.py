@@ -1,0 +1,61 @@
+"""Bad Teacher: forget samples learn from a network that knows nothing."""
+
+import copy
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cure_core.embedding import mirrored, raw_embeddings
+from cure_core.losses import feature_matching_loss
+from cure_core.objectives.base import Batch, Objective, Setup
+
+
+class BadTeacher(Objective):
+    """Forget samples imitate an untrained network, retain samples the teacher.
+
+    Without labels: the source already needs none, but matches class distributions by KL; an
+    encoder has none, so the cosine distance of embeddings takes its place.
+    The untrained network embeds nearly everything in one direction, which only looks like perfect
+    forgetting to whoever keeps the teacher's threshold.
+    Source: Chundawat et al. (arXiv:2205.08096); equal weights are our choice.
+    """
+
+    weights: ClassVar[dict[str, float]] = {"forget": 1.0, "retain": 1.0}
+
+    def start(self, setup: Setup) -> None:
+        # Another draw than the teacher may itself have begun from.
+        incompetent = freshly_initialised(setup.student, self.config.seed + 1_000_000)
+        views = [
+            raw_embeddings(incompetent, setup.forget, device=setup.device, view=view)
+            for view in (None, mirrored)
+        ]
+        self.incompetent = F.normalize(torch.stack(views), dim=2).to(setup.device)  # (2, Nf, D)
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        incompetent = self.incompetent[batch.forget_view, batch.forget_index]
+        return {
+            "forget": feature_matching_loss(batch.student_forget, incompetent),
+            "retain": feature_matching_loss(batch.student_retain, batch.teacher_retain),
+        }
+
+
+def freshly_initialised(network: nn.Module, seed: int) -> nn.Module:
+    """A copy of `network` with every parameter and running statistic drawn or set anew.
+
+    Raises ValueError for a module with parameters of its own that it cannot reset.
+    """
+    fresh = copy.deepcopy(network).cpu()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in fresh.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if reset is not None:
+                reset()
+            elif list(module.parameters(recurse=False)):
+                raise ValueError(
+                    f"{type(module).__name__} holds parameters but has no reset_parameters(); "
+                    "give it one that draws them anew"
+                )
+    return fresh

@@ -1,0 +1,23 @@
+"""Fine-tuning on what stays, in the hope that the rest is forgotten."""
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from cure_core.objectives.base import Batch
+from cure_core.objectives.pseudo_labels import PseudoLabelled
+
+
+class FineTune(PseudoLabelled):
+    """Descent on the retain samples' classification loss; forget samples are asked for nothing.
+
+    Without labels: the class of a sample is its K-means cluster. The forget clusters stay among
+    the classes, as a classifier's head would keep them, so retain samples are pushed off them.
+    Source: fine-tuning as a baseline, Golatkar et al. (arXiv:1911.04933).
+    """
+
+    weights: ClassVar[dict[str, float]] = {"retain": 1.0}
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        classes = self.retain_classes[batch.retain_index]
+        return {"retain": self.cross_entropy(batch.student_retain, classes)}

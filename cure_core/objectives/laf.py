@@ -1,0 +1,107 @@
+"""Label-agnostic forgetting: models of the embeddings say what to keep and what to lose."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from cure_core.losses import feature_matching_loss
+from cure_core.objectives.base import Batch, Objective, Setup
+
+
+@dataclass(eq=False, kw_only=True)
+class Laf(Objective):
+    """Retain embeddings stay likely under a model of theirs, forget embeddings turn unlikely.
+
+    Two variational autoencoders are fitted to the teacher's embeddings before the first step, h to
+    the retain side and h_f to the forget side, and stay as they are.
+    "extractor": |e - h(e)|^2 on retain samples, less |e - h_f(e)|^2 on forget samples.
+    "alignment": log of exp(s_r / T) / sum_f exp(s_f / T), with s the cosine distance to the
+    teacher: retain samples are near it compared to the forget samples.
+    Without labels: the source needs none, but for its last stage, a supervised repair of the
+    classifier, which is left out. Other changes: one step takes both losses, which the source takes
+    in turns; embeddings are L2-normalised, so the first is bounded; h decodes the mean, without
+    noise. The source lets h stand for the retain side also where it is fitted to all data; here it
+    sees the retain side. Sizes, steps, `kl_weight` and the weights are our choice.
+    Source: Shen et al., ICLR 2024 (arXiv:2404.00506).
+    """
+
+    weights: ClassVar[dict[str, float]] = {"extractor": 1.0, "alignment": 1.0}
+
+    hidden: int = 128
+    latent: int = 32
+    steps: int = 500
+    kl_weight: float = 1e-3
+
+    def start(self, setup: Setup) -> None:
+        self.retain_vae, self.forget_vae = (
+            self._fitted(views.flatten(0, 1)) for views in (setup.retain_views, setup.forget_views)
+        )
+
+    def _fitted(self, x: Tensor) -> "Vae":
+        return fit_vae(x, self.hidden, self.latent, self.steps, self.kl_weight, self.config.seed)
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        retain = _squared_error(self.retain_vae, batch.student_retain)
+        forget = _squared_error(self.forget_vae, batch.student_forget)
+        kept = feature_matching_loss(batch.student_retain, batch.teacher_retain)
+        left = feature_matching_loss(batch.student_forget, batch.teacher_forget)
+        temperature = self.config.temperature
+        return {
+            "extractor": retain.mean() - forget.mean(),
+            "alignment": kept / temperature - (left / temperature).logsumexp(0),
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        models = {"retain": self.retain_vae, "forget": self.forget_vae}
+        return {f"{s}.{n}": t for s, vae in models.items() for n, t in vae.state_dict().items()}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        dim = state["retain.decode.2.bias"]
+        for side in ("retain", "forget"):
+            vae = Vae(len(dim), self.hidden, self.latent).to(dim).requires_grad_(False)
+            own = {n.removeprefix(f"{side}."): t for n, t in state.items() if n.startswith(side)}
+            vae.load_state_dict(own)
+            setattr(self, f"{side}_vae", vae)
+
+
+class Vae(nn.Module):
+    """A variational autoencoder of embeddings (N, D) with one hidden layer a side."""
+
+    def __init__(self, dim: int, hidden: int, latent: int) -> None:
+        super().__init__()
+        self.encode = nn.Sequential(
+            nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 2 * latent)
+        )
+        self.decode = nn.Sequential(nn.Linear(latent, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The reconstruction from the mean of the latent distribution."""
+        return self.decode(self.encode(x).chunk(2, dim=1)[0])
+
+
+def fit_vae(
+    x: Tensor, hidden: int, latent: int, steps: int, kl_weight: float, seed: int, batch: int = 256
+) -> Vae:
+    """A VAE of x (N, D): squared error plus `kl_weight` times KL(posterior || standard normal)."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vae = Vae(x.shape[1], hidden, latent).to(x)
+    optimiser = torch.optim.Adam(vae.parameters(), lr=1e-3)
+    for _ in range(steps):
+        rows = x[torch.randint(len(x), (min(batch, len(x)),), generator=generator).to(x.device)]
+        mean, log_variance = vae.encode(rows).chunk(2, dim=1)
+        noise = torch.randn(mean.shape, generator=generator).to(x)
+        decoded = vae.decode(mean + noise * (log_variance / 2).exp())
+        divergence = (mean.square() + log_variance.exp() - log_variance - 1).sum(1) / 2
+        loss = ((decoded - rows).square().sum(1) + kl_weight * divergence).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return vae.requires_grad_(False)
+
+
+def _squared_error(vae: Vae, x: Tensor) -> Tensor:
+    return (x - vae(x)).square().sum(1)

@@ -1,0 +1,92 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from cure_core.objectives import Batch, Setup, build
+from cure_core.unlearning import CureConfig
+
+TEMPERATURE = 0.5
+
+
+def on_circle(*degrees: float) -> torch.Tensor:
+    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], 1)
+
+
+# Forget: three at 0 degrees, two at 90, one alone at 200. Retain: 45 and 225.
+FORGET_ANGLES = [-2, 1, 5, 89, 91, 200]
+FORGET, RETAIN = on_circle(*FORGET_ANGLES), on_circle(44, 46, 224, 226)
+
+
+def started():
+    objective = build("cure_plus")(CureConfig(clusters=(3, 2), temperature=TEMPERATURE))
+    views = [torch.stack([x, x]) for x in (FORGET, RETAIN)]
+    objective.start(Setup(nn.Identity(), FORGET, RETAIN, *views, torch.device("cpu")))
+    return objective
+
+
+def batch(index: list[int], student_forget: torch.Tensor) -> Batch:
+    forget, retain = torch.tensor(index), torch.tensor([0, 3])
+    return Batch(
+        student_forget=student_forget,
+        student_retain=on_circle(54, 216),
+        teacher_forget=FORGET[forget],
+        teacher_retain=RETAIN[retain],
+        forget_index=forget,
+        retain_index=retain,
+        forget_view=torch.zeros(len(index), dtype=torch.int64),
+        retain_view=torch.zeros(2, dtype=torch.int64),
+    )
+
+
+def soft_maximum(angle: float, mates: list[float]) -> float:
+    """T log mean exp(cos / T), by plain Python."""
+    cosines = [math.cos(math.radians(angle - mate)) for mate in mates]
+    mean = sum(math.exp(c / TEMPERATURE) for c in cosines) / len(cosines)
+    return TEMPERATURE * math.log(mean)
+
+
+def test_a_sample_parts_from_its_clusters_other_members_and_from_nobody_else():
+    terms = started().terms(batch([0, 3, 5], on_circle(10, 100, 190)))
+    expected = [soft_maximum(10, [1, 5]), soft_maximum(100, [91]), 0]
+    assert terms["dispersion"].tolist() == pytest.approx(expected)
+
+
+def test_it_parts_from_where_its_mates_are_by_now():
+    """Sample 1 was last seen at 30 degrees, so that is where sample 0 meets it."""
+    objective = started()
+    objective.terms(batch([1, 4], on_circle(30, 120)))
+    terms = objective.terms(batch([0, 3], on_circle(10, 100)))
+    expected = [soft_maximum(10, [30, 5]), soft_maximum(100, [120])]
+    assert terms["dispersion"].tolist() == pytest.approx(expected)
+
+
+def test_the_clusters_stay_the_teachers():
+    objective = started()
+    before = objective.forget_labels.clone()
+    objective.begin_epoch(1, lambda: on_circle(*range(6)))
+    assert objective.forget_labels.tolist() == before.tolist()
+
+
+def test_the_first_step_moves_mates_apart():
+    """The gradient of the angle: the one between its mates stays, the outer ones leave."""
+    angles = torch.tensor([-3.0, 0, 3], dtype=torch.float64).deg2rad().requires_grad_()
+    objective = started()
+    objective.memory[:3] = on_circle(-3, 0, 3)
+    student = torch.stack([angles.cos(), angles.sin()], 1)
+    objective.terms(batch([0, 1, 2], student))["dispersion"].sum().backward()
+    first, middle, last = (-angles.grad).tolist()
+    assert first < 0 < last
+    assert middle == pytest.approx(0, abs=1e-12)
+
+
+def test_other_terms_are_cures():
+    arguments = batch([0, 3, 5], on_circle(10, 100, 190))
+    ours, config = started().terms(arguments), CureConfig(clusters=(3, 2), temperature=TEMPERATURE)
+    theirs = build("cure")(config)
+    views = [torch.stack([x, x]) for x in (FORGET, RETAIN)]
+    theirs.start(Setup(nn.Identity(), FORGET, RETAIN, *views, torch.device("cpu")))
+    for name, value in theirs.terms(arguments).items():
+        assert torch.equal(ours[name], value), name

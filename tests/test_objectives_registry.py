@@ -1,0 +1,194 @@
+"""CURE's ablations, and every method by name through the loop."""
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cure_core.embedding import embed
+from cure_core.objectives import METHODS, build
+from cure_core.objectives.pseudo_labels import LABELLERS, pseudo_label
+from cure_core.objectives.target_maps import TARGET_MAPS, cluster_targets
+from cure_core.unlearning import CureConfig, unlearn
+
+
+def on_circle(*degrees: float) -> torch.Tensor:
+    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    return torch.stack([angles.cos(), angles.sin()], 1)
+
+
+# Where a cluster is sent.
+
+
+def test_nearest_and_farthest_on_a_circle():
+    points = on_circle(0, 30, 100, 190)
+    assert cluster_targets(points, "nearest", 0).tolist() == [1, 0, 1, 2]
+    assert cluster_targets(points, "farthest", 0).tolist() == [3, 3, 0, 0]
+
+
+@pytest.mark.parametrize("name", TARGET_MAPS)
+@pytest.mark.parametrize("count", [2, 3, 7])
+def test_no_cluster_is_sent_to_itself(name, count):
+    generator = torch.Generator().manual_seed(count)
+    points = torch.randn(count, 4, generator=generator)
+    targets = cluster_targets(points, name, seed=5)
+    assert targets.dtype == torch.int64
+    assert not (targets == torch.arange(count)).any()
+    assert torch.equal(targets, cluster_targets(points, name, seed=5))
+
+
+def test_the_random_map_sends_anywhere_and_forgets_where_the_clusters_are():
+    drawn = [cluster_targets(torch.randn(4, 3), "random", seed) for seed in range(60)]
+    assert all(len({int(t[k]) for t in drawn}) == 3 for k in range(4))
+    assert torch.equal(cluster_targets(torch.randn(4, 3), "random", 7), drawn[7])
+
+
+def test_one_to_one_is_the_best_of_all_permutations_without_a_fixed_point():
+    points = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    distances = torch.cdist(points, points)
+    deranged = [
+        order
+        for order in itertools.permutations(range(6))
+        if all(i != j for i, j in enumerate(order))
+    ]
+    best = max(deranged, key=lambda order: sum(distances[i, j] for i, j in enumerate(order)))
+    assert cluster_targets(points, "one_to_one", 0).tolist() == list(best)
+    assert len(set(cluster_targets(points, "farthest", 0).tolist())) < 6  # or nothing was shown
+
+
+# What clusters.
+
+GROUPS = on_circle(-3, -1, 1, 3, 88, 90, 91, 92, 198, 200, 201, 203)
+
+
+@pytest.mark.parametrize("labeller", LABELLERS)
+def test_every_labeller_finds_three_groups(labeller):
+    centroids, labels = pseudo_label(GROUPS, 3, 0, labeller)
+    assert labels.dtype == torch.int64
+    assert centroids.dtype == torch.float64
+    groups = labels.reshape(3, 4)
+    assert (groups == groups[:, :1]).all()
+    assert sorted(groups[:, 0].tolist()) == [0, 1, 2]
+    cosine = torch.cosine_similarity(centroids[groups[:, 0]], on_circle(0, 90.25, 200.5))
+    assert cosine.min() > math.cos(math.radians(1))
+    again = pseudo_label(GROUPS, 3, 0, labeller)
+    assert torch.equal(again[0], centroids)
+    assert torch.equal(again[1], labels)
+
+
+def test_noise_joins_the_nearest_cluster_and_does_not_move_it():
+    with_noise = torch.cat([GROUPS, 5 * on_circle(90)])
+    centroids, labels = pseudo_label(with_noise, 2, 0, "hdbscan")
+    assert labels[-1] == labels[4]  # the group at 90
+    torch.testing.assert_close(centroids[labels[4]], GROUPS[4:8].mean(0))
+
+
+def test_hdbscan_without_two_clusters_is_refused():
+    with pytest.raises(ValueError, match="finds 0 clusters in 3 samples"):
+        pseudo_label(on_circle(0, 120, 240), 2, 0, "hdbscan")
+
+
+@pytest.mark.parametrize("setting", ["labeller", "target_map"])
+def test_an_unknown_setting_is_named(setting, draw_faces, tiny_encoder):
+    images = draw_faces(7, 4)[0]
+    config = CureConfig(clusters=(3, 4), epochs=1)
+    with pytest.raises(ValueError, match=f"{setting}='magic'; there are "):
+        unlearn(
+            tiny_encoder(),
+            images[:12],
+            images[12:],
+            config,
+            objective=build("cure", **{setting: "magic"}),
+        )
+
+
+# Every method, through the loop.
+
+CONFIG = CureConfig(clusters=(3, 4), epochs=2, batch_size=(8, 8), learning_rate=1e-3)
+LABELS = {
+    "forget_labels": np.repeat(range(3), 4),
+    "retain_labels": np.repeat(range(3, 7), 4),
+    "noise": 0.2,
+}
+SETTINGS = {
+    "laf": {"steps": 20},
+    "scrub": {"max_epochs": 1},
+    "supervised_scrub": LABELS,
+    "supervised_neg_grad_plus": LABELS,
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_runs_repeats_and_resumes(name, draw_faces, tiny_encoder, tmp_path):
+    """One run whole, one interrupted in its second epoch: the same student to the last bit."""
+    images, teacher, calls = draw_faces(7, 4)[0], tiny_encoder(), []
+    sets, objective = (images[:12], images[12:]), build(name, **SETTINGS.get(name, {}))
+
+    def interrupted(student):
+        calls.append(student)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    whole = unlearn(teacher, *sets, CONFIG, objective=objective)
+    path = tmp_path / "run.pt"
+    if whole.history.empty:
+        assert name == "ssd"
+        resumed = unlearn(teacher, *sets, CONFIG, objective=objective, checkpoint=path)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            unlearn(teacher, *sets, CONFIG, interrupted, objective=objective, checkpoint=path)
+        resumed = unlearn(teacher, *sets, CONFIG, objective=objective, checkpoint=path)
+        assert np.isfinite(whole.history).all(axis=None)
+    before, ours, theirs = (m.state_dict() for m in (teacher, whole.student, resumed.student))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert any(not torch.equal(ours[key], before[key]) for key in ours)
+    pd.testing.assert_frame_equal(whole.history, resumed.history, check_exact=True)
+    assert whole.facts == resumed.facts
+    assert embed(whole.student, sets[0]).isfinite().all()
+
+
+def test_a_checkpoint_of_other_settings_is_refused(draw_faces, tiny_encoder, tmp_path):
+    images, config = draw_faces(7, 4)[0], CureConfig(clusters=(3, 4), epochs=1)
+
+    def run(**settings):
+        objective = build("scrub", **settings)
+        path = tmp_path / "run.pt"
+        unlearn(
+            tiny_encoder(), images[:12], images[12:], config, objective=objective, checkpoint=path
+        )
+
+    run(max_epochs=1)
+    with pytest.raises(ValueError, match=r"objective: 'Scrub\(max_epochs=1\)' there, 'Scrub' now"):
+        run()
+
+
+def test_settings_are_described_by_what_is_not_a_default():
+    described = [
+        build(name, **settings)(CONFIG).described()
+        for name, settings in (
+            ("cure", {}),
+            ("cure", {"target_map": "farthest"}),
+            ("cure_one_to_one", {}),
+            ("ssd", {"alpha": 3.0, "lambda_": 1.0}),
+        )
+    ]
+    assert described == ["Cure", "Cure", "Cure(target_map='one_to_one')", "Ssd(alpha=3.0)"]
+    first, same, other = (
+        build("supervised_scrub", forget_labels=labels, retain_labels=[1])(CONFIG).described()
+        for labels in ([1, 2], np.array([1, 2]), [2, 1])
+    )
+    assert first == same != other
+
+
+def test_an_unknown_method_is_named_with_those_there_are():
+    with pytest.raises(KeyError, match="no method 'curé'; there are cure, cure_plus, "):
+        build("curé")
+
+
+def test_a_supervised_method_without_labels_is_a_type_error():
+    with pytest.raises(TypeError, match="forget_labels"):
+        build("supervised_scrub")(CONFIG)
