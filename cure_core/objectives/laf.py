@@ -22,9 +22,9 @@ class Laf(Objective):
     Without labels: the source needs none, but for its last stage, a supervised repair of the
     classifier, which is left out. Other changes: one step takes both losses, which the source takes
     in turns; embeddings are L2-normalised, so the first is bounded; h decodes the mean, without
-    noise. The source lets h stand for the retain side also where it is fitted to all data; here it
-    sees the retain side. Sizes, steps, `kl_weight` and the weights are our choice.
-    Source: Shen et al., ICLR 2024 (arXiv:2404.00506).
+    noise. Sizes, steps, `kl_weight` and the weights are our choice. The paper's body was not at
+    hand: whether h is fitted to all data, and where T stands in "alignment", may differ there.
+    Source: Shen et al., ICLR 2024 (arXiv:2404.00506), from its abstract and reviews.
     """
 
     weights: ClassVar[dict[str, float]] = {"extractor": 1.0, "alignment": 1.0}
