@@ -55,8 +55,8 @@ ENTRIES = {
     "loss_terms": Entry(
         MAIN,
         "the loss terms of the method",
-        "Each loss term of cure_plus over the epochs, without its weight; a line a seed. SynthFaces, "
-        "profile quick.",
+        "Each loss term of cure_plus over the epochs, without its weight; a line a seed. "
+        "SynthFaces, profile quick.",
     ),
 }
 
