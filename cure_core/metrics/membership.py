@@ -1,8 +1,10 @@
 """Membership inference on an encoder: which images was it trained on?
 
 The attacker sees raw embeddings of several views of an image, and no classification head. What
-it looks for: members are embedded more steadily under small changes, with another norm, and
-closer to the other images of their person.
+it looks for: members are embedded more steadily under small changes, with another norm, closer to
+the other images of their person. An attack by one feature alone is `membership_attack` on that one
+column. Distances to clusters are in `metrics/clusters.py`; the likelihood-ratio attack, which needs
+shadow encoders, is in `metrics/shadow.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cure_core.metrics.arrays import as_array, checked
+from cure_core.metrics.intervals import Interval, people_bootstrap
 from cure_core.metrics.verification import best_threshold, tar_at_far
 from cure_core.pairs import group_by_person
 
@@ -30,14 +33,18 @@ MEANINGFUL_AUC = 0.55  # below it the attack hardly beats a coin, and its recall
 class MembershipResult:
     """What an attack fitted on one half of the people does on the other half and the forget set.
 
-    auc and tpr_at_1pct_fpr on held-out members and non-members; threshold in log-odds; recall:
-    the share of forget samples above the threshold, called members.
+    auc and the TPRs at 1 % and 0.1 % FPR on held-out members and non-members; threshold in
+    log-odds; recall: the share of forget samples above the threshold, called members. The bounds
+    of AUC (95 %, over people) are NaN unless asked for.
     """
 
     auc: float
     tpr_at_1pct_fpr: float
     recall: float
     threshold: float
+    tpr_at_01pct_fpr: float = np.nan
+    auc_low: float = np.nan
+    auc_high: float = np.nan
 
     @property
     def meaningful(self) -> bool:
@@ -120,6 +127,34 @@ def _row_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", a, b)
 
 
+def auc_over_people(
+    positive: ArrayLike,
+    negative: ArrayLike,
+    positive_people: ArrayLike,
+    negative_people: ArrayLike,
+    n_bootstrap: int = 300,
+    seed: int = 0,
+) -> Interval:
+    """AUC of scores (P,) against scores (N,), with a 95 % interval that resamples people.
+
+    The people of the two classes count as different, whatever their names. n_bootstrap = 0 gives
+    NaN bounds. Raises ValueError for empty scores, NaN, or lengths that differ.
+    """
+    sides = (positive, positive_people), (negative, negative_people)
+    scores = np.concatenate([checked(values, "scores") for values, _ in sides])
+    codes = [np.unique(as_array(people), return_inverse=True)[1] for _, people in sides]
+    people = np.concatenate([codes[0], codes[1] + len(codes[0])])
+    truth = np.arange(len(people)) < len(codes[0])
+
+    def auc(index: np.ndarray) -> float:
+        own = truth[index]
+        return float(roc_auc_score(own, scores[index])) if own.any() and not own.all() else np.nan
+
+    if not n_bootstrap:
+        return Interval(auc(np.arange(len(scores))), np.nan, np.nan)
+    return people_bootstrap(auc, people, people, n=n_bootstrap, seed=seed)
+
+
 def membership_attack(
     members: ArrayLike,
     non_members: ArrayLike,
@@ -128,21 +163,24 @@ def membership_attack(
     member_people: ArrayLike,
     non_member_people: ArrayLike,
     seed: int = 0,
+    n_bootstrap: int = 0,
 ) -> MembershipResult:
     """Fit an attack on known members and non-members, and ask it about the forget set.
 
     The people of each class are split in two halves. On the first, with the larger class cut to
     the size of the smaller, a standardised logistic regression is fitted and its threshold
-    chosen for balanced accuracy; on the second, AUC and TPR at 1 % FPR are measured (the number
-    of non-members there limits how fine 1 % can be). Fit it anew for each model. Non-members
-    must look like members in all but training, or it learns the difference in data instead.
+    chosen for balanced accuracy; on the second, AUC and TPR at 1 % and 0.1 % FPR are measured (the
+    number of non-members there limits how fine a FPR can be: with fewer than 1,000, at 0.1 % none
+    may pass). Fit it anew for each model. Non-members must look like members in all but training,
+    or it learns the difference in data instead. With one feature the regression only finds which
+    way it points: a threshold attack.
 
     Shapes: members (N, F), non_members (M, F), forget (L, F) features, as from `view_features`;
     member_people (N,), non_member_people (M,). Raises ValueError for empty features, NaN,
     lengths that differ, or a class of fewer than two people.
     """
     rng = np.random.default_rng(seed)
-    fit, held_out = [], []
+    fit, held_out, held_people = [], [], []
     for features, people, name in [
         (members, member_people, "members"),
         (non_members, non_member_people, "non_members"),
@@ -151,6 +189,7 @@ def membership_attack(
         first = _half_of_people(as_array(people), len(rows), name, rng)
         fit.append(rows[first])
         held_out.append(rows[~first])
+        held_people.append(as_array(people)[~first])
     size = min(map(len, fit))
     balanced = np.concatenate([rng.permutation(rows)[:size] for rows in fit])
     is_member = np.arange(2 * size) < size
@@ -158,13 +197,16 @@ def membership_attack(
     model.fit(balanced, is_member)
     threshold = best_threshold(model.decision_function(balanced), is_member)
     member, non_member = (model.decision_function(rows) for rows in held_out)
-    truth = np.arange(len(member) + len(non_member)) < len(member)
+    auc = auc_over_people(member, non_member, held_people[0], held_people[1], n_bootstrap, seed)
     forget_scores = model.decision_function(checked(forget, "forget", ndim=2))
     return MembershipResult(
-        auc=float(roc_auc_score(truth, np.concatenate([member, non_member]))),
+        auc=auc.value,
         tpr_at_1pct_fpr=tar_at_far(member, non_member, 0.01),
         recall=float(np.mean(forget_scores > threshold)),
         threshold=threshold,
+        tpr_at_01pct_fpr=tar_at_far(member, non_member, 0.001),
+        auc_low=auc.low,
+        auc_high=auc.high,
     )
 
 

@@ -3,7 +3,12 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cure_core.metrics.membership import MembershipResult, membership_attack, view_features
+from cure_core.metrics.membership import (
+    MembershipResult,
+    auc_over_people,
+    membership_attack,
+    view_features,
+)
 
 PEOPLE = np.repeat(np.arange(40), 10)
 
@@ -54,6 +59,61 @@ def test_without_a_signal_the_attack_is_at_chance():
     assert np.mean(aucs) == pytest.approx(0.5, abs=0.03)
 
 
+def test_one_feature_is_a_threshold_attack():
+    """A regression on one feature ranks as the feature does: AUC and TPR are the feature's own.
+
+    At 1 % FPR 2 of 200 held-out non-members may pass, at 0.1 % none.
+    """
+    members, others, forget = (features(2, k)[:, :1] for k in (0, 1, 2))
+    others, forget = others - 2, forget - 2
+    result = attack(-members, -others, -forget)
+    halves = [
+        -rows[~np.isin(PEOPLE, half)]
+        for rows, half in zip((members, others), fitted_people(seed=0), strict=True)
+    ]
+    truth = np.repeat([False, True], [len(halves[1]), len(halves[0])])
+    assert result.auc == pytest.approx(1 - roc_auc_score(truth, np.concatenate(halves[::-1])))
+    worst = np.sort(halves[1][:, 0])
+    assert result.tpr_at_1pct_fpr == pytest.approx(np.mean(halves[0] < worst[2]))
+    assert result.tpr_at_01pct_fpr == pytest.approx(np.mean(halves[0] < worst[0]))
+
+
+def fitted_people(seed):
+    """The people of either class that the attack is fitted on, drawn as its docstring says."""
+    rng = np.random.default_rng(seed)
+    return [rng.permutation(np.unique(PEOPLE))[:20] for _ in range(2)]
+
+
+def test_the_interval_of_auc_holds_one_half_where_nothing_leaks():
+    for k in range(3):
+        data = [features(0, 50 + 3 * k + part) for part in range(3)]
+        result = membership_attack(
+            *data, member_people=PEOPLE, non_member_people=PEOPLE, n_bootstrap=100
+        )
+        assert result.auc_low < 0.5 < result.auc_high
+    leak = membership_attack(
+        features(2, 0),
+        *(features(0, k) for k in (1, 2)),
+        member_people=PEOPLE,
+        non_member_people=PEOPLE,
+        n_bootstrap=100,
+    )
+    assert 0.8 < leak.auc_low < leak.auc < leak.auc_high
+
+
+def test_auc_over_people_resamples_people():
+    """Everyone's images agree, so that four a person say no more than one: equal bounds."""
+    rng = np.random.default_rng(0)
+    positive, negative, people = rng.normal(1, 1, 30), rng.normal(0, 1, 30), np.arange(30)
+    one = auc_over_people(positive, negative, people, people)
+    four = auc_over_people(*(np.repeat(x, 4) for x in (positive, negative, people, people)))
+    truth = np.repeat([True, False], 30)
+    assert one.value == roc_auc_score(truth, np.concatenate([positive, negative]))
+    assert one == pytest.approx(four)
+    assert one.low < one.value < one.high
+    assert np.isnan(auc_over_people(positive, negative, people, people, n_bootstrap=0).low)
+
+
 def test_people_are_never_in_both_halves():
     # Each person has a feature of their own, so nothing carries over from one to another: only
     # an attack that met its judges while fitting would do better than a coin.
@@ -74,13 +134,9 @@ def test_a_weak_attack_says_that_its_recall_means_nothing():
     assert "recall means nothing" in repr(weak)
     assert strong.meaningful
     assert repr(strong) == "recall 0.4000, AUC 0.550, TPR at 1 % FPR 0.100"
-    assert weak.to_dict() == {
-        "auc": 0.5499,
-        "tpr_at_1pct_fpr": 0.1,
-        "recall": 0.4,
-        "threshold": 0.0,
-        "meaningful": False,
-    }
+    known = {"auc": 0.5499, "tpr_at_1pct_fpr": 0.1, "recall": 0.4, "threshold": 0.0}
+    unknown = {"tpr_at_01pct_fpr": np.nan, "auc_low": np.nan, "auc_high": np.nan}
+    assert weak.to_dict() == known | unknown | {"meaningful": False}
 
 
 def test_the_attack_repeats_for_a_seed():

@@ -1,0 +1,274 @@
+"""The sceptic's attacks, each run alike on the teacher, the student and the oracle.
+
+An attack sees embeddings only; labels group images into people, and are the attacker's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from cure_core.attack_space import Space, view_table
+from cure_core.embedding import embed
+from cure_core.evaluation import FAR
+from cure_core.faces.faceset import ImageView
+from cure_core.metrics.clusters import equal_share
+from cure_core.metrics.collateral import collateral, collateral_correlation
+from cure_core.metrics.gallery import rank_one
+from cure_core.metrics.intervals import Interval, people_bootstrap
+from cure_core.metrics.membership import membership_attack
+from cure_core.metrics.oddness import oddness_auc, told_apart_auc
+from cure_core.metrics.recovery import few_shot_rank_one, linear_map, relearn, rotation
+from cure_core.metrics.shadow import Shadow, likelihood_ratio
+from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
+from cure_core.pairs import Pairs
+from cure_core.protocol import Protocol
+
+Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Attacks:
+    """What `attack_all` found.
+
+    `rows`: model, set, attack, metric, at (images shown or steps taken, NaN elsewhere), value,
+    low, high (95 %, over people); `people`: model, person, movement, nearness, one row for each
+    retained person.
+    """
+
+    rows: pd.DataFrame
+    people: pd.DataFrame
+
+
+def attack_all(
+    protocol: Protocol,
+    *,
+    before: nn.Module,
+    after: nn.Module,
+    oracle: nn.Module | None = None,
+    shadows: Sequence[Shadow] = (),
+    shots: Sequence[int] = (1, 2, 5),
+    relearn_images: Sequence[int] = (1, 3),
+    relearn_epochs: int = 5,
+    n_bootstrap: int = 300,
+    device: torch.device | str | None = None,
+    progress: bool | None = None,
+) -> Attacks:
+    """Every attack on the teacher, the student and, where there is one, the oracle.
+
+    `shadows` as from `metrics.shadow.train_shadows`; without them the likelihood-ratio attack is
+    left out. Intervals resample people `n_bootstrap` times (0: none).
+    Raises ValueError where a model's embeddings are not finite.
+    """
+    models = {"before": before, "after": after} | ({} if oracle is None else {"oracle": oracle})
+    spaces = {name: Space(protocol, model, device, progress) for name, model in models.items()}
+    known = [view_table(protocol, shadow.encoder, device, progress) for shadow in shadows]
+    inside = [np.isin(protocol.faces.identities[t.index], s.people)
+              for t, s in zip(known, shadows, strict=True)]  # fmt: skip
+    teacher = spaces["before"]
+    rows: Rows = []
+    people = []
+    for name, space in spaces.items():
+        found = membership(protocol, space, known, inside, n_bootstrap)
+        found += matching(protocol, space, teacher, n_bootstrap)
+        found += few_shot(protocol, space, shots)
+        for n in relearn_images:
+            found += relearning(protocol, models[name], n, relearn_epochs, device)
+        found += detectability(protocol, space, n_bootstrap)
+        if space is not teacher:  # which has not moved
+            table = moved(protocol, space, teacher)
+            people.append(table.assign(model=name))
+            correlation = collateral_correlation(table, n_bootstrap, protocol.seed)
+            found.append(_row("collateral", "spearman", correlation, which="retain"))
+        rows += [{"model": name, **row} for row in found]
+    return Attacks(pd.DataFrame(rows), pd.concat(people, ignore_index=True))
+
+
+def membership(
+    protocol: Protocol,
+    space: Space,
+    shadows: Sequence[pd.DataFrame] = (),
+    inside: Sequence[np.ndarray] = (),
+    n_bootstrap: int = 300,
+) -> Rows:
+    """Membership of the forget images by each signal alone, and by likelihood ratio.
+
+    `shadows`: the shadows' `view_table`s; `inside`: for each, whether it was trained on the
+    image's person. Every encoder's features are standardised over the attacked images first, for
+    a student's norms and cosines lie on another scale than a shadow's (our choice).
+    """
+    features = space.features
+    tables = {
+        "norm": features[["log_norm"]],
+        "views": features.filter(like="view_").mean(axis=1).to_frame(),
+        "compactness": features[["compactness"]],
+        "nearest_centroid": space.clusters,
+    }
+    if shadows:
+        seen, *known = ((t - t.mean()) / t.std() for t in (features, *shadows))
+        ratio = likelihood_ratio(seen.to_numpy(), [t.to_numpy() for t in known], np.array(inside))
+        tables["likelihood_ratio"] = pd.DataFrame(ratio, index=features.index)
+    people, rows = protocol.faces.identities, []
+    for attack, table in tables.items():
+        parts = (protocol.members, protocol.outsiders, protocol.forget)
+        members, outsiders, forget = (part[np.isin(part, table.index)] for part in parts)
+        result = membership_attack(
+            *(table.loc[part].to_numpy() for part in (members, outsiders, forget)),
+            member_people=people[members],
+            non_member_people=people[outsiders],
+            seed=protocol.seed,
+            n_bootstrap=n_bootstrap,
+        )
+        auc = Interval(result.auc, result.auc_low, result.auc_high)
+        rows += [
+            _row(attack, "recall", result.recall),
+            _row(attack, "auc", auc),
+            _row(attack, "tpr_at_1pct_fpr", result.tpr_at_1pct_fpr),
+            _row(attack, "tpr_at_01pct_fpr", result.tpr_at_01pct_fpr),
+        ]
+    return rows
+
+
+def matching(protocol: Protocol, space: Space, teacher: Space, n_bootstrap: int = 300) -> Rows:
+    """Old templates of the forgotten against this model, as it is, rotated, and mapped linearly.
+
+    Rotation and map are learnt on retained training images. `rank1_old_gallery`: this model's
+    probes in the teacher's gallery; `rank1_old_probe`: the teacher's probes in this model's
+    gallery; `accuracy_across` and `tar_across`: forget pairs with one image by each model;
+    `accuracy` and `tar`: both by this model.
+    """
+    p, people = protocol, protocol.faces.identities
+    kept, pairs = np.setdiff1d(p.gallery, p.forget), p.pairs["forget"]
+    turn = rotation(space[kept], teacher[kept])
+    ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "as_it_is": lambda x: x,
+        "rotation": lambda x: x @ turn,
+        "linear_map": linear_map(space[kept], teacher[kept]),
+    }
+    rows: Rows = []
+    for attack, way in ways.items():
+        if len(p.probes):
+            ours, theirs = (way(space[p.probes]), way(space[p.gallery])), teacher
+            names = people[p.probes], people[p.gallery]
+            old_gallery = rank_one(ours[0], names[0], theirs[p.gallery], names[1])
+            old_probe = rank_one(theirs[p.probes], names[0], ours[1], names[1])
+            rows += [
+                _row(attack, "rank1_old_gallery", old_gallery),
+                _row(attack, "rank1_old_probe", old_probe),
+            ]
+        left = way(space[pairs.left])
+        for suffix, right in (("", way(space[pairs.right])), ("_across", teacher[pairs.right])):
+            score = (left * right).sum(axis=1)
+            found = _verification(score, pairs, p.folds["forget"], people, n_bootstrap, p.seed)
+            rows += [_row(attack, f"{name}{suffix}", value) for name, value in found.items()]
+    return rows
+
+
+def few_shot(protocol: Protocol, space: Space, shots: Sequence[int]) -> Rows:
+    """Rank-1 of the forgotten, each enrolled anew by a few images, among everyone retained."""
+    p, people = protocol, protocol.faces.identities
+    others = p.gallery[~np.isin(people[p.gallery], people[p.forget])]
+    ours = (space[p.forget], people[p.forget], space[others], people[others])
+    return [
+        _row("few_shot", "rank1", few_shot_rank_one(*ours, shots=n, seed=p.seed), at=n)
+        for n in shots
+    ]
+
+
+def relearning(
+    protocol: Protocol,
+    encoder: nn.Module,
+    n: int,
+    epochs: int = 5,
+    device: torch.device | str | None = None,
+) -> Rows:
+    """Accuracy on forget pairs while fine-tuning on `n` images of each forgotten person.
+
+    Judged by the pairs that touch none of those images.
+    """
+    p, people = protocol, protocol.faces.identities
+    shown = p.forget[equal_share(people[p.forget], n)]
+    pairs = p.pairs["forget"]
+    fresh = ~np.isin(pairs.left, shown) & ~np.isin(pairs.right, shown)
+    pairs, folds = pairs.select(fresh), p.folds["forget"][fresh]
+    ends = np.unique(np.concatenate([pairs.left, pairs.right]))
+
+    def accuracy(model: nn.Module) -> float:
+        unit = embed(model, ImageView(p.faces.images, ends), device=device).numpy()
+        left, right = (unit[np.searchsorted(ends, side)] for side in (pairs.left, pairs.right))
+        return ten_fold_accuracy((left * right).sum(axis=1), pairs.genuine, folds)
+
+    images = ImageView(p.faces.images, shown)
+    curve = relearn(encoder, images, people[shown], accuracy, epochs, device=device)
+    return [
+        _row(f"relearning_{n}", "accuracy", value, at=step)
+        for step, value in zip(curve.step, curve.value, strict=True)
+    ]
+
+
+def detectability(protocol: Protocol, space: Space, n_bootstrap: int = 300) -> Rows:
+    """Forgotten people against people never seen: by oddness alone, and by known examples.
+
+    Without labels: every feature that needs none. With labels: those of `view_features`.
+    """
+    p, people = protocol, protocol.faces.identities
+    blind = space.features.drop(columns="compactness").join(space.clusters, how="inner")
+    rows: Rows = []
+    for attack, measure, table in (
+        ("oddness", oddness_auc, blind),
+        ("told_apart", told_apart_auc, space.features),
+    ):
+        forget, strangers = (part[np.isin(part, table.index)] for part in (p.forget, p.outsiders))
+        sides = table.loc[forget], table.loc[strangers], people[forget], people[strangers]
+        auc = measure(*sides, n_bootstrap=n_bootstrap, seed=p.seed)
+        rows.append(_row(attack, "auc", auc))
+    return rows
+
+
+def moved(protocol: Protocol, space: Space, teacher: Space) -> pd.DataFrame:
+    """`collateral` of the retained people's held-out images, after the best rotation."""
+    p, people = protocol, protocol.faces.identities
+    kept = np.setdiff1d(p.gallery, p.forget)
+    held = np.unique(np.concatenate([p.pairs["retain"].left, p.pairs["retain"].right]))
+    turn = rotation(space[kept], teacher[kept])
+    forgotten = teacher[p.forget], people[p.forget]
+    return collateral(teacher[held], space[held] @ turn, people[held], *forgotten)
+
+
+def _row(
+    attack: str,
+    metric: str,
+    value: float | Interval,
+    at: float = np.nan,
+    which: str = "forget",
+) -> dict[str, object]:
+    interval = value if isinstance(value, Interval) else Interval(float(value), np.nan, np.nan)
+    return {"set": which, "attack": attack, "metric": metric, "at": at, **interval._asdict()}
+
+
+def _verification(
+    score: np.ndarray,
+    pairs: Pairs,
+    folds: np.ndarray,
+    people: np.ndarray,
+    n_bootstrap: int,
+    seed: int,
+) -> dict[str, Interval]:
+    """TAR with its interval over people, and accuracy."""
+    genuine = pairs.genuine
+
+    def tar(index: np.ndarray) -> float:
+        own = genuine[index]
+        return tar_at_far(score[index][own], score[index][~own], FAR)
+
+    every = Interval(tar(np.arange(len(pairs))), np.nan, np.nan)
+    sides = people[pairs.left], people[pairs.right]
+    return {
+        "accuracy": Interval(ten_fold_accuracy(score, genuine, folds), np.nan, np.nan),
+        "tar": people_bootstrap(tar, *sides, n=n_bootstrap, seed=seed) if n_bootstrap else every,
+    }

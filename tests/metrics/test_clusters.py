@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from cure_core.metrics.clusters import equal_share, nearest_centroid_features
+
+
+def test_two_pairs_by_hand():
+    """Two clusters, of images 20 degrees apart and of images 40 apart, at right angles.
+
+    Without an image's own part its centroid is its partner. The other centroid is the middle of
+    the other pair: at 90 - 0 = 90 degrees from the image at 0, at 70 from the one at 20.
+    """
+    angles = np.deg2rad([0, 20, 70, 110])
+    table = nearest_centroid_features(np.stack([np.cos(angles), np.sin(angles)], axis=1), 2)
+    near = np.cos(np.deg2rad([20, 20, 40, 40]))
+    other = np.cos(np.deg2rad([90, 70, 60, 100]))
+    assert table.nearest.tolist() == pytest.approx(near.tolist())
+    assert table.margin.tolist() == pytest.approx((near - other).tolist())
+
+
+def test_alone_in_a_cluster_the_others_count():
+    rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [-0.6, -0.8]])
+    table = nearest_centroid_features(rows * 5, 3)
+    assert table.nearest.tolist() == pytest.approx([1, 1, 1, 1, -0.6])
+    assert table.margin[4] == pytest.approx(-0.6 + 0.8)
+
+
+def people_with_noise(noise, seed):
+    """Forty people, eight images each, on random axes; `noise` (320,) spreads the images."""
+    rng = np.random.default_rng(seed)
+    faces = rng.normal(size=(40, 32)).repeat(8, axis=0)
+    return faces + noise[:, None] * rng.normal(size=faces.shape)
+
+
+def test_sharpened_members_are_nearer_to_their_centroid():
+    member = np.arange(320) < 160
+    table = nearest_centroid_features(people_with_noise(np.where(member, 0.4, 0.8), 0), 40)
+    assert roc_auc_score(member, table.nearest) > 0.95
+
+
+def test_people_alike_cannot_be_told_apart():
+    member = np.arange(320) < 160
+    tables = [
+        nearest_centroid_features(people_with_noise(np.full(320, 0.6), k), 40) for k in (1, 2)
+    ]
+    aucs = [roc_auc_score(member, table[name]) for table in tables for name in table]
+    assert np.mean(aucs) == pytest.approx(0.5, abs=0.07)
+
+
+def test_unusable_embeddings_are_refused():
+    with pytest.raises(ValueError, match="embeddings holds NaN"):
+        nearest_centroid_features(np.full((4, 2), np.nan), 2)
+    with pytest.raises(ValueError, match="5"):
+        nearest_centroid_features(np.eye(4), 5)
+
+
+def test_equal_share_takes_the_first_of_each():
+    people = [3, 1, 3, 3, 1, 2]
+    assert equal_share(people, 2).tolist() == [True, True, True, False, True, True]
