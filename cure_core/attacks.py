@@ -13,7 +13,6 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cure_core.attack_space import Space, view_table
 from cure_core.embedding import embed
 from cure_core.evaluation import FAR
 from cure_core.faces.faceset import ImageView
@@ -28,6 +27,7 @@ from cure_core.metrics.shadow import Shadow, likelihood_ratio
 from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
 from cure_core.pairs import Pairs
 from cure_core.protocol import Protocol
+from cure_core.space import Space, view_table
 
 Rows = list[dict[str, object]]
 

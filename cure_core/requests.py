@@ -111,3 +111,48 @@ class ForgetRequest:
             )
         drawn = np.random.default_rng([seed, 1]).choice(present, count, replace=False)
         return cls.of_people(faces, train, drawn)
+
+    @classmethod
+    def random_samples(
+        cls, faces: FaceSet, train: np.ndarray, count: int, seed: int = 0
+    ) -> "ForgetRequest":
+        """A request for `count` images drawn at random from `train`; the people mostly stay."""
+        train = np.unique(train)
+        if not 0 < count < len(train):
+            raise ForgetRequestError(
+                f"cannot forget {count} of {len(train)} images; ask for 1 to {len(train) - 1}"
+            )
+        drawn = np.random.default_rng([seed, 1]).choice(train, count, replace=False)
+        return cls.from_indices(faces, drawn, np.setdiff1d(train, drawn))
+
+    @classmethod
+    def hardest_people(
+        cls, faces: FaceSet, train: np.ndarray, count: int, embeddings: np.ndarray
+    ) -> "ForgetRequest":
+        """A request for the `count` people who look most like somebody who stays.
+
+        `embeddings`: the teacher's of the images `train`, (N, D), L2-normalised. People are as
+        alike as their mean embeddings; from the most alike pair downwards one goes and the other
+        is bound to stay (our choice). Raises ForgetRequestError where fewer than `count` can go so.
+        """
+        people, codes = np.unique(faces.identities[np.asarray(train)], return_inverse=True)
+        means = np.zeros((len(people), embeddings.shape[1]))
+        np.add.at(means, codes, embeddings)
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        first, second = np.triu_indices(len(people), 1)
+        order = np.argsort(-(means @ means.T)[first, second], kind="stable")
+        goes, stays = set[int](), set[int]()
+        for one, other in zip(first[order], second[order], strict=True):
+            if len(goes) == count:
+                break
+            if one in goes or other in goes or (one in stays and other in stays):
+                continue
+            leaver, keeper = (other, one) if one in stays else (one, other)
+            goes.add(leaver)
+            stays.add(keeper)
+        if not 0 < count == len(goes):
+            raise ForgetRequestError(
+                f"{len(goes)} of {len(people)} people can go with a likeness who stays, not "
+                f"{count}; ask for fewer, and for one at least"
+            )
+        return cls.of_people(faces, train, people[sorted(goes)])

@@ -8,6 +8,7 @@ import pandas as pd
 from torch import nn
 
 from cure_core import encoders, objectives
+from cure_core.embedding import embed
 from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet, ImageView
 from cure_core.files import data_root, digest
@@ -18,18 +19,21 @@ from cure_core.requests import ForgetRequest
 from cure_core.splits import Split, split_people
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 
+REQUESTS = ("random_people", "hardest_people", "random_samples")
+
 
 @dataclass(frozen=True)
 class Setting:
     """What stays the same over the seeds of a study.
 
     `weights` is a path from the data root to start from, or None for a fresh start; `split` holds
-    arguments of `split_people`; `forget_people` are drawn anew for every seed; `method` is one of
-    `objectives.METHODS`.
+    arguments of `split_people`; `request`, one of `REQUESTS`, says what must go: `forget_people`
+    people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
     """
 
     encoder: str = "small"
     weights: str | None = None
+    request: str = "random_people"
     forget_people: int = 15
     split: Mapping[str, float] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
@@ -85,7 +89,7 @@ class Outcome:
         }
         return self.report.tidy(
             dataset=case.faces.name,
-            request="random_people",
+            request=case.setting.request,
             method=case.setting.method,
             seed=case.seed,
             encoder=case.setting.encoder,
@@ -103,29 +107,31 @@ class Outcome:
 def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     """Draw a case: the split of people, the request, the pairs, all from `seed`.
 
-    Raises ValueError or ForgetRequestError where the set is too small for what is asked, KeyError
+    A request for the hardest people trains the teacher, to see who is like whom. Raises ValueError or ForgetRequestError where the set is too small for what is asked, KeyError
     for an unknown encoder or method, and FileNotFoundError where the weights to start from are
     missing.
     """
     objectives.build(setting.method)  # an unknown name is told before any training
+    if setting.request not in REQUESTS:
+        raise ValueError(f"request={setting.request!r}; there are {', '.join(REQUESTS)}")
     known = faces.attributes
     unseen = known.unseen.to_numpy(bool) if known is not None and "unseen" in known else None
     split = split_people(faces.identities, unseen=unseen, seed=seed, **setting.split)  # type: ignore[arg-type]
-    request = ForgetRequest.random_people(faces, split.train, setting.forget_people, seed)
-    protocol = make_protocol(faces, split, request, n_pairs=setting.n_pairs, seed=seed)
     weights = None if setting.weights is None else data_root() / setting.weights
     start = encoders.build(setting.encoder, weights, seed=seed)
+    request = _request(faces, setting, seed, start, split)
+    protocol = make_protocol(faces, split, request, n_pairs=setting.n_pairs, seed=seed)
     return Case(seed, faces, setting, start, split, request, protocol)
 
 
 def train_teacher(case: Case, progress: bool | None = None) -> Trained:
     """The encoder that has seen everyone, from the cache where it was trained before."""
-    return _train(case, case.split.train, progress)
+    return _train(case.start, case.faces, case.split.train, case.recipe, progress)
 
 
 def train_oracle(case: Case, progress: bool | None = None) -> Trained:
     """The encoder trained from the same start by the same recipe without the forget set."""
-    return _train(case, case.request.retain_index, progress)
+    return _train(case.start, case.faces, case.request.retain_index, case.recipe, progress)
 
 
 def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
@@ -164,6 +170,22 @@ def run(
     return Outcome(case, teacher, result, oracle, report)
 
 
-def _train(case: Case, index: np.ndarray, progress: bool | None) -> Trained:
-    images, people = ImageView(case.faces.images, index), case.faces.identities[index]
-    return train_cached(case.start, images, people, case.recipe, progress=progress)
+def _request(
+    faces: FaceSet, setting: Setting, seed: int, start: nn.Module, split: Split
+) -> ForgetRequest:
+    train, count = split.train, setting.forget_people
+    if setting.request == "random_people":
+        return ForgetRequest.random_people(faces, train, count, seed)
+    if setting.request == "random_samples":
+        images = round(count * len(train) / len(np.unique(faces.identities[train])))
+        return ForgetRequest.random_samples(faces, train, images, seed)
+    teacher = _train(start, faces, train, replace(setting.recipe, seed=seed), None).encoder
+    known = embed(teacher, ImageView(faces.images, train)).numpy()
+    return ForgetRequest.hardest_people(faces, train, count, known)
+
+
+def _train(
+    start: nn.Module, faces: FaceSet, index: np.ndarray, recipe: Recipe, progress: bool | None
+) -> Trained:
+    images, people = ImageView(faces.images, index), faces.identities[index]
+    return train_cached(start, images, people, recipe, progress=progress)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core.attack_space import Space, attacked_images, view_table
 from cure_core.attacks import (
     attack_all,
     detectability,
@@ -22,6 +21,7 @@ from cure_core.metrics.verification import ten_fold_accuracy
 from cure_core.pairs import similarities
 from cure_core.protocol import make_protocol
 from cure_core.requests import ForgetRequest
+from cure_core.space import Space, attacked_images, view_table
 from cure_core.splits import split_people
 
 PEOPLE, EACH, DIM = 40, 11, 48

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core.evaluation import evaluate, half_resolution, shifted
+from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet
 from cure_core.pairs import draw_pairs
 from cure_core.protocol import make_protocol
 from cure_core.requests import ForgetRequest
+from cure_core.space import half_resolution, shifted
 from cure_core.splits import split_people
 
 PEOPLE, EACH, STRANGERS = 24, 16, 10  # strangers: people of the protocol alone
