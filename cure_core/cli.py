@@ -1,4 +1,4 @@
-"""The command `cure`: run the study, redraw its figures."""
+"""The command `cure`: run the study and its comparison, redraw its figures."""
 
 import argparse
 import json
@@ -43,6 +43,18 @@ def main(arguments: list[str] | None = None) -> int:
     figures = commands.add_parser("figures", help="draw figures/ anew from its tables")
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
+    compared = commands.add_parser("compare", help="do what the comparison's tables lack")
+    compared.add_argument("dataset", help="one of the plan's: synthfaces, lfw")
+    for part in ("methods", "requests", "seeds", "stages"):
+        compared.add_argument(
+            f"--{part}", type=_list, metavar="A,B", help=f"these {part} alone (default: all)"
+        )
+    compared.add_argument("--plan", type=Path, default=NOTEBOOKS / "comparison.yaml")
+    compared.add_argument("--into", type=Path, default=ROOT / "figures", help="where tables lie")
+    compared.add_argument(
+        "--fast", action="store_true", help="compile the encoders (needs a C++ compiler)"
+    )
+    compared.set_defaults(do=run_comparison)
     asked = parser.parse_args(arguments)
     try:
         asked.do(asked)
@@ -117,6 +129,20 @@ def run_study(
         print(table.to_string(index=False), end="\n\n")
     print(f"{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
     return folder
+
+
+def run_comparison(asked: argparse.Namespace) -> None:
+    """Do what the comparison's tables lack of its plan, a row at a time."""
+    from cure_core.comparison import compare, read_plan
+
+    parts = {name: getattr(asked, name) for name in ("methods", "requests", "seeds", "stages")}
+    given = {name: part for name, part in parts.items() if part is not None}
+    compare(read_plan(asked.plan), asked.dataset, asked.into, fast=asked.fast, **given)
+
+
+def _list(text: str) -> list[Any]:
+    """A,B,3 as a list of words and numbers."""
+    return [int(part) if part.isdigit() else part for part in text.split(",")]
 
 
 def _changes(asked: list[str]) -> dict[str, Any]:

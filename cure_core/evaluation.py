@@ -75,6 +75,15 @@ def evaluate(
     return Report(pd.DataFrame(rows), pd.concat(scores, ignore_index=True))
 
 
+def accuracies(space: Space) -> dict[str, float]:
+    """Ten-fold accuracy of one model on the sets "forget", "retain" and "test"."""
+    p = space.protocol
+    return {
+        which: ten_fold_accuracy(space.scores(pairs), pairs.genuine, p.folds[which])
+        for which, pairs in p.pairs.items()
+    }
+
+
 def _crossed(space: Space) -> np.ndarray:
     """Scores of every forget image against every image of a retain pair: impostors across sets."""
     p, people = space.protocol, space.protocol.faces.identities

@@ -107,9 +107,10 @@ class Outcome:
 def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     """Draw a case: the split of people, the request, the pairs, all from `seed`.
 
-    A request for the hardest people trains the teacher, to see who is like whom. Raises ValueError or ForgetRequestError where the set is too small for what is asked, KeyError
-    for an unknown encoder or method, and FileNotFoundError where the weights to start from are
-    missing.
+    A request for the hardest people trains the teacher, to see who is like whom.
+    Raises ValueError or ForgetRequestError where the set is too small for what is asked or the
+    kind of request is unknown, KeyError for an unknown encoder or method, and FileNotFoundError
+    where the weights to start from are missing.
     """
     objectives.build(setting.method)  # an unknown name is told before any training
     if setting.request not in REQUESTS:

@@ -1,9 +1,8 @@
 """The unlearning loop: a student that starts as the teacher and follows an objective."""
 
 import copy
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import update_bn
 
 from cure_core.checkpoint import load_checkpoint, save_checkpoint
 from cure_core.config import CureConfig
@@ -29,6 +27,7 @@ from cure_core.files import digest
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Batch, Cure, Objective, Setup
 from cure_core.progress import bar
+from cure_core.settling import settle_batchnorm
 
 __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn"]
 
@@ -68,6 +67,7 @@ def unlearn(
     on_epoch: Callable[[nn.Module], Mapping[str, float]] | None = None,
     *,
     objective: Callable[[CureConfig], Objective] = Cure,
+    views: tuple[Tensor, Tensor] | None = None,
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
     progress: bool | None = None,
@@ -77,10 +77,12 @@ def unlearn(
     `forget`, `retain`: uint8 images (N, 112, 112, 3), arrays, memory maps or data sets yielding
     such images and nothing else: no label is asked for. `on_epoch(student)` joins the history,
     which is empty for a method that takes no step.
+    `views`: `teacher_views` of both sets, where they are known from another run on them.
     `checkpoint` names a file written after every epoch; where it exists, the run goes on from it
     and ends with the numbers an uninterrupted one would have had (CPU).
-    Raises ValueError for an empty set, K out of range, embeddings that are not finite, or a
-    checkpoint of another run; UnlearningDivergedError, which carries the last good student.
+    Raises ValueError for an empty set, K out of range, views of other sets, embeddings that are
+    not finite, or a checkpoint of another run; UnlearningDivergedError, which carries the last
+    good student.
     Source: the student-teacher loop of CURE (arXiv:2509.19562), for any objective.
     """
     config = config or CureConfig()
@@ -93,7 +95,11 @@ def unlearn(
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     student = copy.deepcopy(teacher).to(device)
     student.to(memory_format=layout)  # type: ignore[call-overload]
-    targets = [_both_views(student, images, device) for images in (forget, retain)]
+    views = views or (
+        teacher_views(student, forget, device),
+        teacher_views(student, retain, device),
+    )
+    targets = tuple(x.to(device) for x in views)
     optimiser = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
     generator = torch.Generator().manual_seed(config.seed)
     rows: list[dict[str, float]] = []
@@ -189,7 +195,7 @@ def run_epoch(
 
 def draw_batches(
     sets: tuple[Images, Images],
-    targets: list[Tensor],
+    targets: Sequence[Tensor],
     config: CureConfig,
     generator: torch.Generator,
     device: torch.device,
@@ -228,22 +234,6 @@ def _finish(
     student.eval()
 
 
-def settle_batchnorm(
-    student: nn.Module, retain: Images, generator: torch.Generator, images: int = 2048
-) -> None:
-    """Take batch norm's running statistics anew, from retain images and the weights as they are.
-
-    During training they trail the weights by some ten steps, in which an unlearning student moves
-    far; what it has learnt then shows in train mode only. `images` are drawn at random, all where
-    there are fewer. Source: precise batch norm (arXiv:2105.07576); retain images, which are what
-    the student will go on seeing, are our choice.
-    """
-    device = module_device(student)
-    drawn = torch.randperm(len(retain), generator=generator)[:images]
-    batches = (take(retain, i.numpy()).to(device) for i in drawn.chunk(math.ceil(len(drawn) / 128)))
-    update_bn(batches, student)
-
-
 def _send(tensor: Tensor, device: torch.device) -> Tensor:
     """To the device without waiting for it."""
     if device.type == "cuda":
@@ -251,10 +241,12 @@ def _send(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _both_views(teacher: nn.Module, images: Images, device: torch.device) -> Tensor:
-    """The teacher's embeddings of every image and of its mirror image, (2, N, D), on `device`."""
+def teacher_views(
+    teacher: nn.Module, images: Images, device: torch.device | str | None = None
+) -> Tensor:
+    """The teacher's embeddings of every image and of its mirror image, (2, N, D), L2-normalised."""
     views = [raw_embeddings(teacher, images, device=device, view=v) for v in (None, mirrored)]
-    return F.normalize(torch.stack(views), dim=2).to(device)
+    return F.normalize(torch.stack(views), dim=2)
 
 
 def _sound(student: nn.Module, images: Images, device: torch.device) -> bool:

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from cure_core.objectives import build
-from cure_core.unlearning import CureConfig, settle_batchnorm, unlearn
+from cure_core.settling import settle_batchnorm
+from cure_core.unlearning import CureConfig, unlearn
 
 CONFIG = CureConfig(clusters=(3, 4), epochs=2, batch_size=(5, 8), learning_rate=1e-3)
 

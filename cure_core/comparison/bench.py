@@ -1,0 +1,126 @@
+"""One request on one teacher, and what a method makes of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from cure_core import manifests, objectives, study
+from cure_core.comparison.plan import Arena, Plan, Settings, split_settings
+from cure_core.config import CureConfig
+from cure_core.evaluation import accuracies, evaluate
+from cure_core.faces.faceset import FaceSet
+from cure_core.metrics.ues import unlearning_efficiency_score
+from cure_core.protocol import Protocol
+from cure_core.recognition import Recipe
+from cure_core.space import Space
+from cure_core.unlearning import UnlearningDivergedError, teacher_views, unlearn
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """One request on one teacher, with what all methods share."""
+
+    case: study.Case
+    protocol: Protocol
+    teacher: nn.Module
+    space: Space
+    views: tuple[Tensor, Tensor]
+
+
+def bench(
+    arena: Arena, faces: FaceSet, request: str, seed: int, pairs: int | None, fast: bool
+) -> Bench:
+    """Draw the request, train or fetch the teacher, embed what all methods need.
+
+    `pairs` cuts every set to so many of either kind and leaves the attacks out; None keeps all.
+    `fast` compiles the teacher.
+    """
+    case = study.prepare(faces, arena_setting(arena, faces.name, request), seed)
+    teacher = study.train_teacher(case).encoder
+    if fast:
+        teacher.compile()
+    protocol = case.protocol if pairs is None else verification_only(case.protocol, pairs)
+    views = tuple(teacher_views(teacher, s) for s in (case.request.forget, case.request.retain))
+    return Bench(case, protocol, teacher, Space(protocol, teacher), views)  # type: ignore[arg-type]
+
+
+def arena_setting(arena: Arena, dataset: str, request: str) -> study.Setting:
+    """The study's setting behind a data set of the plan."""
+    return study.Setting(
+        encoder=arena.encoder,
+        weights=arena.weights,
+        request=request,
+        forget_people=arena.forget_people,
+        split=manifests.read(dataset).splits.model_dump() | arena.split,
+        recipe=Recipe(**arena.teacher),
+        n_pairs=arena.n_pairs,
+    )
+
+
+def verification_only(protocol: Protocol, pairs: int | None = None) -> Protocol:
+    """A protocol without attacks, of at most `pairs` genuine and impostor pairs a set."""
+    rng, nobody = np.random.default_rng([protocol.seed, 3]), np.empty(0, dtype=np.int64)
+    chosen, folds = dict(protocol.pairs), dict(protocol.folds)
+    for name, own in protocol.pairs.items() if pairs else ():
+        kinds = (np.flatnonzero(own.genuine), np.flatnonzero(~own.genuine))
+        keep = np.sort(np.concatenate([rng.permutation(kind)[:pairs] for kind in kinds]))
+        chosen[name], folds[name] = own.select(keep), protocol.folds[name][keep]
+    return replace(
+        protocol, pairs=chosen, folds=folds,
+        members=nobody, outsiders=nobody, probes=nobody, gallery=nobody,
+    )  # fmt: skip
+
+
+def carry_out(
+    own: Bench, plan: Plan, method: str, settings: Settings, config: Settings
+) -> tuple[nn.Module, Row]:
+    """The student of a method, and what is to be known of how it came about.
+
+    `settings` are the method's, `config` the arguments of CureConfig that are everyone's. Where
+    the loss diverges the student is the last good one, and the row says so.
+    """
+    asked, setting = split_settings(plan.changed(method, settings))
+    name = plan.objective(method)
+    request = own.case.request
+    if name in plan.references:
+        people = own.case.faces.identities
+        setting["forget_labels"] = people[request.forget_index]
+        setting["retain_labels"] = people[request.retain_index]
+    cure = CureConfig(**{**config, **asked, "seed": own.case.seed})
+    objective = objectives.build(name, **setting)
+    try:
+        result = unlearn(
+            own.teacher, request.forget, request.retain, cure, objective=objective, views=own.views
+        )
+    except UnlearningDivergedError as error:
+        return error.student, {"seconds": np.nan, "diverged_after": len(error.history)}
+    facts = {name: int(value) for name, value in result.facts.items()}
+    return result.student, {"seconds": round(result.seconds, 1), **facts}
+
+
+def verified(own: Bench, student: nn.Module) -> Row:
+    """UES with its parts, by verification alone."""
+    before, after = accuracies(own.space), accuracies(Space(own.protocol, student))
+    ues = unlearning_efficiency_score(before, after)
+    return {"ues": ues.score, "forgetting": ues.forgetting, "stability": ues.stability}
+
+
+def judged(own: Bench, student: nn.Module | Space) -> Row:
+    """The measures of a row of the comparison, the oracle's left out."""
+    report = evaluate(own.protocol, before=own.space, after=student, n_bootstrap=0, progress=False)
+    ues = report.ues()
+    return {
+        "ues": ues.score,
+        "forgetting": ues.forgetting,
+        "stability": ues.stability,
+        **{f"accuracy_{which}": value for which, value in report.accuracies("after").items()},
+        "tar_forget": report.value("tar"),
+        "membership_recall": report.value("membership_recall"),
+        "membership_auc": report.value("membership_auc"),
+        "rank1_old_gallery": report.value("rank1_old_gallery"),
+        "rank1_new_gallery": report.value("rank1_new_gallery"),
+    }

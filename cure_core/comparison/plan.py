@@ -1,0 +1,147 @@
+"""What the comparison runs: `notebooks/comparison.yaml`, checked before anything is trained."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import ValidationError as Invalid
+
+from cure_core.config import CureConfig
+from cure_core.objectives import METHODS
+from cure_core.recognition import Recipe
+from cure_core.study import REQUESTS
+
+PLAN = Path(__file__).parents[1] / "notebooks" / "comparison.yaml"
+Settings = dict[str, Any]  # a method's settings by name: CureConfig's, `weights.X`, or its own
+CONFIG = {field.name for field in fields(CureConfig)}
+
+
+def _ordered(bounds: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    low, default, high = bounds
+    if not 0 < low <= default <= high:
+        raise ValueError(f"[{low}, {default}, {high}] is no [low, default, high] above 0")
+    return bounds
+
+
+Range = Annotated[
+    tuple[StrictInt, StrictInt, StrictInt] | tuple[float, float, float], AfterValidator(_ordered)
+]  # [low, default, high] on a log scale
+Seeds = Annotated[list[int], Field(min_length=1)]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Validation(Part):
+    """Where settings are chosen: seeds, epochs and pairs a set."""
+
+    seeds: Seeds
+    epochs: int = Field(gt=0)
+    pairs: int = Field(gt=0)
+
+
+class Arena(Part):
+    """A data set and how long everything lasts on it."""
+
+    options: dict[str, Any] = {}
+    encoder: str
+    weights: str | None = None
+    forget_people: int = Field(gt=0)
+    split: dict[str, Any] = {}
+    teacher: dict[str, Any]
+    epochs: int = Field(gt=0)
+    unlearning: dict[str, Any] = {}
+    n_pairs: int = Field(1500, gt=0)
+    validation: Validation
+    seeds: Seeds
+    few_seeds: Seeds
+
+    @model_validator(mode="after")
+    def _apart(self) -> "Arena":
+        shared = set(self.validation.seeds) & {*self.seeds, *self.few_seeds}
+        if shared:
+            raise ValueError(f"seeds {sorted(shared)} are both for validation and reported")
+        Recipe(**self.teacher)
+        CureConfig(**{"epochs": self.epochs, **self.unlearning})
+        return self
+
+
+class Method(Part):
+    """What a method may be tuned by, and what the frontier turns up and down."""
+
+    search: dict[str, Range]
+    strength: str | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "Method":
+        if self.strength is not None and self.strength not in self.search:
+            raise ValueError(f"strength {self.strength!r} is not among {', '.join(self.search)}")
+        return self
+
+    def defaults(self) -> Settings:
+        return {name: default for name, (_, default, _) in self.search.items()}
+
+
+class Plan(Part):
+    """The whole comparison."""
+
+    trials: int = Field(gt=0)
+    data: dict[str, Arena]
+    requests: list[str]
+    methods: dict[str, Method]
+    references: dict[str, Method] = {}
+    variants: dict[str, dict[str, Any]] = {}
+    factors: list[float] = []
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Plan":
+        for name in [*self.methods, *self.references]:
+            if name not in METHODS:
+                raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}")
+        for name, change in self.variants.items():
+            if change.get("of") not in self.tuned:
+                raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
+        unknown = set(self.requests) - set(REQUESTS)
+        if unknown:
+            raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")
+        return self
+
+    @property
+    def tuned(self) -> dict[str, Method]:
+        """Everything that is tuned, by name."""
+        return {**self.methods, **self.references}
+
+    def objective(self, method: str) -> str:
+        """The objective behind a name of the table."""
+        return str(self.variants[method]["of"]) if method in self.variants else method
+
+    def changed(self, method: str, settings: Settings) -> Settings:
+        """A variant's settings from those of what it varies."""
+        change = {k: v for k, v in self.variants.get(method, {}).items() if k != "of"}
+        return {**settings, **change}
+
+
+def read_plan(path: str | Path = PLAN) -> Plan:
+    """The plan in a YAML file.
+
+    Raises FileNotFoundError, or ValueError naming the file, the fields that are wrong and why.
+    """
+    text = Path(path).read_text(encoding="utf-8")
+    try:
+        return Plan(**yaml.safe_load(text))
+    except (yaml.YAMLError, TypeError, Invalid) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def split_settings(settings: Mapping[str, Any]) -> tuple[Settings, Settings]:
+    """(arguments of CureConfig, settings of the objective) from settings by name."""
+    weights = {k.partition(".")[2]: v for k, v in settings.items() if k.startswith("weights.")}
+    config = {name: value for name, value in settings.items() if name in CONFIG}
+    if weights:
+        config["weights"] = weights
+    own = {k: v for k, v in settings.items() if k not in CONFIG and not k.startswith("weights.")}
+    return config, own

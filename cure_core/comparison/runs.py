@@ -1,0 +1,228 @@
+"""Carrying the comparison out: a row for every finished trial and run.
+
+A row is written at once, and what has its row is not done again: the work can stop anywhere and
+go on, and several processes can share it.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from torch import nn
+
+from cure_core import manifests, study
+from cure_core.comparison.bench import (
+    Bench,
+    Row,
+    bench,
+    carry_out,
+    judged,
+    verified,
+)
+from cure_core.comparison.plan import Arena, Plan, Settings
+from cure_core.comparison.tuning import best, propose
+from cure_core.files import digest
+from cure_core.progress import bar
+from cure_core.report import save_table
+from cure_core.space import Space
+
+KEYS = {
+    "tuning": ["dataset", "method", "trial"],
+    "comparison": ["dataset", "request", "seed", "method"],
+    "frontier": ["dataset", "method", "factor", "seed"],
+}
+MEASURES = (
+    *("ues", "forgetting", "stability", "accuracy_forget", "accuracy_retain", "accuracy_test"),
+    *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
+)  # of the comparison, in this order; what else is known comes after
+OF_ORACLE = ["membership_recall", "seconds"]
+REFERENCES = ("oracle", "teacher")
+
+
+def compare(
+    plan: Plan,
+    dataset: str,
+    folder: str | Path,
+    *,
+    methods: Sequence[str] | None = None,
+    requests: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    stages: Sequence[str] = ("tuning", "comparison", "frontier"),
+    fast: bool = False,
+    progress: bool | None = None,
+) -> None:
+    """Do what the tables in `folder` lack of the plan on one data set; each row as it comes.
+
+    `methods`, `requests`, `seeds` and `stages` do a part of it; what a run needs of an earlier
+    stage, the tuned settings, is done first. `fast` compiles the encoders, which needs a C++
+    compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
+    """
+    for given, known, what in (
+        (methods, [*plan.tuned, *plan.variants], "method"),
+        (requests, plan.requests, "request"),
+        (stages, list(KEYS), "stage"),
+        ([dataset], list(plan.data), "data set"),
+    ):
+        if unknown := [name for name in given or () if name not in known]:
+            raise ValueError(
+                f"no {what} {', '.join(unknown)} in the plan; it has {', '.join(known)}"
+            )
+    work = Work(plan, dataset, Path(folder), fast)
+    arena = plan.data[dataset]
+    chosen = list(methods or [*plan.methods, *plan.references, *plan.variants])
+    if "tuning" in stages:
+        names = dict.fromkeys(plan.objective(name) for name in chosen)
+        for name in bar(names, f"{dataset}, tuning", progress, unit="method"):
+            work.tune(name)
+    if "comparison" in stages:
+        jobs = []
+        for request in requests or plan.requests:
+            for seed in seeds or arena.seeds:
+                few = request == plan.requests[0] and seed in arena.few_seeds
+                own = [m for m in chosen if m in plan.methods or few]
+                jobs += [(request, seed, method) for method in own]
+        # The main table before its ablations.
+        jobs.sort(key=lambda job: job[2] not in plan.methods)
+        for job in bar(jobs, f"{dataset}, comparison", progress, unit="run"):
+            work.run(*job)
+    if "frontier" in stages:
+        for seed in bar(seeds or arena.few_seeds, f"{dataset}, frontier", progress, unit="seed"):
+            for name in (name for name in chosen if name in plan.methods):
+                work.frontier(seed, name)
+
+
+class Work:
+    """The tables in a folder, and what it takes to add to them."""
+
+    def __init__(self, plan: Plan, dataset: str, folder: Path, fast: bool) -> None:
+        self.plan, self.dataset, self.folder, self.fast = plan, dataset, folder, fast
+        self.arena: Arena = plan.data[dataset]
+        self.bench = lru_cache(maxsize=1)(self._bench)
+
+    def tune(self, method: str) -> Settings:
+        """The chosen settings of a method, after the trials that are still missing."""
+        while len(done := self.trials(method)) < self.plan.trials:
+            settings = propose(self.plan.tuned[method], done)
+            found = [self._trial(method, settings, s) for s in self.arena.validation.seeds]
+            means = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+            key = {"dataset": self.dataset, "method": method, "trial": len(done)}
+            self.add("tuning", key, {**means, "settings": json.dumps(settings)})
+        return best(done)
+
+    def trials(self, method: str) -> list[tuple[Settings, float]]:
+        """The trials of a method so far: settings and UES, in their order."""
+        table = read_rows(self.folder, "tuning")
+        own = table[(table.dataset == self.dataset) & (table.method == method)]
+        rows = own.sort_values("trial").to_dict("records")
+        return [(json.loads(str(row["settings"])), float(row["ues"])) for row in rows]
+
+    def _trial(self, method: str, settings: Settings, seed: int) -> Row:
+        v = self.arena.validation
+        own = self.bench(self.plan.requests[0], seed, v.pairs)
+        student, facts = self._student(own, method, settings, v.epochs)
+        return {**verified(own, student), "seconds": facts["seconds"]}
+
+    def run(self, request: str, seed: int, method: str) -> None:
+        """One row of the comparison, and those of the teacher and the oracle where missing."""
+        key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
+        settings = self.tune(self.plan.objective(method))
+        made = {"setting": self._made(method, settings, self.arena.epochs)}
+        if self.has("comparison", {**key, **made}):
+            return
+        own = self.bench(request, seed, None)
+        for reference in REFERENCES:
+            self._refer(own, {**key, "method": reference})
+        student, facts = self._student(own, method, settings, self.arena.epochs)
+        self.add("comparison", key, {**judged(own, student), **facts, **made})
+
+    def _refer(self, own: Bench, key: Row) -> None:
+        """The row of the oracle or the teacher on a request, where it is missing."""
+        made = {"setting": self._made(key["method"], {}, 0)}
+        if self.has("comparison", {**key, **made}):
+            return
+        if key["method"] == "teacher":
+            space, seconds = own.space, study.train_teacher(own.case).seconds
+        else:
+            trained = study.train_oracle(own.case)
+            if self.fast:
+                trained.encoder.compile()
+            space, seconds = Space(own.protocol, trained.encoder), trained.seconds
+        self.add("comparison", key, {**judged(own, space), "seconds": seconds, **made})
+
+    def frontier(self, seed: int, method: str) -> None:
+        """The rows of one method at every strength, its tuned one among them."""
+        strength = self.plan.methods[method].strength
+        if strength is None:
+            return
+        tuned = self.tune(method)
+        for factor in sorted({1.0, *self.plan.factors}):
+            settings = {**tuned, strength: tuned[strength] * factor}
+            key = {"dataset": self.dataset, "method": method, "factor": factor, "seed": seed}
+            made = {"setting": self._made(method, settings, self.arena.epochs)}
+            if self.has("frontier", {**key, **made}):
+                continue
+            own = self.bench(self.plan.requests[0], seed, self.arena.n_pairs)
+            student, facts = self._student(own, method, settings, self.arena.epochs)
+            row = {**verified(own, student), "seconds": facts["seconds"], "strength": strength}
+            self.add("frontier", key, {**row, "value": settings[strength], **made})
+
+    def _student(
+        self, own: Bench, method: str, settings: Settings, epochs: int
+    ) -> tuple[nn.Module, Row]:
+        config = {**self.arena.unlearning, "epochs": epochs, "compile": self.fast}
+        student, facts = carry_out(own, self.plan, method, settings, config)
+        if self.fast:
+            student.compile()
+        return student, facts
+
+    def _bench(self, request: str, seed: int, pairs: int | None) -> Bench:
+        faces = manifests.load(self.dataset, **self.arena.options)
+        return bench(self.arena, faces, request, seed, pairs, self.fast)
+
+    def _made(self, method: str, settings: Settings, epochs: int) -> str:
+        """A digest of all that a row depends on, but for the code."""
+        arena = self.arena.model_dump(exclude={"validation", "seeds", "few_seeds", "epochs"})
+        return digest(arena, self.plan.changed(method, settings), epochs)
+
+    def has(self, name: str, key: Row) -> bool:
+        table = read_rows(self.folder, name)
+        return bool(len(table)) and bool(_matching(table, key).any())
+
+    def add(self, name: str, key: Row, row: Row) -> None:
+        """Write a row, in the place of an earlier one of the same key."""
+        path = self.folder / f"{name}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            table = read_rows(self.folder, name)
+            table = table[~_matching(table, key)] if len(table) else table
+            rows = pd.concat([table, pd.DataFrame([{**key, **_rounded(row)}])], ignore_index=True)
+            rows = rows.sort_values(KEYS[name], kind="stable")
+            save_table(_beside_oracle(rows) if name == "comparison" else rows, path)
+
+
+def read_rows(folder: Path, name: str) -> pd.DataFrame:
+    """The rows of a table so far; none where it is not begun."""
+    path = folder / f"{name}.csv"
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=KEYS[name])
+
+
+def _beside_oracle(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the comparison with their oracle's recall and seconds, measures first."""
+    request = KEYS["comparison"][:3]
+    rows = rows.drop(columns=[f"{name}_oracle" for name in OF_ORACLE], errors="ignore")
+    oracle = rows[rows.method == "oracle"][[*request, *OF_ORACLE]]
+    whole = rows.merge(oracle, on=request, how="left", suffixes=("", "_oracle"))
+    first = [*KEYS["comparison"], *MEASURES]
+    return whole[[*first, *(name for name in whole if name not in first)]]
+
+
+def _matching(table: pd.DataFrame, key: Row) -> pd.Series:
+    return pd.concat([table[name] == value for name, value in key.items()], axis=1).all(axis=1)
+
+
+def _rounded(row: Row) -> Row:
+    return {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
