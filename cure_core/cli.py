@@ -55,6 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--fast", action="store_true", help="compile the encoders (needs a C++ compiler)"
     )
     compared.set_defaults(do=run_comparison)
+    sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (hours)")
+    sweep.add_argument("--out", type=Path, default=Path("runs/sweep"), help="goes on where it was")
+    sweep.set_defaults(do=lambda asked: run_sweep(asked.out))
     asked = parser.parse_args(arguments)
     try:
         asked.do(asked)
@@ -166,6 +169,14 @@ def draw_figures(run: Path | None) -> None:
         adopt(run, folder)
     for path in redraw(folder):
         print(path.relative_to(ROOT))
+
+
+def run_sweep(folder: Path) -> None:
+    """Do the runs of the sensitivity sweep that `folder` lacks; `cure figures --from` takes it."""
+    from cure_core.sweep import sweep
+
+    rows = sweep(folder)
+    print(f"{len(rows)} runs\n{folder}")
 
 
 def _replace(new: Path, final: Path) -> None:
