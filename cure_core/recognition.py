@@ -85,12 +85,14 @@ def train(
     recipe: Recipe | None = None,
     *,
     device: torch.device | str | None = None,
+    compile: bool = False,
     progress: bool | None = False,
 ) -> Trained:
     """Train a copy of `start` to tell `people` apart; `start` itself is left as it is.
 
     `images` as in `embed`, `people` (N,) any integers, one an image. Batches are shuffled and half
-    of the images mirrored, all from the recipe's seed. The ArcFace head is thrown away.
+    of the images mirrored, all from the recipe's seed. The ArcFace head is thrown away. `compile`:
+    by torch.compile.
     Raises ValueError for fewer than two people, and FloatingPointError when the loss diverges.
     """
     recipe = recipe or Recipe()
@@ -124,6 +126,7 @@ def train(
     )
     steps = math.ceil(len(codes) / recipe.batch_size) * recipe.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_cosine(steps, recipe.warmup))
+    forward = torch.compile(encoder) if compile else encoder
     losses = []
     for epoch in bar(range(recipe.epochs), "training", progress, unit="epoch"):
         total = torch.zeros((), device=device)
@@ -132,7 +135,7 @@ def train(
             mirrored = torch.rand(len(index), generator=generator) < 0.5
             batch = torch.where(mirrored.to(device)[:, None, None, None], batch.flip(-1), batch)
             targets = torch.from_numpy(codes[index]).to(device)
-            cosine = F.normalize(encoder(batch)) @ F.normalize(head).T
+            cosine = F.normalize(forward(batch)) @ F.normalize(head).T
             logits = arcface_logits(cosine, targets, recipe.scale, recipe.margin)
             loss = F.cross_entropy(logits, targets)
             optimiser.zero_grad(set_to_none=True)

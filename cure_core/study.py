@@ -29,6 +29,7 @@ class Setting:
     `weights` is a path from the data root to start from, or None for a fresh start; `split` holds
     arguments of `split_people`; `request`, one of `REQUESTS`, says what must go: `forget_people`
     people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
+    `config.compile` holds for the training of teacher and oracle too.
     """
 
     encoder: str = "small"
@@ -53,10 +54,6 @@ class Case:
     split: Split
     request: ForgetRequest
     protocol: Protocol
-
-    @property
-    def recipe(self) -> Recipe:
-        return replace(self.setting.recipe, seed=self.seed)
 
     @property
     def config(self) -> CureConfig:
@@ -127,12 +124,13 @@ def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
 
 def train_teacher(case: Case, progress: bool | None = None) -> Trained:
     """The encoder that has seen everyone, from the cache where it was trained before."""
-    return _train(case.start, case.faces, case.split.train, case.recipe, progress)
+    return _train(case.start, case.faces, case.split.train, case.setting, case.seed, progress)
 
 
 def train_oracle(case: Case, progress: bool | None = None) -> Trained:
     """The encoder trained from the same start by the same recipe without the forget set."""
-    return _train(case.start, case.faces, case.request.retain_index, case.recipe, progress)
+    stays = case.request.retain_index
+    return _train(case.start, case.faces, stays, case.setting, case.seed, progress)
 
 
 def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
@@ -180,13 +178,19 @@ def _request(
     if setting.request == "random_samples":
         images = round(count * len(train) / len(np.unique(faces.identities[train])))
         return ForgetRequest.random_samples(faces, train, images, seed)
-    teacher = _train(start, faces, train, replace(setting.recipe, seed=seed), None).encoder
+    teacher = _train(start, faces, train, setting, seed, None).encoder
     known = embed(teacher, ImageView(faces.images, train)).numpy()
     return ForgetRequest.hardest_people(faces, train, count, known)
 
 
 def _train(
-    start: nn.Module, faces: FaceSet, index: np.ndarray, recipe: Recipe, progress: bool | None
+    start: nn.Module,
+    faces: FaceSet,
+    index: np.ndarray,
+    setting: Setting,
+    seed: int,
+    progress: bool | None,
 ) -> Trained:
     images, people = ImageView(faces.images, index), faces.identities[index]
-    return train_cached(start, images, people, recipe, progress=progress)
+    recipe, fast = replace(setting.recipe, seed=seed), setting.config.compile
+    return train_cached(start, images, people, recipe, compile=fast, progress=progress)

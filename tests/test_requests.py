@@ -141,3 +141,60 @@ def test_random_people_are_each_as_likely():
         for s in range(200)
     ]
     assert all(abs(drawn.count(person) - 50) < 31 for person in (3, 7, 9, 12))
+
+
+def test_random_samples_are_drawn_from_the_training_images():
+    train = np.array([0, 2, 3, 5, 8])
+    request = ForgetRequest.random_samples(faces(), train, 2, seed=1)
+    assert len(request.forget) == 2
+    assert sorted([*request.forget_index, *request.retain_index]) == train.tolist()
+    again = ForgetRequest.random_samples(faces(), train[::-1], 2, seed=1)
+    assert again.forget_index.tolist() == request.forget_index.tolist()
+    drawn = {
+        tuple(ForgetRequest.random_samples(faces(), train, 2, s).forget_index) for s in range(9)
+    }
+    assert len(drawn) > 1
+
+
+@pytest.mark.parametrize("count", [0, 5])
+def test_all_or_no_samples_are_refused(count):
+    with pytest.raises(ForgetRequestError, match=f"cannot forget {count} of 5 images"):
+        ForgetRequest.random_samples(faces(), np.arange(5), count)
+
+
+def turned(*degrees):
+    """Embeddings on the circle, one an image of PEOPLE, by the person's angle."""
+    angle = np.deg2rad([dict(zip((3, 7, 9, 12), degrees, strict=True))[p] for p in PEOPLE])
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def gone(request):
+    return sorted(set(PEOPLE[request.forget_index].tolist()))
+
+
+def test_the_hardest_person_is_one_of_the_most_alike():
+    # 9 and 12 are 5 degrees apart, 7 is 20 from 9, 3 far away.
+    near = turned(180, 0, 20, 25)
+    assert gone(ForgetRequest.hardest_people(faces(), np.arange(10), 1, near)) == [9]
+    # 12 is bound to stay as 9's likeness, so 7 goes next: its likeness 9 goes, 12 stays.
+    assert gone(ForgetRequest.hardest_people(faces(), np.arange(10), 2, near)) == [7, 9]
+
+
+def test_a_person_without_a_likeness_who_stays_cannot_go():
+    with pytest.raises(ForgetRequestError, match=r"3 of 4 people can go .* not 4"):
+        ForgetRequest.hardest_people(faces(), np.arange(10), 4, turned(180, 0, 20, 25))
+
+
+def test_hardest_people_leave_their_nearest_neighbours_behind():
+    """On random people: everyone who goes has somebody who stays as near as anybody who goes."""
+    rng = np.random.default_rng(0)
+    people = np.repeat(np.arange(30), 2)
+    known = np.repeat(rng.normal(size=(30, 8)), 2, axis=0)
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    drawn = FaceSet("painted", faces(count=60).images, people, "0")
+    request = ForgetRequest.hardest_people(drawn, np.arange(60), 5, known)
+    goes = np.isin(np.arange(30), people[request.forget_index])
+    cosine = known[::2] @ known[::2].T
+    np.fill_diagonal(cosine, -1)
+    nearest = cosine[:, ~goes].max(axis=1)
+    assert nearest[goes].mean() > np.quantile(nearest[~goes], 0.5)

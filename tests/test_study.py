@@ -65,15 +65,14 @@ def test_a_seed_repeats_its_case_and_another_draws_anew(faces):
     for a, b in zip(parts(first)[:5], parts(other)[:5], strict=True):
         assert not np.array_equal(a, b)
     assert not same(weights(first), weights(other))
-    assert (first.recipe.seed, first.config.seed) == (3, 3)
-    assert (other.recipe.seed, other.config.seed) == (4, 4)
+    assert (first.config.seed, other.config.seed) == (3, 4)
 
 
 def test_recipe_and_config_change_nothing_about_the_draw(faces):
     longer = replace(SETTING, recipe=Recipe(epochs=9), config=CureConfig(epochs=7))
     one, two = study.prepare(faces, SETTING, 0), study.prepare(faces, longer, 0)
     assert same(parts(one), parts(two))
-    assert (two.recipe.epochs, two.config.epochs) == (9, 7)
+    assert two.config.epochs == 7
 
 
 def test_a_case_is_of_the_people_asked_for(faces):
@@ -90,12 +89,12 @@ def test_a_case_is_of_the_people_asked_for(faces):
 def test_the_oracle_starts_alike_and_never_sees_the_forgotten(faces, monkeypatch):
     seen = {}
 
-    def record(start, images, people, recipe, progress=None):
+    def record(start, images, people, recipe, **_):
         seen[len(seen)] = (start, images.index, people, recipe)
         return Trained(start, (), 0.0)
 
     monkeypatch.setattr(study, "train_cached", record)
-    case = study.prepare(faces, SETTING, 0)
+    case = study.prepare(faces, SETTING, 3)
     study.train_teacher(case)
     study.train_oracle(case)
     (start, index, people, recipe), (oracle_start, oracle_index, oracle_people, oracle_recipe) = (
@@ -107,7 +106,7 @@ def test_the_oracle_starts_alike_and_never_sees_the_forgotten(faces, monkeypatch
     assert np.array_equal(oracle_people, faces.identities[oracle_index])
     assert set(oracle_people).isdisjoint(faces.identities[case.request.forget_index])
     assert oracle_start is start
-    assert oracle_recipe == recipe
+    assert oracle_recipe == recipe == replace(SETTING.recipe, seed=3)
     for held_out in (case.split.heldout, case.split.outsiders):
         assert not set(index) & set(held_out)
 
@@ -176,3 +175,20 @@ class Rows:
 
 
 TRAINED, RESULT, ROWS = Trained(None, (), 2.0), Result(), Rows()
+
+
+@pytest.mark.parametrize("kind", study.REQUESTS)
+def test_every_kind_of_request_takes_from_the_training_images(faces, kind, monkeypatch):
+    monkeypatch.setattr(study, "train_cached", lambda start, *_, **__: Trained(start, (), 0.0))
+    case = study.prepare(faces, replace(SETTING, request=kind), 0)
+    gone, stay = case.request.forget_index, case.request.retain_index
+    assert np.array_equal(np.union1d(gone, stay), case.split.train)
+    assert len(gone) == 3 * len(case.split.train) / 10  # all have as many images
+    people = faces.identities
+    whole = set(people[gone]).isdisjoint(people[stay])
+    assert whole == (kind != "random_samples")
+
+
+def test_an_unknown_request_is_told_before_any_training(faces, no_training):
+    with pytest.raises(ValueError, match=r"request='everyone'; there are random_people"):
+        study.prepare(faces, replace(SETTING, request="everyone"), 0)

@@ -37,9 +37,9 @@ def bench(
     """Draw the request, train or fetch the teacher, embed what all methods need.
 
     `pairs` cuts every set to so many of either kind and leaves the attacks out; None keeps all.
-    `fast` compiles the teacher.
+    `fast` compiles the encoders.
     """
-    case = study.prepare(faces, arena_setting(arena, faces.name, request), seed)
+    case = study.prepare(faces, arena_setting(arena, faces.name, request, fast), seed)
     teacher = study.train_teacher(case).encoder
     if fast:
         teacher.compile()
@@ -48,7 +48,7 @@ def bench(
     return Bench(case, protocol, teacher, Space(protocol, teacher), views)  # type: ignore[arg-type]
 
 
-def arena_setting(arena: Arena, dataset: str, request: str) -> study.Setting:
+def arena_setting(arena: Arena, dataset: str, request: str, fast: bool) -> study.Setting:
     """The study's setting behind a data set of the plan."""
     return study.Setting(
         encoder=arena.encoder,
@@ -57,6 +57,7 @@ def arena_setting(arena: Arena, dataset: str, request: str) -> study.Setting:
         forget_people=arena.forget_people,
         split=manifests.read(dataset).splits.model_dump() | arena.split,
         recipe=Recipe(**arena.teacher),
+        config=CureConfig(compile=fast),
         n_pairs=arena.n_pairs,
     )
 

@@ -14,7 +14,7 @@ from cure_core.objectives import METHODS
 from cure_core.recognition import Recipe
 from cure_core.study import REQUESTS
 
-PLAN = Path(__file__).parents[1] / "notebooks" / "comparison.yaml"
+PLAN = Path(__file__).parents[2] / "notebooks" / "comparison.yaml"
 Settings = dict[str, Any]  # a method's settings by name: CureConfig's, `weights.X`, or its own
 CONFIG = {field.name for field in fields(CureConfig)}
 
@@ -45,8 +45,13 @@ class Validation(Part):
 
 
 class Arena(Part):
-    """A data set and how long everything lasts on it."""
+    """A data set and how long everything lasts on it.
 
+    `trials` a method; where `after` names a data set, its best settings are the second trial.
+    """
+
+    trials: int = Field(gt=0)
+    after: str | None = None
     options: dict[str, Any] = {}
     encoder: str
     weights: str | None = None
@@ -89,7 +94,6 @@ class Method(Part):
 class Plan(Part):
     """The whole comparison."""
 
-    trials: int = Field(gt=0)
     data: dict[str, Arena]
     requests: list[str]
     methods: dict[str, Method]
@@ -105,6 +109,9 @@ class Plan(Part):
         for name, change in self.variants.items():
             if change.get("of") not in self.tuned:
                 raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
+        for arena in self.data.values():
+            if arena.after not in (None, *self.data):
+                raise ValueError(f"after {arena.after!r}; the data are {', '.join(self.data)}")
         unknown = set(self.requests) - set(REQUESTS)
         if unknown:
             raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")

@@ -105,18 +105,32 @@ class Work:
 
     def tune(self, method: str) -> Settings:
         """The chosen settings of a method, after the trials that are still missing."""
-        while len(done := self.trials(method)) < self.plan.trials:
-            settings = propose(self.plan.tuned[method], done)
+        while len(done := self.trials(method)) < self.arena.trials:
+            settings = self._next(method, done)
             found = [self._trial(method, settings, s) for s in self.arena.validation.seeds]
             means = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
             key = {"dataset": self.dataset, "method": method, "trial": len(done)}
             self.add("tuning", key, {**means, "settings": json.dumps(settings)})
         return best(done)
 
-    def trials(self, method: str) -> list[tuple[Settings, float]]:
+    def _next(self, method: str, done: list[tuple[Settings, float]]) -> Settings:
+        """The settings of the next trial. Raises ValueError where `after` has not been tuned."""
+        after = self.arena.after
+        if len(done) != 1 or after is None:
+            return propose(self.plan.tuned[method], done)
+        elsewhere = self.trials(method, after)
+        if len(elsewhere) < self.plan.data[after].trials:
+            raise ValueError(
+                f"{method} starts on {self.dataset} from its best on {after}, where it has "
+                f"{len(elsewhere)} trials of {self.plan.data[after].trials}; do "
+                f"`cure compare {after} --stages tuning` first"
+            )
+        return best(elsewhere)
+
+    def trials(self, method: str, dataset: str | None = None) -> list[tuple[Settings, float]]:
         """The trials of a method so far: settings and UES, in their order."""
         table = read_rows(self.folder, "tuning")
-        own = table[(table.dataset == self.dataset) & (table.method == method)]
+        own = table[(table.dataset == (dataset or self.dataset)) & (table.method == method)]
         rows = own.sort_values("trial").to_dict("records")
         return [(json.loads(str(row["settings"])), float(row["ues"])) for row in rows]
 

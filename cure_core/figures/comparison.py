@@ -1,0 +1,234 @@
+"""The comparison drawn: who forgets best, who over-forgets, what each part is worth."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cure_core.comparison.tables import complete, kind, summary
+from cure_core.figures.style import PAGE, STYLE, Picture
+
+KINDS = {"ours": "#D55E00", "peer": "#0072B2", "reference": "#595959", "ablation": "#CC79A7"}
+LABELS = {"ours": "CURE and cure_plus", "peer": "label-free peers", "reference": "references"}
+NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
+REQUESTS = {
+    "random_people": "random people",
+    "hardest_people": "hardest people",
+    "random_samples": "random samples",
+}
+
+
+def draw_comparison(rows: pd.DataFrame) -> Figure:
+    """UES of every method, a panel a data set and request: interval over seeds, each seed small."""
+    table = _main(rows)
+    methods = _by_score(table)
+    datasets, requests = _present(table)
+    with mpl.rc_context(STYLE):
+        height = len(datasets) * (0.19 * len(methods) + 0.4) + 0.5
+        figure = Picture(figsize=(PAGE, height), layout="constrained")
+        axes = figure.subplots(
+            len(datasets), len(requests), sharex=True, sharey=True, squeeze=False
+        )
+        for line, dataset in zip(axes, datasets, strict=True):
+            for ax, request in zip(line, requests, strict=True):
+                own = _of(table, dataset, request)
+                seeds = _of(rows, dataset, request)
+                _intervals(ax, own, methods, "ues")
+                for method in methods:
+                    each = seeds[seeds.method == method].ues
+                    y = np.full(len(each), methods.index(method) + 0.28)
+                    ax.plot(each, y, ".", ms=2.5, color=KINDS[kind(method)], alpha=0.6)
+                n = int(own.seeds.max()) if len(own) else 0
+                ax.set_title(f"{dataset}, {REQUESTS[request]} ({n} seeds)")
+                if own.empty:
+                    ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
+        _name_methods(axes[0, 0], methods)
+        axes[0, 0].set_xlim(-0.03, 1.03)
+        figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
+        _legend(figure, ("ours", "peer"))
+    return figure
+
+
+def draw_membership(rows: pd.DataFrame) -> Figure:
+    """Membership recall on the forget set less the oracle's: 0 is what retraining would give."""
+    rows = rows.assign(past=rows.membership_recall - rows.membership_recall_oracle)
+    table = _main(rows)
+    methods = _by_score(table)
+    datasets, requests = _present(table)
+    with mpl.rc_context(STYLE):
+        height = len(datasets) * (0.19 * len(methods) + 0.4) + 0.5
+        figure = Picture(figsize=(PAGE, height), layout="constrained")
+        axes = figure.subplots(
+            len(datasets), len(requests), sharex=True, sharey=True, squeeze=False
+        )
+        for line, dataset in zip(axes, datasets, strict=True):
+            for ax, request in zip(line, requests, strict=True):
+                seeds = _of(rows, dataset, request)
+                for method in methods:
+                    each = seeds[seeds.method == method].past
+                    y = methods.index(method)
+                    colour = KINDS[kind(method)]
+                    ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
+                    ax.plot(each.mean(), y, "o", ms=4, color=colour)
+                ax.axvline(0, color="black", lw=0.8)
+                ax.set_title(f"{dataset}, {REQUESTS[request]}")
+        _name_methods(axes[0, 0], methods)
+        figure.supxlabel(
+            "membership recall less the oracle's: right of 0 remembered, left over-forgotten",
+            fontsize=8,
+        )
+        _legend(figure, ("ours", "peer"))
+    return figure
+
+
+def draw_frontier(rows: pd.DataFrame) -> Figure:
+    """Forgetting against retention, each method a curve over its strength, a panel a peer.
+
+    The curves of CURE and cure_plus stand in every panel; contours are of equal UES.
+    """
+    means = rows.groupby(["dataset", "method", "factor"], as_index=False)[
+        ["forgetting", "stability"]
+    ].mean()
+    peers = [m for m in dict.fromkeys(means.method) if kind(m) == "peer"]
+    dataset = means.dataset.iloc[0]
+    columns = 3
+    lines = -(-len(peers) // columns)
+    styles = {"cure": ("#E69F00", "s", "CURE"), "cure_plus": ("#D55E00", "o", "cure_plus")}
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 1.75 * lines + 0.5), layout="constrained")
+        axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        grid = np.linspace(0, 1, 101)
+        for ax, peer in zip(axes.flat, peers, strict=False):
+            ax.contour(
+                grid, grid, np.outer(grid, grid), levels=[0.2, 0.4, 0.6, 0.8],
+                colors="#BBBBBB", linewidths=0.5,
+            )  # fmt: skip
+            for method, (colour, marker, label) in styles.items():
+                own = means[means.method == method].sort_values("factor")
+                ax.plot(own.forgetting, own.stability, color=colour, marker=marker, ms=3, lw=1,
+                        label=label)  # fmt: skip
+            own = means[means.method == peer].sort_values("factor")
+            ax.plot(own.forgetting, own.stability, color=KINDS["peer"], marker="D", ms=3, lw=1)
+            ax.set_title(peer)
+        for ax in axes.flat[len(peers) :]:
+            ax.set_visible(False)
+        axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        figure.supxlabel(f"F, forgetting ({dataset})", fontsize=8)
+        figure.supylabel("S, stability", fontsize=8)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def draw_ablations(rows: pd.DataFrame) -> Figure:
+    """What each change to CURE and cure_plus costs or gains in UES, on the same requests."""
+    datasets = list(dict.fromkeys(rows.dataset))
+    changes = _changes(rows)
+    names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 0.18 * len(names) + 0.8), layout="constrained")
+        axes = figure.subplots(1, len(datasets), sharey=True, sharex=True, squeeze=False)[0]
+        for ax, dataset in zip(axes, datasets, strict=True):
+            own = changes[changes.dataset == dataset]
+            for method, each in own.groupby("method", sort=False):
+                y = names.index(str(method))
+                plus = each.base.iloc[0] == "cure_plus"
+                colour = "#D55E00" if plus else "#E69F00"
+                ax.plot(
+                    each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
+                )
+                ax.plot(each.change.mean(), y, "o" if plus else "s", ms=4, color=colour)
+            ax.axvline(0, color="black", lw=0.8)
+            ax.set_title(f"{dataset}, random people ({own.seed.nunique()} seeds)")
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].invert_yaxis()
+        figure.supxlabel("change of UES (CURE) against the method as it is", fontsize=8)
+    return figure
+
+
+def draw_label_noise(rows: pd.DataFrame) -> Figure:
+    """UES of supervised methods as their labels go wrong, beside CURE, which reads none."""
+    names = {"supervised_scrub": "SCRUB", "supervised_neg_grad_plus": "NegGrad+"}
+    datasets = [d for d in dict.fromkeys(rows.dataset)
+                if rows[(rows.dataset == d) & rows.method.isin(names)].size]  # fmt: skip
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE / 2 * max(1, len(datasets)), 2.4), layout="constrained")
+        axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+        for ax, dataset in zip(axes, datasets, strict=True):
+            seeds = _of(rows, dataset, "random_people")
+            for (method, label), colour, marker in zip(
+                names.items(), ("#0072B2", "#56B4E9"), ("o", "^"), strict=True
+            ):
+                shares = {f"{method}{suffix}": share for share, suffix in NOISE.items()}
+                own = seeds[seeds.method.isin(shares)]
+                own = own.assign(share=own.method.map(shares))
+                ax.plot(own.share, own.ues, ".", ms=3, color=colour, alpha=0.5)
+                means = own.groupby("share").ues.mean()
+                ax.plot(means.index, means, color=colour, marker=marker, ms=4, label=label)
+            ran = seeds[seeds.method == "supervised_scrub"].seed
+            for method, colour, dash in (("cure_plus", "#D55E00", "-"), ("cure", "#E69F00", "--")):
+                level = seeds[(seeds.method == method) & seeds.seed.isin(ran)].ues.mean()
+                ax.axhline(level, color=colour, ls=dash, lw=1, label=f"{method}, no labels")
+            ax.set_title(f"{dataset}, random people")
+            ax.set_xlabel("wrong labels (%)")
+        axes[0].set(ylabel="UES (CURE)", ylim=(-0.02, 1.02))
+        axes[-1].legend(frameon=False, fontsize=6.5)
+    return figure
+
+
+def _main(rows: pd.DataFrame) -> pd.DataFrame:
+    """The summary of CURE and its peers, on the requests and seeds that all have been run on."""
+    methods = [m for m in dict.fromkeys(rows.method) if kind(m) in ("ours", "peer")]
+    return summary(complete(rows, methods))
+
+
+def _by_score(table: pd.DataFrame) -> list[str]:
+    return list(table.groupby("method").ues.mean().sort_values(ascending=False).index)
+
+
+def _present(table: pd.DataFrame) -> tuple[list[str], list[str]]:
+    known = set(table.request)
+    return list(dict.fromkeys(table.dataset)), [r for r in REQUESTS if r in known]
+
+
+def _of(rows: pd.DataFrame, dataset: str, request: str) -> pd.DataFrame:
+    return rows[(rows.dataset == dataset) & (rows.request == request)]
+
+
+def _intervals(ax: Axes, table: pd.DataFrame, methods: Sequence[str], name: str) -> None:
+    for own in table.to_dict("records"):
+        y, colour = methods.index(own["method"]), KINDS[own["kind"]]
+        ax.plot([own[f"{name}_low"], own[f"{name}_high"]], [y, y], color=colour, lw=1.5, alpha=0.7)
+        ax.plot(own[name], y, "o", ms=4, color=colour)
+
+
+def _name_methods(ax: Axes, methods: Sequence[str]) -> None:
+    ax.set_yticks(range(len(methods)), methods)
+    ax.set_ylim(len(methods) - 0.4, -0.6)
+
+
+def _legend(figure: Figure, kinds: Sequence[str]) -> None:
+    handles = [
+        mpl.lines.Line2D([], [], color=KINDS[k], marker="o", ms=4, lw=1.5, label=LABELS[k])
+        for k in kinds
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(kinds), frameon=False)
+
+
+def _changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each ablation's UES less that of what it varies, on the same request and seed."""
+    lines = []
+    for (dataset, request, seed), case in rows.groupby(["dataset", "request", "seed"]):
+        ues = case.set_index("method").ues
+        for method in ues.index:
+            if kind(str(method)) != "ablation":
+                continue
+            base = "cure_plus" if str(method).startswith("cure_plus_") else "cure"
+            if base in ues:
+                lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
+    columns = ["dataset", "request", "seed", "method", "base", "change"]
+    changes = pd.DataFrame(lines, columns=columns)
+    return changes.assign(mean=changes.groupby("method").change.transform("mean"))

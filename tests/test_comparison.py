@@ -1,0 +1,435 @@
+"""The comparison on painted faces with stand-ins for the costly parts, and its tables by hand."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy import stats
+
+from cure_core import encoders, manifests
+from cure_core.comparison import compare, read_plan
+from cure_core.comparison.bench import bench, carry_out, verification_only
+from cure_core.comparison.plan import PLAN, Method, Plan, split_settings
+from cure_core.comparison.runs import read_rows
+from cure_core.comparison.tables import complete, kind, readable, summary, verdicts
+from cure_core.comparison.tuning import best, propose
+from cure_core.config import CureConfig
+from cure_core.encoders import SmallEncoder
+from cure_core.evaluation import accuracies
+from cure_core.faces.faceset import FaceSet
+from cure_core.metrics.ues import unlearning_efficiency_score
+from cure_core.objectives import METHODS, build
+from cure_core.space import Space
+
+ARENA = {
+    "trials": 2,
+    "encoder": "tiny",
+    "forget_people": 3,
+    "split": {"min_images": 6, "max_images": 7, "outsiders": 4, "heldout": 0.3},
+    "teacher": {"epochs": 1, "batch_size": 16},
+    "unlearning": {"batch_size": [8, 8], "clusters": [2, 3]},
+    "epochs": 1,
+    "n_pairs": 20,
+    "validation": {"seeds": [100], "epochs": 1, "pairs": 10},
+    "seeds": [0, 1],
+    "few_seeds": [0],
+}
+PLANNED = {
+    "data": {"synthfaces": ARENA},
+    "requests": ["random_people", "random_samples"],
+    "methods": {
+        "cure": {"search": {"learning_rate": [1e-4, 5e-4, 3e-3]}, "strength": "learning_rate"},
+        "scrub": {"search": {"max_epochs": [1, 3, 5], "weights.retain": [0.1, 1.0, 2.0]}},
+    },
+    "references": {"supervised_scrub": {"search": {"temperature": [0.05, 0.1, 0.3]}}},
+    "variants": {
+        "supervised_scrub_40": {"of": "supervised_scrub", "noise": 0.4},
+        "cure_no_cosine": {"of": "cure", "weights.cosine": 0},
+    },
+    "factors": [0.5],
+}
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, draw_faces):
+    images, identities = draw_faces(people=14, each=7)
+    faces = FaceSet("synthfaces", images, identities, "abc")
+    monkeypatch.setitem(encoders.REGISTRY, "tiny", lambda: SmallEncoder(dim=8, widths=(4, 4, 4)))
+    monkeypatch.setattr(manifests, "load", lambda *_, **__: faces)
+    return faces
+
+
+@pytest.fixture
+def plan():
+    return Plan(**PLANNED)
+
+
+def changed(path, value):
+    """The plan with the entry at `path` (a/b/c) changed."""
+    plan = json.loads(json.dumps(PLANNED))
+    *way, last = path.split("/")
+    place = plan
+    for name in way:
+        place = place[name]
+    place[last] = value
+    return plan
+
+
+# The plan
+
+
+def test_the_committed_plan_names_every_peer_and_every_ablation_asked_for():
+    plan = read_plan()
+    peers = {m for m in METHODS if kind(m) == "peer"}
+    assert set(plan.methods) == peers | {"cure", "cure_plus"}
+    assert set(plan.references) == {m for m in METHODS if m.startswith("supervised")}
+    assert set(plan.data) == {"synthfaces", "lfw"}
+    for arena in plan.data.values():
+        assert len(arena.seeds) == 5
+    for name in [*plan.tuned, *plan.variants]:  # every setting is one that the method has
+        config, own = split_settings(
+            plan.changed(name, plan.tuned[plan.objective(name)].defaults())
+        )
+        labels = {"forget_labels": [0], "retain_labels": [0]} if name.startswith("sup") else {}
+        objective = build(plan.objective(name), **own, **labels)(CureConfig(**config))
+        assert set(config.get("weights", {})) <= set(objective.weights)
+
+
+def test_the_search_starts_from_each_methods_own_defaults():
+    for name, method in read_plan().tuned.items():
+        config, own = split_settings(method.defaults())
+        weights = config.pop("weights", {})
+        labels = {"forget_labels": [0], "retain_labels": [0]} if name.startswith("sup") else {}
+        objective = build(name, **labels)(CureConfig())
+        assert weights == {k: v for k, v in objective.weights.items() if k in weights}
+        assert CureConfig(**config) == CureConfig()
+        assert all(getattr(objective, k) == v for k, v in own.items())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("methods/laff", {"search": {}}, "no method 'laff'"),
+        ("requests", ["everyone"], "no request everyone"),
+        ("data/synthfaces/seeds", [100, 1], r"seeds \[100\] are both"),
+        ("methods/cure/search/learning_rate", [1e-3, 5e-4, 3e-3], "no .low, default, high. above"),
+        ("methods/cure/strength", "temperature", "strength 'temperature'"),
+        ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
+        ("data/synthfaces/teacher", {"epoch": 3}, "epoch"),
+        ("data/synthfaces/trials", 0, "trials"),
+        ("data/synthfaces/after", "casia", "after 'casia'; the data are synthfaces"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_name(tmp_path, path, value, told):
+    file = tmp_path / "plan.yaml"
+    file.write_text(yaml.safe_dump(changed(path, value)))
+    with pytest.raises(ValueError, match=told) as error:
+        read_plan(file)
+    assert str(file) in str(error.value)
+
+
+def test_settings_go_where_they_belong():
+    settings = {"learning_rate": 1, "weights.cosine": 2, "max_epochs": 3}
+    assert split_settings(settings) == (
+        {"learning_rate": 1, "weights": {"cosine": 2}},
+        {"max_epochs": 3},
+    )
+
+
+# Tuning
+
+
+SEARCH = Method(
+    search={"learning_rate": [1e-4, 5e-4, 3e-3], "max_epochs": [1, 3, 5]}, strength=None
+)
+
+
+def tuned(score, trials, seed=0):
+    known = []
+    for _ in range(trials):
+        settings = propose(SEARCH, known, seed)
+        known.append((settings, score(settings)))
+    return known
+
+
+def test_trials_begin_at_the_defaults_and_stay_in_range():
+    known = tuned(lambda s: s["learning_rate"], 12)
+    assert known[0][0] == {"learning_rate": 5e-4, "max_epochs": 3}
+    for settings, _ in known:
+        assert 1e-4 <= settings["learning_rate"] <= 3e-3
+        assert settings["max_epochs"] in range(1, 6)
+        assert isinstance(settings["max_epochs"], int)
+
+
+def test_a_search_taken_up_again_proposes_what_it_would_have():
+    whole = tuned(lambda s: s["learning_rate"], 8)
+    assert propose(SEARCH, json.loads(json.dumps(whole[:6]))) == whole[6][0]
+    assert tuned(lambda s: s["learning_rate"], 8, seed=1)[1:] != whole[1:]
+
+
+def test_the_search_learns():
+    """Towards a peak in the range it draws nearer than random trials do, over several seeds."""
+
+    def distance(trials):
+        return abs(np.log(best(trials)["learning_rate"] / 2e-3))
+
+    def score(settings):
+        return -abs(np.log(settings["learning_rate"] / 2e-3))
+
+    gained = [distance(tuned(score, 4, s)) - distance(tuned(score, 16, s)) for s in range(5)]
+    assert min(gained) >= 0
+    assert np.mean(gained) > 0.1
+
+
+def test_the_second_trial_is_the_best_of_the_data_set_before(tiny, tmp_path):
+    two = {"synthfaces": ARENA, "lfw": {**ARENA, "after": "synthfaces"}}
+    plan = Plan(**changed("data", two))
+    part = {"methods": ["scrub"], "stages": ["tuning"], "progress": False}
+    with pytest.raises(ValueError, match=r"has 0 trials of 2; do `cure compare synthfaces"):
+        compare(plan, "lfw", tmp_path, **part)
+    compare(plan, "synthfaces", tmp_path, **part)
+    compare(plan, "lfw", tmp_path, **part)
+    table = read_rows(tmp_path, "tuning").set_index(["dataset", "trial"])
+    chosen = table.loc["synthfaces"].ues.idxmax()
+    assert table.settings["lfw", 1] == table.settings["synthfaces", chosen]
+
+
+def test_best_is_the_highest_and_the_first_among_equals():
+    assert best([({"a": 1}, 0.2), ({"a": 2}, 0.5), ({"a": 3}, 0.5)]) == {"a": 2}
+
+
+# Carrying out
+
+
+def test_every_row_is_there_once_and_nothing_is_done_twice(plan, tmp_path, monkeypatch):
+    compare(plan, "synthfaces", tmp_path, progress=False)
+    rows = read_rows(tmp_path, "comparison")
+    expected = {
+        (request, seed, method)
+        for request in plan.requests
+        for seed in (0, 1)
+        for method in ("cure", "scrub", "teacher", "oracle")
+    } | {
+        ("random_people", 0, method)
+        for method in ("supervised_scrub", "supervised_scrub_40", "cure_no_cosine")
+    }
+    assert set(zip(rows.request, rows.seed, rows.method, strict=True)) == expected
+    assert len(rows) == len(expected)
+    trials = read_rows(tmp_path, "tuning")
+    assert trials.groupby("method").trial.apply(list).to_dict() == {
+        "cure": [0, 1], "scrub": [0, 1], "supervised_scrub": [0, 1],
+    }  # fmt: skip
+    frontier = read_rows(tmp_path, "frontier")
+    assert frontier.method.unique() == ["cure"]  # scrub has no strength in this plan
+    assert list(frontier.factor) == [0.5, 1.0]
+
+    before = [(tmp_path / f"{name}.csv").read_bytes() for name in ("comparison", "tuning")]
+    monkeypatch.setattr("cure_core.comparison.runs.carry_out", None)
+    compare(plan, "synthfaces", tmp_path, progress=False)
+    after = [(tmp_path / f"{name}.csv").read_bytes() for name in ("comparison", "tuning")]
+    assert after == before
+
+
+def test_rows_hold_the_contracts_columns_and_their_oracles_values(plan, tmp_path):
+    compare(plan, "synthfaces", tmp_path, methods=["cure"], seeds=[0], stages=["comparison"])
+    rows = read_rows(tmp_path, "comparison")
+    assert list(rows.columns[:15]) == [
+        "dataset", "request", "seed", "method", "ues", "forgetting", "stability",
+        "accuracy_forget", "accuracy_retain", "accuracy_test", "tar_forget", "membership_recall",
+        "membership_recall_oracle", "seconds", "seconds_oracle",
+    ]  # fmt: skip
+    for _, case in rows.groupby("request"):
+        oracle = case[case.method == "oracle"].iloc[0]
+        assert set(case.membership_recall_oracle) == {oracle.membership_recall}
+        assert set(case.seconds_oracle) == {oracle.seconds}
+    teacher = rows[rows.method == "teacher"]
+    assert set(teacher.stability) == {1.0}
+    assert set(teacher.ues) == {0.0}
+
+
+def test_a_row_made_with_other_settings_gives_way(plan, tmp_path):
+    part = {"methods": ["cure"], "requests": ["random_people"], "seeds": [0]}
+    compare(plan, "synthfaces", tmp_path, **part, stages=["comparison"])
+    longer = Plan(**changed("data/synthfaces/epochs", 3))
+    compare(longer, "synthfaces", tmp_path, **part, stages=["comparison"])
+    first, second = (
+        read_rows(tmp_path, "comparison").set_index("method").setting for _ in range(2)
+    )
+    assert len(first) == 3
+    fresh = tmp_path / "fresh"
+    compare(longer, "synthfaces", fresh, **part, stages=["comparison"])
+    assert second.cure == read_rows(fresh, "comparison").set_index("method").setting.cure
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(plan, tmp_path, monkeypatch):
+    from cure_core.comparison import runs
+
+    part = {"requests": ["random_people"], "stages": ["tuning", "comparison"], "progress": False}
+    compare(plan, "synthfaces", tmp_path / "whole", **part)
+    for limit in (1, 4):
+        left = iter(range(limit))
+        real = runs.carry_out
+
+        def stopping(*arguments, left=left, real=real):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        monkeypatch.setattr(runs, "carry_out", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            compare(plan, "synthfaces", tmp_path / "cut", **part)
+        monkeypatch.setattr(runs, "carry_out", real)
+    compare(plan, "synthfaces", tmp_path / "cut", **part)
+    for name in ("tuning", "comparison"):
+        whole, cut = (read_rows(tmp_path / folder, name) for folder in ("whole", "cut"))
+        timed = ["seconds", "seconds_oracle"]
+        pd.testing.assert_frame_equal(
+            whole.drop(columns=timed, errors="ignore"),
+            cut.drop(columns=timed, errors="ignore"),
+            check_like=True,
+        )
+
+
+@pytest.mark.parametrize(
+    ("part", "told"),
+    [
+        ({"methods": ["cura"]}, "no method cura in the plan; it has cure"),
+        ({"requests": ["hardest_people"]}, "no request hardest_people"),
+        ({"stages": ["tune"]}, "no stage tune"),
+    ],
+)
+def test_a_part_that_is_not_planned_is_told(plan, tmp_path, part, told):
+    with pytest.raises(ValueError, match=told):
+        compare(plan, "synthfaces", tmp_path, **part)
+    assert not list(tmp_path.iterdir())
+
+
+def test_verification_alone_gives_the_whole_protocols_accuracies(plan, tiny):
+    whole = bench(plan.data["synthfaces"], tiny, "random_people", 0, None, fast=False)
+    light = verification_only(whole.protocol)
+    assert accuracies(Space(light, whole.teacher)) == accuracies(whole.space)
+    few = verification_only(whole.protocol, 5)
+    for name, pairs in few.pairs.items():
+        assert np.count_nonzero(pairs.genuine) <= 5
+        assert np.count_nonzero(~pairs.genuine) <= 5
+        kept = set(zip(pairs.left, pairs.right, few.folds[name], strict=True))
+        own = whole.protocol
+        every = zip(own.pairs[name].left, own.pairs[name].right, own.folds[name], strict=True)
+        assert kept <= set(every)
+
+
+def test_a_run_that_diverges_leaves_its_last_good_student(plan, tiny):
+    own = bench(plan.data["synthfaces"], tiny, "random_people", 0, None, fast=False)
+    config = {"epochs": 2, "clusters": (2, 3), "batch_size": (8, 8), "clip": 1e30}
+    student, facts = carry_out(own, plan, "cure", {"learning_rate": 1e30}, config)
+    assert facts["diverged_after"] == 0
+    for a, b in zip(student.parameters(), own.teacher.parameters(), strict=True):
+        assert a.equal(b)
+
+
+# Tables
+
+
+def rows(scores, recall=0.5):
+    """Rows from {(request, method): [UES a seed]}; F is UES and S is 1."""
+    return pd.DataFrame(
+        [
+            {
+                "dataset": "synthfaces", "request": request, "seed": seed, "method": method,
+                "ues": ues, "forgetting": ues, "stability": 1.0, "membership_auc": 0.7,
+                "membership_recall": recall + (0.1 if method == "scrub" else 0.0),
+                "membership_recall_oracle": 0.5,
+            }
+            for (request, method), values in scores.items()
+            for seed, ues in enumerate(values)
+        ]
+    )  # fmt: skip
+
+
+SCORES = {
+    ("random_people", "cure"): [0.5, 0.6, 0.7],
+    ("random_people", "cure_plus"): [0.8, 0.8, 0.9],
+    ("random_people", "scrub"): [0.1, 0.3, 0.2],
+    ("random_people", "laf"): [0.2, 0.1, 0.75],
+    ("random_people", "oracle"): [0.0, 0.1, 0.0],
+}
+
+
+def test_summary_by_hand():
+    table = summary(rows(SCORES)).set_index("method")
+    cure = table.loc["cure"]
+    reach = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
+    assert (cure.ues, cure.ues_low) == pytest.approx((0.6, 0.6 - reach))
+    less = np.array([0.3, 0.2, 0.2])
+    test = stats.ttest_rel([0.8, 0.8, 0.9], [0.5, 0.6, 0.7]).confidence_interval(0.95)
+    assert (cure.less, cure.less_low, cure.less_high) == pytest.approx((less.mean(), *test))
+    assert table["rank"].to_dict() == pytest.approx(
+        {"cure_plus": 1, "cure": (2 + 2 + 3) / 3, "laf": (3 + 4 + 2) / 3, "scrub": (4 + 3 + 4) / 3}
+        | {"oracle": np.nan},
+        nan_ok=True,
+    )
+    assert table.loc["scrub", "gap"] == pytest.approx(0.1)
+    assert table.loc["cure", "gap"] == 0
+    assert list(table.index[:2]) == ["cure_plus", "cure"]
+    assert "0.600 [0.352, 0.848]" in readable(table.reset_index())["UES (CURE)"].to_list()
+
+
+def test_a_verdict_needs_the_whole_interval_above_every_peers():
+    found = verdicts(summary(rows(SCORES))).set_index("method")
+    assert list(found.rival) == ["laf", "laf"]
+    assert not found.above.any()  # laf's interval is wide
+    clear = {**SCORES, ("random_people", "laf"): [0.2, 0.1, 0.15]}
+    found = verdicts(summary(rows(clear))).set_index("method").above.to_dict()
+    assert found == {"cure_plus": True, "cure": False}
+    assert verdicts(summary(rows(clear))).nearer.all()
+
+
+def test_only_requests_that_all_were_run_on_are_compared():
+    short = {**SCORES, ("random_people", "scrub"): [0.1, 0.3]}
+    kept = complete(rows(short), ["cure", "scrub"])
+    assert sorted(zip(kept.method, kept.seed, strict=True)) == [
+        ("cure", 0), ("cure", 1), ("scrub", 0), ("scrub", 1),
+    ]  # fmt: skip
+
+
+def test_one_seed_has_no_interval():
+    table = summary(rows({key: values[:1] for key, values in SCORES.items()}))
+    assert table.ues_low.isna().all()
+    assert set(readable(table)["UES (CURE)"]) == {"0.500", "0.800", "0.100", "0.200", "0.000"}
+
+
+def test_kinds():
+    names = ["cure", "cure_plus", "cure_plus_frozen", "cure_hdbscan", "scrub", "supervised_scrub"]
+    kinds = ["ours", "ours", "ablation", "ablation", "peer", "reference"]
+    assert [kind(name) for name in [*names, "oracle", "teacher"]] == [*kinds, *["reference"] * 2]
+
+
+def test_the_committed_tables_fit_the_plan():
+    """Every row is of the plan, each once; a method's trials are counted from 0."""
+    plan, folder = read_plan(), PLAN.parents[1] / "figures"
+    table = read_rows(folder, "comparison")
+    assert not table.duplicated(["dataset", "request", "seed", "method"]).any()
+    assert set(table.method) <= {*plan.tuned, *plan.variants, "teacher", "oracle"}
+    score = [
+        unlearning_efficiency_score(
+            dict(zip(("forget", "retain", "test"), before, strict=True)),
+            dict(zip(("forget", "retain", "test"), after, strict=True)),
+        ).score
+        for before, after in _before_and_after(table)
+    ]
+    others = table[table.method != "teacher"]
+    np.testing.assert_allclose(others.ues, score, atol=2e-4)
+    for _, own in read_rows(folder, "tuning").groupby(["dataset", "method"]):
+        assert all(b - a == 1 for a, b in pairwise([-1, *sorted(own.trial)]))
+
+
+def _before_and_after(table):
+    measured = ["accuracy_forget", "accuracy_retain", "accuracy_test"]
+    request = ["dataset", "request", "seed"]
+    teachers = table[table.method == "teacher"].set_index(request)
+    for row in table[table.method != "teacher"].to_dict("records"):
+        before = teachers.loc[tuple(row[name] for name in request)]
+        yield [before[name] for name in measured], [row[name] for name in measured]
