@@ -117,6 +117,20 @@ class Plan(Part):
             raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")
         return self
 
+    def at(self, dataset: str, options: Mapping[str, Any], **arena: Any) -> "Plan":
+        """This plan where it has the data set so drawn, or one on other faces, of a scale given.
+
+        `arena` are the fields of an `Arena`; then CURE and its peers alone, on random people.
+        """
+        known = self.data.get(dataset)
+        if known is not None and known.options == dict(options):
+            return self
+        return Plan(
+            data={dataset: Arena(options=dict(options), **arena)},
+            requests=self.requests[:1],
+            methods=self.methods,
+        )
+
     @property
     def tuned(self) -> dict[str, Method]:
         """Everything that is tuned, by name."""

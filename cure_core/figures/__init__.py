@@ -13,6 +13,13 @@ from cure_core.figures.clusters import (
     draw_sensitivity,
     draw_sizes,
 )
+from cure_core.figures.comparison import (
+    draw_ablations,
+    draw_comparison,
+    draw_frontier,
+    draw_label_noise,
+    draw_membership,
+)
 from cure_core.figures.framework import draw_framework
 from cure_core.figures.maps import draw_map, draw_map_clusters, draw_moves, draw_pca
 from cure_core.figures.measures import MEASURES, draw_losses, draw_measures, measure_table
@@ -52,6 +59,11 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "map_pca": draw_pca,
     "map_moves": draw_moves,
     "map_clusters": draw_map_clusters,
+    "comparison": draw_comparison,
+    "comparison_membership": draw_membership,
+    "frontier": draw_frontier,
+    "ablations": draw_ablations,
+    "label_noise": draw_label_noise,
 }
 
 

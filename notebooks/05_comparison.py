@@ -1,0 +1,226 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Does CURE forget best for what it costs?
+#
+# The paper's claim (arXiv:2509.19562) is one of rank: the highest Unlearning Efficiency Score and
+# the lowest membership recall among unsupervised methods. A rank is only worth something after a
+# fair fight, so here
+#
+# - every method gets the **same number of trials**, the same sampler, the same length, and the same
+#   rule: the best UES on *validation* requests, whose seeds are not reported;
+# - what is reported are **other requests and other seeds**, with 95 % intervals over the seeds,
+#   differences paired by request and seed, and ranks;
+# - the **retrained oracle** stands beside everything, since the lowest membership recall is not the
+#   best one: far below the oracle's, forgetting shows;
+# - each method is also drawn as a **curve over its strength**, since a single point can be bought.
+#
+# The peers were written for classifiers, or for other tasks; what was changed so that they do
+# without labels stands in each one's docstring (`cure_core/objectives/`).
+#
+# The rows behind the figures took hours and lie in `figures/`. `cure compare synthfaces` (or `lfw`)
+# does what they lack; with the rows removed, all of it. On faces of your own this notebook carries
+# out a comparison at the scale of its parameters.
+
+# %% tags=["parameters"]
+dataset = "synthfaces"  # synthfaces, lfw: the study's rows; others are run here
+dataset_options = {}  # what the manifest's data set lets you choose
+methods = []  # those to run on faces of your own; none named: all
+trials = 1  # settings tried for each there; 1 takes the defaults
+encoder = "small"
+weights = None  # weights to start from, a path below the data root; None starts afresh
+split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
+forget_people = 15  # how many people ask to be forgotten
+teacher = {}  # the training recipe
+unlearning = {}  # CureConfig, for every method
+n_pairs = 1500  # genuine pairs a set, and as many impostor pairs
+n_bootstrap = 300  # not used here: intervals are over seeds
+seeds = [0]  # of the reported runs, on faces of your own
+least_ues = 0.0  # asserted of cure_plus at the end
+least_stability = 0.0
+out = "runs/05_comparison"  # where results and figures go
+progress = True
+
+# %%
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from cure_core import cli, figures
+from cure_core.comparison import compare, read_plan, tables
+from cure_core.comparison.runs import read_rows
+from cure_core.report import save_table
+
+study_plan = read_plan()
+plan = study_plan.at(
+    dataset,
+    dataset_options,
+    trials=trials,
+    encoder=encoder,
+    weights=weights,
+    forget_people=forget_people,
+    split=split,
+    teacher=teacher,
+    unlearning=unlearning,
+    epochs=unlearning.get("epochs", 10),
+    n_pairs=n_pairs,
+    validation={"seeds": [100], "epochs": unlearning.get("epochs", 10), "pairs": n_pairs},
+    seeds=seeds,
+    few_seeds=seeds[:1],
+)
+ours = plan is study_plan
+folder = cli.ROOT / "figures" if ours else Path(out)
+if not ours:
+    compare(plan, dataset, folder, methods=methods or None, progress=progress)
+rows, trial_rows, strengths = (
+    read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
+)
+
+# %% [markdown]
+# ## The budget
+#
+# What every method was given, and how many of the planned runs have their row by now. A mean is
+# taken only over requests and seeds that every method has been run on.
+
+# %%
+budget = pd.DataFrame(
+    {
+        name: {
+            "trials a method": arena.trials,
+            "epochs of a trial": arena.validation.epochs,
+            "epochs of a reported run": arena.epochs,
+            "requests x seeds": f"{len(plan.requests)} x {len(arena.seeds)}",
+            "trials done": int((trial_rows.dataset == name).sum()),
+            "runs done": int((rows.dataset == name).sum()),
+        }
+        for name, arena in plan.data.items()
+    }
+)
+budget
+
+# %% [markdown]
+# ## The settings
+#
+# The trial that won for each method, and how the first, its own defaults, did.
+
+# %%
+won = trial_rows.loc[trial_rows.groupby(["dataset", "method"]).ues.idxmax()]
+first = trial_rows[trial_rows.trial == 0].set_index(["dataset", "method"]).ues
+won = won.set_index(["dataset", "method"]).assign(defaults=first)
+won[["trial", "defaults", "ues", "forgetting", "stability", "settings"]].style.format(precision=3)
+
+# %% [markdown]
+# ## The main table
+#
+# **UES (CURE)** is F x S: how much of the forgotten people's recognisability above chance is gone,
+# times how little everyone else's has moved. The membership attack is fitted anew for each model;
+# its recall says something only beside the oracle's.
+
+# %%
+main = [*plan.methods]
+ran = [m for m in main if m in set(rows.method)]
+table = tables.summary(tables.complete(rows, ran))
+references = rows[rows.method.isin(["oracle", "teacher"])]
+for (data, request), case in table.groupby(["dataset", "request"], sort=False):
+    oracle = references.query("dataset == @data and request == @request and method == 'oracle'")
+    print(
+        f"\n{data}, {request}: the oracle's UES {oracle.ues.mean():.3f}, "
+        f"membership recall {oracle.membership_recall.mean():.3f}"
+    )
+    print(tables.readable(case).to_string(index=False))
+
+# %%
+figures.draw("comparison", rows)
+
+# %% [markdown]
+# ## The verdict
+#
+# The test was set before the runs: on requests of people, CURE's interval lies above every
+# label-free peer's, and its membership recall is no further from the oracle's than any peer's.
+
+# %%
+verdicts = tables.verdicts(table)
+verdicts.style.format(precision=3)
+
+# %% [markdown]
+# The paper's two claims of rank, in the same words for `cure`, its method, and for `cure_plus`,
+# ours. The paper's numbers come from CASIA-WebFace and a formula that is not public; they are
+# quoted, not compared.
+
+# %%
+claims = tables.claims(table)
+claims
+
+# %% [markdown]
+# ## Membership, beside the oracle
+#
+# A retrained encoder's recall is what forgetting would give. To the right of the line the student
+# still looks trained on the forgotten; to the left it treats them unlike anybody it never saw, and
+# that shows too.
+
+# %%
+figures.draw("comparison_membership", rows)
+
+# %% [markdown]
+# ## The frontier
+#
+# Each method from a tenth of its tuned strength to ten times it. A method whose curve lies below
+# another's everywhere cannot be rescued by another strength.
+
+# %%
+figures.draw("frontier", strengths) if len(strengths) else None
+
+# %% [markdown]
+# ## What each part is worth
+#
+# One change at a time, all else as tuned, on the same requests and seeds.
+
+# %%
+changed = rows[rows.method.map(tables.kind).eq("ablation")]
+figures.draw("ablations", rows) if len(changed) else None
+
+# %% [markdown]
+# ## When labels are wrong
+#
+# The paper's reason to do without labels: they may be missing, or wrong. SCRUB and NegGrad+ with
+# the true labels, and with 20 and 40 % of them wrong.
+
+# %%
+noisy = rows.method.str.startswith("supervised_").any()
+figures.draw("label_noise", rows) if noisy else None
+
+# %%
+results = Path(out)
+for name, data in {"summary": table, "verdicts": verdicts, "claims": claims}.items():
+    save_table(data, results / f"{name}.csv")
+drawn = {"comparison": rows, "comparison_membership": rows}
+drawn |= {"frontier": strengths} if len(strengths) else {}
+drawn |= {"ablations": rows} if len(changed) else {}
+drawn |= {"label_noise": rows} if noisy else {}
+for name, data in drawn.items():
+    figures.save_figure(figures.draw(name, data), data, name, results / "figures")
+sorted(path.name for path in results.rglob("*.png"))
+
+# %% [markdown]
+# ## What this showed
+#
+# The assertions hold the fight to its rules: as many trials for each, nothing reported that was
+# tuned on, and every method judged on the same requests and seeds.
+
+# %%
+for (data, _), own in trial_rows[trial_rows.method.isin(ran)].groupby(["dataset", "method"]):
+    assert len(own) == plan.data[data].trials or ours  # the study's rows may still be growing
+    assert all(json.loads(settings) for settings in own.settings)
+for data, arena in plan.data.items():
+    assert not set(arena.validation.seeds) & set(rows[rows.dataset == data].seed)
+assert table.groupby(["dataset", "request"]).method.nunique().eq(len(ran)).all()
+assert table.groupby(["dataset", "request"]).seeds.nunique().eq(1).all()
+plus = table[table.method.eq("cure_plus") & table.dataset.eq(dataset)]
+assert (plus.ues >= least_ues).all() or ours
