@@ -28,7 +28,7 @@ class Bench:
     protocol: Protocol
     teacher: nn.Module
     space: Space
-    views: tuple[Tensor, Tensor]
+    views: tuple[Tensor, Tensor] | None
 
 
 def bench(
