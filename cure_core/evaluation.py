@@ -7,7 +7,6 @@ from torch import nn
 
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
-from cure_core.metrics.membership import membership_attack
 from cure_core.metrics.verification import (
     best_threshold,
     equal_error_rate,
@@ -70,7 +69,7 @@ def evaluate(
                 protocol.seed,
             ).items():
                 rows.append({"model": name, "set": which, "metric": metric, **interval._asdict()})
-        for metric, value in {**_membership(space), **_gallery(space, spaces["before"])}.items():
+        for metric, value in {**space.membership, **_gallery(space, spaces["before"])}.items():
             rows.append({"model": name, "set": "forget", "metric": metric, "value": value})
     return Report(pd.DataFrame(rows), pd.concat(scores, ignore_index=True))
 
@@ -91,27 +90,6 @@ def _crossed(space: Space) -> np.ndarray:
     others = np.unique(np.concatenate([retain.left, retain.right]))
     impostors = people[forget][:, None] != people[others]  # a request by sample: people stay
     return (space[forget] @ space[others].T)[impostors]
-
-
-def _membership(space: Space) -> dict[str, float]:
-    p, people = space.protocol, space.protocol.faces.identities
-    features = space.features
-    members, outsiders, forget = (
-        features.loc[part].to_numpy() for part in (p.members, p.outsiders, p.forget)
-    )
-    result = membership_attack(
-        members,
-        outsiders,
-        forget,
-        member_people=people[p.members],
-        non_member_people=people[p.outsiders],
-        seed=p.seed,
-    )
-    return {
-        "membership_recall": result.recall,
-        "membership_auc": result.auc,
-        "membership_tpr_at_1pct_fpr": result.tpr_at_1pct_fpr,
-    }
 
 
 def _gallery(space: Space, enrolled: Space) -> dict[str, float]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cure_core.embedding import mirrored, raw_embeddings
 from cure_core.faces.faceset import ImageView
 from cure_core.metrics.clusters import equal_share, nearest_centroid_features
-from cure_core.metrics.membership import view_features
+from cure_core.metrics.membership import membership_attack, view_features
 from cure_core.pairs import Pairs, similarities
 from cure_core.protocol import Protocol
 
@@ -101,6 +101,27 @@ class Space:
         some = attacked[equal_share(self.protocol.faces.identities[attacked], EACH)]
         k = max(2, len(some) // EACH)
         return nearest_centroid_features(self[some], k, self.protocol.seed).set_axis(some)
+
+    @cached_property
+    def membership(self) -> dict[str, float]:
+        """The membership attack by all view features: recall on the forget set, AUC, TPR."""
+        p, people = self.protocol, self.protocol.faces.identities
+        members, outsiders, forget = (
+            self.features.loc[part].to_numpy() for part in (p.members, p.outsiders, p.forget)
+        )
+        result = membership_attack(
+            members,
+            outsiders,
+            forget,
+            member_people=people[p.members],
+            non_member_people=people[p.outsiders],
+            seed=p.seed,
+        )
+        return {
+            "membership_recall": result.recall,
+            "membership_auc": result.auc,
+            "membership_tpr_at_1pct_fpr": result.tpr_at_1pct_fpr,
+        }
 
     def scores(self, pairs: Pairs) -> np.ndarray:
         """Cosine similarity of each pair, (P,)."""
