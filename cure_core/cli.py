@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     figures = commands.add_parser("figures", help="draw figures/ anew from its tables")
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
-    sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (hours)")
+    sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (20 min)")
     sweep.add_argument("--out", type=Path, default=Path("runs/sweep"), help="goes on where it was")
     sweep.set_defaults(do=lambda asked: run_sweep(asked.out))
     asked = parser.parse_args(arguments)

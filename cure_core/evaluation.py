@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.embedding import mirrored, raw_embeddings
+from cure_core.embedding import embed, mirrored, raw_embeddings
 from cure_core.faces.faceset import ImageView
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
@@ -75,6 +75,23 @@ def evaluate(
         }.items():
             rows.append({"model": name, "set": "forget", "metric": metric, "value": value})
     return Report(pd.DataFrame(rows), pd.concat(scores, ignore_index=True))
+
+
+def accuracies(
+    protocol: Protocol, model: nn.Module, device: torch.device | str | None = None
+) -> dict[str, float]:
+    """What UES is made of, alone and so in a fraction of the time: `evaluate`'s accuracies.
+
+    Ten-fold verification accuracy of the sets "forget", "retain" and "test".
+    """
+    taken = {}
+    for which in SETS:
+        pairs = protocol.pairs[which]
+        used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+        unit = embed(model, ImageView(protocol.faces.images, used), device=device)
+        scores = similarities(unit, Pairs(*np.split(rows, 2), pairs.genuine))
+        taken[which] = ten_fold_accuracy(scores, pairs.genuine, protocol.folds[which])
+    return taken
 
 
 def half_resolution(batch: Tensor) -> Tensor:

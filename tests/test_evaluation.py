@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core.evaluation import evaluate, half_resolution, shifted
+from cure_core.evaluation import accuracies, evaluate, half_resolution, shifted
 from cure_core.faces.faceset import FaceSet
 from cure_core.pairs import draw_pairs
 from cure_core.protocol import make_protocol
@@ -77,6 +77,14 @@ def judged(after, oracle=None, before=axis, protocol=None, n_bootstrap=0):
     if oracle is not None:
         models["oracle"] = Stub(oracle)
     return evaluate(protocol, **models, n_bootstrap=n_bootstrap, progress=False)
+
+
+def test_the_accuracies_alone_are_the_same():
+    protocol = setting()[1]
+    report = judged(noisy, before=noise, protocol=protocol)
+    for name, vector in (("before", noise), ("after", noisy)):
+        assert accuracies(protocol, Stub(vector)) == report.accuracies(name)
+    assert report.accuracies("after")["forget"] > report.accuracies("before")["forget"]
 
 
 def ends(pairs):
