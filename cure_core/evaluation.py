@@ -89,7 +89,8 @@ def accuracies(
         pairs = protocol.pairs[which]
         used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
         unit = embed(model, ImageView(protocol.faces.images, used), device=device)
-        scores = similarities(unit, Pairs(*np.split(rows, 2), pairs.genuine))
+        left, right = np.split(rows, 2)
+        scores = similarities(unit, Pairs(left, right, pairs.genuine))
         taken[which] = ten_fold_accuracy(scores, pairs.genuine, protocol.folds[which])
     return taken
 

@@ -1,7 +1,6 @@
 """How many clusters, what they hold, where they are sent and how they move."""
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
