@@ -19,8 +19,8 @@ study: $(BUILT) ## run the main notebook (PROFILE=quick, or lfw, paper)
 figures: $(BUILT) ## draw every figure anew from its table (FROM=runs/..., to take a run's in first)
 	$(BIN)/cure figures $(if $(FROM),--from $(FROM))
 
-test: fast ## every check, in under ten minutes
-	$(BIN)/pytest
+test: fast ## every check, in under ten minutes; a process a core, a thread a process
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
 
 fast: $(BUILT) ## lint, types, notebooks in step: what the pre-commit hook runs
 	$(BIN)/ruff check

@@ -1,7 +1,7 @@
 """What every model of a study is judged by: drawn once, with labels, shared by all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -73,6 +73,20 @@ def make_protocol(
         gallery=np.union1d(request.forget_index, request.retain_index),
         seed=seed,
     )
+
+
+def verification_only(protocol: Protocol, pairs: int | None = None) -> Protocol:
+    """A protocol without attacks, of at most `pairs` genuine and impostor pairs a set."""
+    rng, nobody = np.random.default_rng([protocol.seed, 3]), np.empty(0, dtype=np.int64)
+    chosen, folds = dict(protocol.pairs), dict(protocol.folds)
+    for name, own in protocol.pairs.items() if pairs else ():
+        kinds = (np.flatnonzero(own.genuine), np.flatnonzero(~own.genuine))
+        keep = np.sort(np.concatenate([rng.permutation(kind)[:pairs] for kind in kinds]))
+        chosen[name], folds[name] = own.select(keep), protocol.folds[name][keep]
+    return replace(
+        protocol, pairs=chosen, folds=folds,
+        members=nobody, outsiders=nobody, probes=nobody, gallery=nobody,
+    )  # fmt: skip
 
 
 def _pairs_among(identities: np.ndarray, index: np.ndarray, n: int, seed: int) -> Pairs:

@@ -1,51 +1,89 @@
 """Sensitivity of the score to K, tau, temperature and the target map: one factor at a time.
 
-Every finished run is appended to a table at once; a run that is there already is not done again.
-The faces are a drawing of their own (another seed of SynthFaces), so that nothing is tuned on the
-people that the study reports on.
+For both methods, `cure_plus` and the paper's `cure`, where a factor acts. Every finished run is
+written to a table at once; a run that is there already is not done again. The faces are a drawing
+of their own (another seed of SynthFaces), so that nothing is tuned on the people that the study
+reports on.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from torch import nn
 
 from cure_core import manifests, study
 from cure_core.choose_k import choose_clusters
 from cure_core.config import CureConfig
 from cure_core.embedding import embed
-from cure_core.evaluation import evaluate
+from cure_core.evaluation import accuracies
+from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives.registry import build
 from cure_core.progress import bar
+from cure_core.protocol import verification_only
 from cure_core.recognition import Recipe
 from cure_core.report import save_table
+from cure_core.space import Space
 from cure_core.unlearning import unlearn
 
+
+class Run(NamedTuple):
+    """One run: `factor` leaves its default for `value`, all else stays; "base" leaves nothing."""
+
+    seed: int
+    method: str
+    factor: str
+    value: str
+
+
+class _Prepared(NamedTuple):
+    """What all runs of a seed share; `before` are the teacher's accuracies."""
+
+    case: study.Case
+    teacher: nn.Module
+    auto: tuple[int, int]
+    before: dict[str, float]
+
+
 TABLE = "sensitivity"
-BASE = "base"  # the factor of the run at the defaults, which belongs to every panel
-FACTORS: dict[str, tuple[float | str, ...]] = {
-    "forget clusters": (1 / 8, 1 / 4, 1 / 2, 2, 4),  # as multiples of what "auto" chooses
-    "retain clusters": (1 / 8, 1 / 4, 1 / 2, 2, 4),
-    "tau": (0, 2, 5),
-    "temperature": (0.03, 0.05, 0.2, 0.5),
-    "target map": ("one_to_one",),
+BASE = ("base", "1")  # the run at the defaults, which belongs to every panel
+CLUSTERS = ("0.25", "0.5", "2.0", "4.0")  # as multiples of what "auto" chooses
+# cure_plus renews no centroids and has no target map; the retain side is the same in both.
+FACTORS: dict[str, dict[str, tuple[str, ...]]] = {
+    "cure_plus": {
+        "forget clusters": CLUSTERS,
+        "retain clusters": ("0.25", "4.0"),
+        "temperature": ("0.05", "0.2"),
+    },
+    "cure": {
+        "forget clusters": CLUSTERS,
+        "tau": ("0", "5"),
+        "temperature": ("0.05", "0.2"),
+        "target map": ("one_to_one",),
+    },
 }
 FACES = {"seed": 1}
 SEEDS = (0, 1, 2)
-RECIPE = Recipe(epochs=16, margin=0.2)  # the teacher's in the profile quick
+MAP_SEEDS = (*SEEDS, 3)  # one more for the map, whose effect is small beside the seeds'
+# The teacher's recipe and the epochs are those of the profile quick.
+RECIPE = Recipe(epochs=16, margin=0.2)
+CONFIG = CureConfig(epochs=20)
 
 
-def plan(seeds: Sequence[int] = SEEDS) -> Iterator[tuple[int, str, float | str]]:
-    """The runs, (seed, factor, value): for each seed the defaults first, then each departure."""
-    for seed in seeds:
-        yield seed, BASE, 1
-        for factor, values in FACTORS.items():
-            for value in values:
-                yield seed, factor, value
+def plan() -> Iterator[Run]:
+    """The runs: for each seed and method the defaults first, then each departure."""
+    for seed in MAP_SEEDS:
+        for method, factors in FACTORS.items():
+            own = {f: v for f, v in factors.items() if seed in SEEDS or f == "target map"}
+            if own:
+                yield Run(seed, method, *BASE)
+            for factor, values in own.items():
+                yield from (Run(seed, method, factor, value) for value in values)
 
 
 def sweep(
@@ -53,57 +91,60 @@ def sweep(
     *,
     setting: study.Setting | None = None,
     faces: dict[str, Any] | None = None,
-    runs: Sequence[tuple[int, str, float | str]] | None = None,
+    runs: Sequence[Run] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
     """Do the runs of the plan that `folder` lacks, a row each; returns all rows.
 
-    A row: seed, factor, value, then the settings it ran with, then UES with its parts. `folder`
-    becomes a run folder that `make figures FROM=...` takes in. `setting`, `faces` (options of
-    SynthFaces) and `runs` make it smaller.
+    A row: `Run`, the settings it ran with, UES with its parts. `folder` becomes a run folder that
+    `make figures FROM=...` takes in. `setting`, `faces` (options of SynthFaces) and `runs` make
+    it smaller. Raises ValueError where `folder` holds a sweep of other faces or another setting.
     """
     options = FACES if faces is None else faces
     setting = setting or study.Setting(
-        split=manifests.read("synthfaces").splits.model_dump(), recipe=RECIPE
+        split=manifests.read("synthfaces").splits.model_dump(), recipe=RECIPE, config=CONFIG
     )
     folder = Path(folder)
     path = folder / "figures" / f"{TABLE}.csv"
-    rows: list[dict[Any, Any]] = pd.read_csv(path).to_dict("records") if path.is_file() else []
-    done = {(int(row["seed"]), row["factor"], str(row["value"])) for row in rows}
-    missing = [run for run in (runs or list(plan())) if (run[0], run[1], _told(run[2])) not in done]
-    record = {"notebook": "sweep", "parameters": {"dataset": "synthfaces", "options": options}}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps(record, indent=2))
-
+    _claim(folder, {"dataset": "synthfaces", "options": options, "setting": asdict(setting)})
+    rows: list[dict[Any, Any]] = (
+        pd.read_csv(path, dtype={"value": str}).to_dict("records") if path.is_file() else []
+    )
+    done = {Run(*(row[name] for name in Run._fields)) for row in rows}
+    missing = [run for run in runs or plan() if run not in done]
     if not missing:
         return pd.DataFrame(rows)
     drawn = manifests.load("synthfaces", **options)
 
     @cache
-    def prepared(seed: int) -> tuple[study.Case, Any, tuple[int, int]]:
+    def prepared(seed: int) -> _Prepared:
         case = study.prepare(drawn, setting, seed)
         teacher = study.train_teacher(case, False).encoder
         spaces = (embed(teacher, s) for s in (case.request.forget, case.request.retain))
         forget, retain = (choose_clusters(x, seed=seed).k for x in spaces)
-        return case, teacher, (forget, retain)
+        return _Prepared(
+            case,
+            teacher,
+            (forget, retain),
+            accuracies(Space(verification_only(case.protocol), teacher)),
+        )
 
-    for seed, factor, value in bar(missing, "sweep", progress, unit="run"):
-        case, teacher, auto = prepared(seed)
-        config, target_map = departed(case.config, auto, factor, value)
-        request = case.request
-        objective = build("cure", target_map=target_map)
+    for run in bar(missing, "sweep", progress, unit="run"):
+        case, teacher, auto, before = prepared(run.seed)
+        config, target_map = departed(case.config, auto, run)
         result = unlearn(
-            teacher, request.forget, request.retain, config, objective=objective, progress=False
+            teacher,
+            case.request.forget,
+            case.request.retain,
+            config,
+            objective=build(run.method, target_map=target_map),
+            progress=False,
         )
-        report = evaluate(
-            case.protocol, before=teacher, after=result.student, n_bootstrap=0, progress=False
-        )
-        ues = report.ues()
+        after = accuracies(Space(verification_only(case.protocol), result.student))
+        ues = unlearning_efficiency_score(before, after)
         rows.append(
             {
-                "seed": seed,
-                "factor": factor,
-                "value": _told(value),
+                **run._asdict(),
                 "tau": config.tau,
                 "temperature": config.temperature,
                 "target_map": target_map,
@@ -111,30 +152,51 @@ def sweep(
                 "ues": ues.score,
                 "forgetting": ues.forgetting,
                 "stability": ues.stability,
-                **{f"accuracy_{k}": v for k, v in report.accuracies("after").items()},
+                **{f"accuracy_{k}": v for k, v in after.items()},
             }
         )
         save_table(pd.DataFrame(rows), path)
     return pd.DataFrame(rows)
 
 
-def departed(
-    config: CureConfig, auto: tuple[int, int], factor: str, value: float | str
-) -> tuple[CureConfig, str]:
+def departed(config: CureConfig, auto: tuple[int, int], run: Run) -> tuple[CureConfig, str]:
     """The config of a run and its target map; `auto` holds the K chosen on either side."""
     forget, retain = auto
-    if factor == "forget clusters":
-        forget = max(2, round(forget * float(value)))
-    if factor == "retain clusters":
-        retain = max(2, round(retain * float(value)))
+    if run.factor == "forget clusters":
+        forget = max(2, round(forget * float(run.value)))
+    if run.factor == "retain clusters":
+        retain = max(2, round(retain * float(run.value)))
     config = replace(config, clusters=(forget, retain))
-    if factor == "tau":
-        config = replace(config, tau=int(value))
-    if factor == "temperature":
-        config = replace(config, temperature=float(value))
-    return config, str(value) if factor == "target map" else "farthest"
+    if run.factor == "tau":
+        config = replace(config, tau=int(run.value))
+    if run.factor == "temperature":
+        config = replace(config, temperature=float(run.value))
+    return config, run.value if run.factor == "target map" else "farthest"
 
 
-def _told(value: float | str) -> str:
-    """A value as the table writes it, the same when it is read back."""
-    return value if isinstance(value, str) else str(float(value))
+def effects(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each departure does to UES, paired by seed with the defaults.
+
+    A row a method, factor and value: seeds, ues (their mean), and the mean difference from the
+    defaults with its 95 % t-interval (difference, low, high).
+    """
+    keys = ["method", "factor", "value"]
+    base = rows[rows.factor == BASE[0]].set_index(["method", "seed"]).ues
+    table = []
+    for names, own in rows[rows.factor != BASE[0]].groupby(keys, sort=False):
+        ues = own.set_index(["method", "seed"]).ues
+        table.append((*names, len(ues), ues.mean(), *mean_interval(ues - base[ues.index])))
+    return pd.DataFrame(table, columns=[*keys, "seeds", "ues", "difference", "low", "high"])
+
+
+def _claim(folder: Path, parameters: dict[str, Any]) -> None:
+    """Write what a sweep is of into its folder, or make sure that it is what is there."""
+    path = folder / "run.json"
+    record = json.loads(json.dumps({"notebook": "sweep", "parameters": parameters}))
+    if path.is_file() and json.loads(path.read_text()) != record:
+        raise ValueError(
+            f"{folder} holds a sweep of other faces or another setting; name another folder, or "
+            "remove it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=2))

@@ -38,9 +38,9 @@ arrows = 60  # how many of the largest moves are drawn
 explorer = None  # None: where Jupyter runs with someone to look; True or False decide it
 out = "runs/04_embedding_tsne"  # where results and figures go
 progress = True
+least_ues = 0.0  # above 0 the profile claims that something was forgotten, and that is asserted
 n_pairs = 1500  # this and what follows are for 02_unlearning, which judges
 n_bootstrap = 300
-least_ues = 0.0
 least_stability = 0.0
 
 # %%
@@ -255,12 +255,14 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # %% [markdown]
 # ## What this showed
 #
-# Claims about the change, settled in the embedding space: forgotten pictures moved more than
-# retained ones, and the rotation brought the oracle closer to the teacher. And the joint
-# map is better than chance at keeping neighbours.
+# Claims about the change, settled in the embedding space: where the profile claims forgetting, the
+# forgotten pictures moved at least twice as far as the retained ones; and the rotation brought the
+# oracle closer to the teacher, on pictures that it was not fitted to as well. Every map is better
+# than chance at keeping neighbours.
 
 # %%
 mean = points.groupby("set").change.mean()
-assert mean["forget"] > mean["retain"]
+if least_ues > 0:
+    assert mean["forget"] >= 2 * mean["retain"], mean
 assert (residuals.loc["oracle, rotated"] < residuals.loc["oracle, not rotated"]).all()
 assert (quality.preserved > quality.chance).all()

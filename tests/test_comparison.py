@@ -11,7 +11,7 @@ from scipy import stats
 
 from cure_core import encoders, manifests
 from cure_core.comparison import compare, read_plan
-from cure_core.comparison.bench import bench, carry_out, verification_only
+from cure_core.comparison.bench import bench, carry_out
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings
 from cure_core.comparison.runs import read_rows
 from cure_core.comparison.tables import complete, kind, readable, summary, verdicts
@@ -22,6 +22,7 @@ from cure_core.evaluation import accuracies
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives import METHODS, build
+from cure_core.protocol import verification_only
 from cure_core.space import Space
 
 ARENA = {

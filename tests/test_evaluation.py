@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core.evaluation import evaluate
+from cure_core.evaluation import accuracies, evaluate
 from cure_core.faces.faceset import FaceSet
 from cure_core.pairs import draw_pairs
-from cure_core.protocol import make_protocol
+from cure_core.protocol import make_protocol, verification_only
 from cure_core.requests import ForgetRequest
-from cure_core.space import half_resolution, shifted
+from cure_core.space import Space, half_resolution, shifted
 from cure_core.splits import split_people
 
 PEOPLE, EACH, STRANGERS = 24, 16, 10  # strangers: people of the protocol alone
@@ -78,6 +78,15 @@ def judged(after, oracle=None, before=axis, protocol=None, n_bootstrap=0):
     if oracle is not None:
         models["oracle"] = Stub(oracle)
     return evaluate(protocol, **models, n_bootstrap=n_bootstrap, progress=False)
+
+
+def test_the_accuracies_alone_are_the_same():
+    protocol = setting()[1]
+    report = judged(noisy, before=noise, protocol=protocol)
+    for name, vector in (("before", noise), ("after", noisy)):
+        space = Space(verification_only(protocol), Stub(vector))
+        assert accuracies(space) == report.accuracies(name)
+    assert report.accuracies("after")["forget"] > report.accuracies("before")["forget"]
 
 
 def ends(pairs):

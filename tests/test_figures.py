@@ -98,14 +98,12 @@ def drift(epochs=12):
 def sensitivity(seeds=(0, 1, 2)):
     rng = np.random.default_rng(5)
     rows = []
-    for seed, factor, value in plan(seeds):
-        config, target_map = departed(CureConfig(), (15, 86), factor, value)
-        clusters = dict(zip(("clusters_forget", "clusters_retain"), config.clusters, strict=True))
-        rows.append(
-            {"seed": seed, "factor": factor, "value": value, "tau": config.tau,
-             "temperature": config.temperature, "target_map": target_map, **clusters,
-             "ues": rng.uniform(0.2, 0.5)}
-        )  # fmt: skip
+    for run in plan():
+        if run.seed in seeds:
+            config, target_map = departed(CureConfig(), (15, 86), run)
+            settings = {"tau": config.tau, "temperature": config.temperature}
+            ues = rng.uniform(0.2, 0.5)
+            rows.append(run._asdict() | settings | {"target_map": target_map, "ues": ues})
     return pd.DataFrame(rows)
 
 

@@ -13,6 +13,7 @@ from cure_core.pairs import Pairs, similarities
 WEIGHTS = data_root() / "models" / "mobilefacenet_casia.safetensors"
 
 
+@pytest.mark.xdist_group("lfw")
 @pytest.mark.skipif(
     not (WEIGHTS.is_file() and (data_root() / "data" / "lfwa_112").is_dir()),
     reason="needs LFW and the weights under CURE_DATA_ROOT",

@@ -209,6 +209,7 @@ def test_no_unseen_people_leave_no_protocol():
     assert not faces.attributes["unseen"].any()
 
 
+@pytest.mark.xdist_group("lfw")
 @pytest.mark.skipif(
     not (data_root() / "data" / "lfwa_112").is_dir(),
     reason="no data/lfwa_112 under CURE_DATA_ROOT",

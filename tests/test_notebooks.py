@@ -36,13 +36,19 @@ def content(notebook):
     ]
 
 
-def run(command, folder):
-    """Run a Jupyter command inside `folder`, with a cache of its own and no data sets.
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory):
+    """A cache for all first runs and one for all repeats: each model is trained once in either."""
+    return [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+
+
+def run(command, folder, cache):
+    """Run a Jupyter command inside `folder`, without data sets.
 
     One thread: at this size more of them mostly wait for each other on a busy machine.
     """
     environment = {
-        "CURE_CACHE": str(folder / "cache"),
+        "CURE_CACHE": str(cache),
         "CURE_DATA_ROOT": str(folder / "none"),
         "OMP_NUM_THREADS": "1",
     }
@@ -57,21 +63,21 @@ def run(command, folder):
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
 
-def execute(notebook, profile, folder):
+def execute(notebook, profile, folder, cache):
     """Execute `notebook` by papermill inside `folder`; returns the executed file."""
     executed = folder / notebook.name
     limits = ["--start-timeout", "60", "--execution-timeout", str(CELL_SECONDS)]
     arguments = [str(notebook), str(executed), "-f", str(profile), "--cwd", str(folder)]
-    run(["papermill", *arguments, *limits, "--no-progress-bar"], folder)
+    run(["papermill", *arguments, *limits, "--no-progress-bar"], folder, cache)
     return executed
 
 
-def rerun(executed, folder):
+def rerun(executed, folder, cache):
     """Execute `executed` once more inside `folder` and compare every output with the stored one."""
     shutil.copy(executed, folder)
     limits = ["--nbval-kernel-startup-timeout=60", f"--nbval-cell-timeout={CELL_SECONDS}"]
     tidy = [f"--nbval-sanitize-with={ROOT / 'tests' / 'nbval_sanitize.cfg'}", "-p no:cacheprovider"]
-    run(["pytest", "--nbval", *tidy, *limits, executed.name], folder)
+    run(["pytest", "--nbval", *tidy, *limits, executed.name], folder, cache)
 
 
 @each_notebook
@@ -91,10 +97,11 @@ def test_profiles_hold_only_declared_parameters(stem):
         assert not unknown, f"{stem} declares no {sorted(unknown)}, which {profile.name} sets"
 
 
+@pytest.mark.xdist_group("notebooks")  # one after another, for the sake of the caches
 @each_notebook
-def test_notebook_runs_and_repeats(stem, tmp_path):
+def test_notebook_runs_and_repeats(stem, tmp_path, caches):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    executed = execute(NOTEBOOKS / f"{stem}.ipynb", PROFILES / "tiny.yaml", first)
-    rerun(executed, second)
+    executed = execute(NOTEBOOKS / f"{stem}.ipynb", PROFILES / "tiny.yaml", first, caches[0])
+    rerun(executed, second, caches[1])

@@ -1,4 +1,4 @@
-from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -18,7 +18,11 @@ SETTING = study.Setting(
     config=CureConfig(epochs=1, batch_size=(16, 16)),
     n_pairs=30,
 )
-RUNS = [(0, "base", 1), (0, "forget clusters", 0.5), (0, "target map", "one_to_one")]
+RUNS = [
+    sweep.Run(0, "cure", *sweep.BASE),
+    sweep.Run(0, "cure_plus", "forget clusters", "0.5"),
+    sweep.Run(0, "cure", "target map", "one_to_one"),
+]
 
 
 def small(folder, runs):
@@ -33,8 +37,11 @@ def test_a_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
         sweep, "unlearn", lambda *given, **named: calls.append(named) or real(*given, **named)
     )
     rows = small(tmp_path, RUNS)
-    assert len(calls) == 2
-    assert rows.factor.tolist() == ["base", "forget clusters", "target map"]
+    assert [call["objective"](CureConfig()).described() for call in calls] == [
+        "CurePlus",
+        "Cure(target_map='one_to_one')",
+    ]
+    assert [sweep.Run(*row) for row in rows[list(sweep.Run._fields)].to_numpy()] == RUNS
     assert rows.ues.tolist()[:1] == pytest.approx(first.ues.tolist())
     assert rows.clusters_forget[1] == max(2, round(rows.clusters_forget[0] / 2))
     assert rows.target_map.tolist() == ["farthest", "farthest", "one_to_one"]
@@ -42,33 +49,50 @@ def test_a_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(calls) == 2
     adopt(tmp_path, tmp_path / "kept")
     assert len(pd.read_csv(tmp_path / "kept" / "sensitivity.csv")) == 3
+    with pytest.raises(ValueError, match="another setting; name another folder"):
+        sweep.sweep(tmp_path, faces=FACES, runs=RUNS)
 
 
 real = sweep.unlearn
 
 
 def test_each_run_leaves_the_defaults_by_one_factor():
-    runs = list(sweep.plan(seeds=(4,)))
-    assert Counter(factor for _, factor, _ in runs)["base"] == 1
-    base, _ = sweep.departed(CureConfig(), (16, 80), "base", 1)
-    assert base == CureConfig(clusters=(16, 80))
-    for _, factor, value in runs[1:]:
-        config, target_map = sweep.departed(CureConfig(), (16, 80), factor, value)
+    runs = list(sweep.plan())
+    assert len(runs) == len(set(runs)) <= 60
+    auto = (16, 80)
+    for run in runs:
+        base, _ = sweep.departed(CureConfig(), auto, sweep.Run(run.seed, run.method, *sweep.BASE))
+        assert base == CureConfig(clusters=auto)
+        assert sweep.Run(run.seed, run.method, *sweep.BASE) in runs
+        config, target_map = sweep.departed(CureConfig(), auto, run)
         differs = [name for name in ("clusters", "tau", "temperature")
                    if getattr(config, name) != getattr(base, name)]  # fmt: skip
-        assert len(differs) + (target_map != "farthest") == 1, (factor, value)
-    halved, _ = sweep.departed(CureConfig(), (16, 80), "retain clusters", 0.5)
+        assert len(differs) + (target_map != "farthest") == (run.factor != "base"), run
+    halved, _ = sweep.departed(CureConfig(), auto, sweep.Run(0, "cure", "retain clusters", "0.5"))
     assert halved.clusters == (16, 40)
 
 
-def test_the_faces_and_teacher_are_as_documented():
-    """Other faces than any profile draws, and the teacher's recipe of the profile quick."""
-    profiles = [
-        yaml.safe_load(path.read_text())
-        for path in (sweep.Path(__file__).parents[1] / "notebooks" / "profiles").glob("*.yaml")
-    ]
-    drawn = [p.get("dataset_options", {}).get("seed", 0) for p in profiles]
+def test_effects_are_paired_by_seed_by_hand():
+    """Differences 0.1 and 0.3: mean 0.2, t(0.975, 1) = 12.706, standard error 0.1."""
+    rows = pd.DataFrame(
+        [(0, "cure", "base", "1", 0.5), (1, "cure", "base", "1", 0.2), (0, "cure", "tau", "0", 0.6),
+         (1, "cure", "tau", "0", 0.5), (0, "cure_plus", "base", "1", 0.9)],
+        columns=["seed", "method", "factor", "value", "ues"],
+    )  # fmt: skip
+    (row,) = sweep.effects(rows).to_dict("records")
+    assert (row["method"], row["factor"], row["value"], row["seeds"]) == ("cure", "tau", "0", 2)
+    got = [row[name] for name in ("ues", "difference", "low", "high")]
+    assert got == pytest.approx([0.55, 0.2, 0.2 - 1.2706, 0.2 + 1.2706], abs=1e-4)
+
+
+def test_the_faces_and_the_setting_are_as_documented():
+    """Other faces than any profile draws; the teacher and the epochs of the profile quick."""
+    profiles = {
+        path.stem: yaml.safe_load(path.read_text())
+        for path in (Path(__file__).parents[1] / "notebooks" / "profiles").glob("*.yaml")
+    }
+    drawn = [p.get("dataset_options", {}).get("seed", 0) for p in profiles.values()]
     assert sweep.FACES["seed"] not in drawn
-    (quick,) = (p for p in profiles if p.get("dataset") == "synthfaces" and len(p["seeds"]) == 3)
-    assert Recipe(**quick["teacher"]) == sweep.RECIPE
+    assert Recipe(**profiles["quick"]["teacher"]) == sweep.RECIPE
+    assert CureConfig(**profiles["quick"]["unlearning"]) == sweep.CONFIG
     assert ENTRIES[sweep.TABLE].made_by == "sweep"

@@ -1,6 +1,6 @@
 """One request on one teacher, and what a method makes of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from cure_core.config import CureConfig
 from cure_core.evaluation import accuracies, evaluate
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
-from cure_core.protocol import Protocol
+from cure_core.protocol import Protocol, verification_only
 from cure_core.recognition import Recipe
 from cure_core.space import Space
 from cure_core.unlearning import UnlearningDivergedError, teacher_views, unlearn
@@ -60,20 +60,6 @@ def arena_setting(arena: Arena, dataset: str, request: str, fast: bool) -> study
         config=CureConfig(compile=fast),
         n_pairs=arena.n_pairs,
     )
-
-
-def verification_only(protocol: Protocol, pairs: int | None = None) -> Protocol:
-    """A protocol without attacks, of at most `pairs` genuine and impostor pairs a set."""
-    rng, nobody = np.random.default_rng([protocol.seed, 3]), np.empty(0, dtype=np.int64)
-    chosen, folds = dict(protocol.pairs), dict(protocol.folds)
-    for name, own in protocol.pairs.items() if pairs else ():
-        kinds = (np.flatnonzero(own.genuine), np.flatnonzero(~own.genuine))
-        keep = np.sort(np.concatenate([rng.permutation(kind)[:pairs] for kind in kinds]))
-        chosen[name], folds[name] = own.select(keep), protocol.folds[name][keep]
-    return replace(
-        protocol, pairs=chosen, folds=folds,
-        members=nobody, outsiders=nobody, probes=nobody, gallery=nobody,
-    )  # fmt: skip
 
 
 def carry_out(

@@ -10,7 +10,6 @@ from cure_core.figures.clusters import (
     draw_criteria,
     draw_drift,
     draw_farthest_map,
-    draw_sensitivity,
     draw_sizes,
 )
 from cure_core.figures.comparison import (
@@ -24,6 +23,7 @@ from cure_core.figures.framework import draw_framework
 from cure_core.figures.maps import draw_map, draw_map_clusters, draw_moves, draw_pca
 from cure_core.figures.measures import MEASURES, draw_losses, draw_measures, measure_table
 from cure_core.figures.scores import draw_roc, draw_scores, roc_table, score_histogram
+from cure_core.figures.sensitivity import draw_sensitivity
 from cure_core.figures.sheets import draw_cluster_faces, draw_faces
 from cure_core.figures.style import (
     COLOURS,

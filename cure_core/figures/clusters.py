@@ -1,7 +1,6 @@
 """How many clusters, what they hold, where they are sent and how they move."""
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +20,7 @@ AGREEMENT = {
     "purity": "#0072B2", "NMI": "#D55E00", "ARI": "#009E73",
     "homogeneity": "#CC79A7", "completeness": "#E69F00",
 }  # fmt: skip
+K_TICKS = (2, 10, 50, 200, 1000, 5000, 20000)
 MARKS = {"purity": "o", "NMI": "s", "ARI": "D", "homogeneity": "^", "completeness": "v"}
 
 
@@ -161,11 +161,10 @@ def _mark_numbers(ax: Axes, own: pd.DataFrame) -> None:
     ax.axvline(own.chosen.iloc[0], color="0.2", lw=0.9)
     ax.axvline(own.people.iloc[0], color="0.2", lw=0.9, ls=":")
     ax.set_xscale("log")
-    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
     ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     low, high = own.k.min(), own.k.max()
-    ticks = np.unique(np.geomspace(low, high, 3).round().astype(int))
-    ax.set_xticks(ticks)
+    ax.set_xticks([k for k in K_TICKS if low <= k <= high])
 
 
 def _compact(ax: Axes) -> None:
@@ -182,46 +181,3 @@ def _legend(figure: Figure, styles: dict[str, str]) -> None:
         mpl.lines.Line2D([], [], color="0.2", lw=0.9, ls=":", label="people there are"),
     ]
     figure.legend(handles=lines, loc="outside upper center", ncols=4, frameon=False)
-
-
-def draw_sensitivity(data: pd.DataFrame) -> Figure:
-    """UES over each factor of the sweep, a panel a factor: the mean large, each seed small."""
-    numeric = {
-        "forget clusters": ("clusters_forget", "forget clusters, of auto's"),
-        "retain clusters": ("clusters_retain", "retain clusters, of auto's"),
-        "tau": ("tau", "tau, epochs (0: never)"),
-        "temperature": ("temperature", "temperature"),
-    }
-    base = data[data.factor == "base"]
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 2.2), layout="constrained")
-        axes = figure.subplots(1, 5, sharey=True)
-        for ax, (factor, (column, label)) in zip(axes, numeric.items(), strict=False):
-            own = data[data.factor == factor]
-            at = [own.value.astype(float), base.value.astype(float)]
-            if factor in ("tau", "temperature"):
-                at[1] = base[column].astype(float)
-            both = pd.concat([own.assign(at=at[0]), base.assign(at=at[1])])
-            _points(ax, both["at"], both.ues)
-            if factor != "tau":
-                ax.set_xscale("log")
-                ticks = sorted(both["at"].unique())
-                ax.set_xticks(ticks[::2], [f"{t:g}" for t in ticks[::2]])
-                ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
-            ax.axvline(at[1].iloc[0], color="0.2", lw=0.9, ls=":")
-            ax.set_xlabel(label)
-        both = pd.concat([base, data[data.factor == "target map"]])
-        place = (both.target_map == "one_to_one").astype(int)
-        _points(axes[-1], place, both.ues, line=False)
-        axes[-1].set_xticks([0, 1], ["farthest", "one to one"])
-        axes[-1].set_xlim(-0.6, 1.6)
-        axes[-1].set_xlabel("target map")
-        axes[0].set_ylabel("UES (CURE)")
-        axes[0].set_ylim(bottom=0)
-    return figure
-
-
-def _points(ax: Axes, at: pd.Series, value: pd.Series, line: bool = True) -> None:
-    ax.plot(at, value, ls="", marker="o", ms=2.5, alpha=0.45, color="#0072B2")
-    mean = value.groupby(at).mean()
-    ax.plot(mean.index, mean, "-" if line else "", marker="o", ms=4.5, lw=1, color="#0072B2")
