@@ -19,8 +19,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic import ValidationError as Invalid
 
 from cure_core.faces import synthfaces
+from cure_core.faces.decoding import write_map
 from cure_core.faces.faceset import FaceSet
-from cure_core.faces.folder import Tree, decode, lfw_protocol, list_tree, write_map
+from cure_core.faces.folder import Tree, decode, lfw_protocol, list_tree
 from cure_core.files import atomic_path, cache_root, data_root, digest, file_sha256
 from cure_core.pairs import Pairs
 
