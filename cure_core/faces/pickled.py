@@ -5,7 +5,6 @@ operations that the field's `.bin` files are written with; a global is a name to
 of five, and calls nothing outside this file. Protocols 0 to 5, of Python 2 and 3.
 """
 
-import codecs
 import io
 import pickletools
 import re
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 _OPERATIONS = {op.code.encode("latin-1"): op for op in pickletools.opcodes}
+_QUOTED = re.compile(rb"""(['"])((?:[^\\\n]|\\[\\'"nrt]|\\x[0-9a-f]{2})*)\1\n""")  # Python 2's repr
 _MARK = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4"}
@@ -71,10 +71,10 @@ def read_pickle(content: bytes, name: str) -> Any:
 
 def _argument(operation: pickletools.OpcodeInfo, file: io.BytesIO) -> Any:
     if operation.name == "STRING":  # pickletools reads it as ASCII, which an image is not
-        line = file.readline().rstrip(b"\n")
-        if len(line) < 2 or line[:1] != line[-1:] or line[:1] not in (b"'", b'"'):
-            raise ValueError("a string without quotes")
-        return codecs.escape_decode(line[1:-1])[0]
+        quoted = _QUOTED.fullmatch(file.readline())
+        if quoted is None:
+            raise ValueError("this is not how Python 2 writes a string")
+        return quoted[2].decode("unicode_escape").encode("latin-1")
     return operation.arg.reader(file) if operation.arg else None
 
 
