@@ -1,11 +1,15 @@
 """Face encoders: uint8 images (B, 3, 112, 112) in, raw embeddings (B, D) float32 out."""
 
+import importlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from cure_core.iresnet import UNITS, IResNet
 
 
 class ConvBlock(nn.Module):
@@ -127,26 +131,76 @@ class Residual(nn.Module):
 REGISTRY: dict[str, Callable[[], nn.Module]] = {
     "mobilefacenet": MobileFaceNet,
     "small": SmallEncoder,
+    **{name: partial(IResNet, units) for name, units in UNITS.items()},
 }
+
+
+class Adapted(nn.Module):
+    """A network of one's own with its preprocessing, as an encoder.
+
+    It is given ((x - mean) / std) of the 112 x 112 image, resized to `size` (height, width) where
+    that is set, blue first where `bgr`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        mean: float = 127.5,
+        std: float = 127.5,
+        size: tuple[int, int] | None = None,
+        bgr: bool = False,
+    ) -> None:
+        super().__init__()
+        self.network, self.mean, self.std, self.size, self.bgr = network, mean, std, size, bgr
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = (images.float() - self.mean) / self.std
+        if self.size is not None:
+            x = F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+        return self.network(x.flip(1) if self.bgr else x).float()
 
 
 def build(name: str, weights: str | Path | None = None, *, seed: int = 0) -> nn.Module:
     """A named encoder in eval mode, freshly initialised from `seed` or with `weights` loaded.
 
-    `weights` is a path to a `.safetensors` file, or to a `torch.save`d state dict, which is read
-    without unpickling code. The global random state is left as it was.
+    `name` is one of `REGISTRY`, or "module:function" for one of your own: what the function, called
+    without arguments, returns (`Adapted` adds preprocessing). `weights` is a path to a
+    `.safetensors` file, or to a `torch.save`d state dict, which is read without unpickling code.
+    The global random state is left as it was.
     Raises KeyError for an unknown name, FileNotFoundError for a missing file, and ValueError where
-    the file's tensors do not fit the encoder.
+    the file's tensors do not fit the encoder, or an encoder of your own is none.
     """
-    if name not in REGISTRY:
-        raise KeyError(f"no encoder {name!r}; there are {', '.join(sorted(REGISTRY))}")
+    if name not in REGISTRY and ":" not in name:
+        raise KeyError(
+            f"no encoder {name!r}; there are {', '.join(sorted(REGISTRY))}, and "
+            "'module:function' for your own"
+        )
     state = None if weights is None else read_weights(weights)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        encoder = REGISTRY[name]()
+        encoder = _own(name) if ":" in name else REGISTRY[name]()
     if state is not None:
         _load(encoder, state, f"{weights}")
     return encoder.eval()
+
+
+def _own(name: str) -> nn.Module:
+    """What `module:function` makes, tried on one image."""
+    module, _, function = name.partition(":")
+    try:
+        encoder = getattr(importlib.import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot make the encoder {name}: {error}") from error
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"{name} gives a {type(encoder).__name__}; expected an nn.Module")
+    with torch.inference_mode():
+        raw = encoder.eval()(torch.zeros(1, 3, 112, 112, dtype=torch.uint8))
+    if not isinstance(raw, Tensor) or raw.dtype != torch.float32 or raw.dim() != 2 or len(raw) != 1:
+        raise ValueError(
+            f"{name} turns one image into {tuple(getattr(raw, 'shape', ()))}; expected float32 "
+            "(1, D) from uint8 (1, 3, 112, 112); cure_core.encoders.Adapted adds preprocessing"
+        )
+    return encoder
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -162,9 +216,19 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
+        return _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise ValueError(f"{path} holds no readable weights ({error})") from error
+
+
+def _unwrapped(saved: dict) -> dict[str, Tensor]:
+    """The state dict inside a training checkpoint, and without the prefix of a parallel wrapper."""
+    for key in ("state_dict_backbone", "state_dict"):  # arcface_torch's, and most others'
+        saved = saved.get(key, saved)
+    prefix = "module."
+    if all(name.startswith(prefix) for name in saved):
+        saved = {name.removeprefix(prefix): tensor for name, tensor in saved.items()}
+    return dict(saved)
 
 
 def _load(encoder: nn.Module, state: dict[str, Tensor], source: str) -> None:

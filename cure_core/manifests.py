@@ -4,113 +4,28 @@ from cure_core import manifests
 
 faces = manifests.load("synthfaces", people=60)
 faces = manifests.load("folder", root="/my/crops")
+faces = manifests.load("casia_webface")
 splits = manifests.read("lfw").splits.model_dump()
 """
 
 from collections.abc import Mapping
 from itertools import chain
-from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic import ValidationError as Invalid
 
 from cure_core.faces import synthfaces
+from cure_core.faces.decoding import write_map
 from cure_core.faces.faceset import FaceSet
-from cure_core.faces.folder import Tree, decode, lfw_protocol, list_tree, write_map
-from cure_core.files import atomic_path, cache_root, data_root, digest, file_sha256
+from cure_core.files import atomic_path, cache_root, digest, file_sha256
+from cure_core.manifest_schema import LAYOUTS, AnyManifest, Drawing, SynthFacesManifest
 from cure_core.pairs import Pairs
+from cure_core.stored import read_stored
 
 FOLDER = Path(__file__).parents[1] / "data_manifests"
-
-
-def _relative(path: str) -> str:
-    parts = {*PurePosixPath(path).parts, *PureWindowsPath(path).parts}
-    if not parts or ".." in parts or PureWindowsPath(path).anchor:
-        raise ValueError("give a path below the root, without '..'")
-    return path
-
-
-RelativePath = Annotated[str, AfterValidator(_relative)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-PairCount = Annotated[int, Field(ge=0, multiple_of=20)]
-
-
-class Model(BaseModel):
-    """What all parts of a manifest have in common: every field known, none changed later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Splits(Model):
-    """What the study uses by default: the arguments of `cure_core.splits.split_people`."""
-
-    min_images: int = Field(ge=3)
-    max_images: int | None = Field(ge=3)
-    outsiders: int = Field(ge=0)
-    heldout: float = Field(gt=0, lt=1)
-
-
-class PairsFile(Model):
-    """Verification pairs in the form of LFW's `pairs.txt`; `path` is relative to the root."""
-
-    path: RelativePath
-    sha256: Sha256
-
-
-class Drawing(Model):
-    """What to draw: `people` for training and outsiders, then `unseen_people` for the protocols.
-
-    A count of pairs of 0 leaves its protocol out; `min_gap` is in years.
-    """
-
-    people: int = Field(ge=1)
-    images_per_person: int = Field(ge=1)
-    unseen_people: int = Field(ge=0)
-    unseen_images: int = Field(ge=1)
-    unseen_pairs: PairCount
-    cross_age_pairs: PairCount
-    min_gap: float = Field(ge=0)
-    seed: int = Field(ge=0)
-
-
-class Manifest(Model):
-    """What every manifest says."""
-
-    title: str
-    source: str
-    licence: str
-    how_to_get: str
-    protocol: str
-    splits: Splits
-
-
-class FolderManifest(Manifest):
-    """An `<identity>/<image>` tree at `path` below the root; without `path`, the root itself."""
-
-    layout: Literal["folder"]
-    path: RelativePath | None = None
-    resize: bool = False
-    images: int | None = None
-    people: int | None = None
-    checksum: Sha256 | None = None
-    pairs: dict[str, PairsFile] = {}
-
-
-class SynthFacesManifest(Manifest):
-    """Drawn faces; `options` are the defaults for what `load` may be given."""
-
-    layout: Literal["synthfaces"]
-    options: Drawing
-
-
-LAYOUTS: dict[str, type[FolderManifest] | type[SynthFacesManifest]] = {
-    "folder": FolderManifest,
-    "synthfaces": SynthFacesManifest,
-}
 
 
 def names() -> list[str]:
@@ -118,7 +33,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def read(name: str | Path) -> FolderManifest | SynthFacesManifest:
+def read(name: str | Path) -> AnyManifest:
     """The manifest `name` of `data_manifests/`, or the one in a YAML file of your own.
 
     Raises FileNotFoundError where there is none, and ValueError naming the file, the fields that
@@ -145,11 +60,12 @@ def load(name: str | Path, root: str | Path | None = None, **options: object) ->
 
     `name` is one of `names()` or the path of a YAML file; `root` the folder that the manifest's
     paths start from (default: `cure_core.files.data_root()`), or, where the manifest gives no
-    path, the `<identity>/<image>` tree itself. `options` are those of a drawn set (`Drawing`).
-    SynthFaces' `attributes` say in `unseen` (bool) whose images are for the protocols alone.
+    path, the data set itself. `options` are those of a drawn set (`Drawing`).
+    `attributes`, where there are any, say in `unseen` (bool) which images are for the protocols
+    alone.
 
     Raises FileNotFoundError saying where a missing data set was looked for and how to get it, and
-    ValueError for a wrong checksum, count, image, pair or option, each by name.
+    ValueError for a wrong checksum, count, colour, image, pair or option, each by name.
     """
     manifest, title = read(name), _manifest_path(name).stem
     known = Drawing.model_fields if isinstance(manifest, SynthFacesManifest) else {}
@@ -158,8 +74,8 @@ def load(name: str | Path, root: str | Path | None = None, **options: object) ->
             f"{title} has no option {', '.join(sorted(unknown))}; it has "
             f"{', '.join(known) or 'none'}"
         )
-    if isinstance(manifest, FolderManifest):
-        return _read_folder(manifest, title, root)
+    if not isinstance(manifest, SynthFacesManifest):
+        return read_stored(manifest, title, root)
     try:
         drawing = Drawing.model_validate(manifest.options.model_dump() | options)
     except Invalid as error:
@@ -190,53 +106,6 @@ def _told(error: Invalid) -> str:
     return "; ".join(
         told(e["type"], ".".join(map(str, e["loc"])), e["input"], e["msg"]) for e in error.errors()
     )
-
-
-def _read_folder(manifest: FolderManifest, name: str, root: str | Path | None) -> FaceSet:
-    if root is None and manifest.path is None:
-        raise ValueError(f'{name} needs to be told where: load("{name}", root="/my/crops")')
-    base = data_root() if root is None else Path(root).expanduser()
-    folder = _present(base / (manifest.path or "."), name, manifest)
-    tree = list_tree(folder)
-    people, identities = np.unique(tree.people, return_inverse=True)
-    for what, expected, found in (
-        ("images", manifest.images, len(tree.files)),
-        ("people", manifest.people, len(people)),
-    ):
-        if expected not in (None, found):
-            raise ValueError(
-                f"{folder} holds {found:,} {what}, expected {expected:,}; fetch it again. "
-                f"{manifest.how_to_get}"
-            )
-    protocols = {
-        protocol: _read_pairs(_present(base / file.path, name, manifest), file.sha256, tree)
-        for protocol, file in manifest.pairs.items()
-    }
-    images, fingerprint = decode(tree, resize=manifest.resize, checksum=manifest.checksum)
-    return FaceSet(
-        name=name,
-        images=images,
-        identities=identities.astype(np.int64),
-        fingerprint=fingerprint,
-        people=tuple(people.tolist()),
-        protocols=protocols,
-    )
-
-
-def _present(path: Path, name: str, manifest: Manifest) -> Path:
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{name}: nothing at {path}; set CURE_DATA_ROOT, or pass root, if it lies elsewhere. "
-            f"How to get it: {manifest.how_to_get}"
-        )
-    return path
-
-
-def _read_pairs(path: Path, sha256: str, tree: Tree) -> Pairs:
-    actual = file_sha256(path)
-    if actual != sha256:
-        raise ValueError(f"{path} has the checksum {actual}, expected {sha256}; fetch it again")
-    return lfw_protocol(path, tree)
 
 
 def _draw(drawing: Drawing, name: str) -> FaceSet:

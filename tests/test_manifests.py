@@ -54,8 +54,8 @@ def manifest(tmp_path, **changes):
 @pytest.mark.parametrize("name", manifests.names())
 def test_every_manifest_is_valid_and_splits_as_the_study_does(name):
     splits = manifests.read(name).splits.model_dump()
-    split = split_people(np.repeat(np.arange(30), 12), **splits)
-    assert len(split.outsiders) == 20 * 12
+    split = split_people(np.repeat(np.arange(splits["outsiders"] + 10), 12), **splits)
+    assert len(split.outsiders) == splits["outsiders"] * 12
     assert len(split.heldout) == 10 * 2  # a fifth of 12, rounded
     assert {"folder", "lfw", "synthfaces"} <= set(manifests.names())
 
@@ -116,15 +116,20 @@ def test_data_other_than_described_are_named(root, tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"colour": "grey"}, "`colour` is no field of a manifest"),
+        ({"color": "grey"}, "`color` is no field of a manifest"),
         ({"licence": ...}, "`licence` is missing"),
         ({"splits": {"heldout": 1.5}}, "`splits.min_images` is missing.*`splits.heldout` is 1.5: "),
         ({"checksum": "abc"}, "`checksum` is 'abc': .*pattern"),
         ({"layout": ["folder"]}, r"`layout` is \['folder'\]; use one of folder"),
-        ({"layout": "tarball"}, "`layout` is 'tarball'; use one of folder, synthfaces"),
+        (
+            {"layout": "tarball"},
+            "`layout` is 'tarball'; use one of folder, recordio, pairs, synthfaces",
+        ),
         ({"path": "/etc"}, "`path` is '/etc': give a path below the root"),
         ({"path": "C:\\faces"}, "`path` is .*: give a path below the root"),
         ({"path": "data/../.."}, r"`path` is 'data/\.\./\.\.': give a path below the root"),
+        ({"colour": "cmyk"}, "`colour` is 'cmyk': .*rgb"),
+        ({"images": 0}, "`images` is 0: "),
         ({"path": ""}, "`path` is '': give a path below the root"),
         ({"resize": "perhaps"}, "`resize` is 'perhaps': .*boolean"),
         (
@@ -151,7 +156,7 @@ def test_a_file_that_is_no_manifest_is_named(tmp_path, text, message):
 
 @pytest.mark.parametrize("name", ["lwf", "/no/such/file.yaml"])
 def test_an_unknown_manifest_names_those_there_are(name):
-    with pytest.raises(FileNotFoundError, match=rf"{name}.*folder, lfw, synthfaces"):
+    with pytest.raises(FileNotFoundError, match=rf"{name}.*folder, lfw, lfw_bin, synthfaces"):
         manifests.load(name)
 
 

@@ -12,17 +12,44 @@ SHAPE = (112, 112, 3)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Stack:
+    """Several arrays or maps of images (N, 112, 112, 3), indexed as one without a copy of all."""
+
+    parts: tuple["np.ndarray | Stack", ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
+        wanted = np.arange(len(self))[key]
+        ends = np.cumsum([len(part) for part in self.parts])
+        of = np.searchsorted(ends, wanted, side="right")
+        if wanted.ndim == 0:
+            return self.parts[of][wanted - ends[of]]  # counted from the part's end
+        images = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        for i, part in enumerate(self.parts):
+            own = of == i
+            images[own] = part[wanted[own] - (ends[i] - len(part))]
+        return images
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class FaceSet:
     """Faces of 112 x 112 RGB uint8, and, kept apart, who they are.
 
-    `images` (N, 112, 112, 3) uint8, often a read-only memory map; `identities` (N,) int64 numbers
-    people; `people` names them; `attributes`, one row an image, holds what is known beside
-    (for SynthFaces the true capture values); `protocols` are named verification pairs;
+    `images` (N, 112, 112, 3) uint8, often a read-only memory map or a `Stack` of them;
+    `identities` (N,) int64 numbers people; `people` names them; `attributes`, one row an image,
+    holds what is known beside (for SynthFaces the true capture values); `protocols` are named
+    verification pairs;
     `fingerprint` is a digest of the content, for caches and results.
     """
 
     name: str
-    images: np.ndarray
+    images: np.ndarray | Stack
     identities: np.ndarray
     fingerprint: str
     people: tuple[str, ...] = ()
@@ -47,7 +74,7 @@ class FaceSet:
 class ImageView:
     """Some images of a set, by index, read when asked for: no copy, and no way to a label."""
 
-    images: np.ndarray
+    images: np.ndarray | Stack
     index: np.ndarray
 
     @property

@@ -1,22 +1,16 @@
 """Reading an `<identity>/<image>` tree once into a memory map in the cache."""
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
-from cure_core.faces.faceset import SHAPE
-from cure_core.files import atomic_path, cache_root, digest
+from cure_core.faces.decoding import decoded, once, read_image
+from cure_core.files import digest
 from cure_core.pairs import Pairs, read_lfw_pairs
-from cure_core.progress import bar
 
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-CHUNK = 256  # images decoded ahead of the one being written
 
 
 @dataclass(frozen=True)
@@ -59,30 +53,6 @@ def _images(root: Path, pattern: str) -> list[str]:
     return sorted(name for name in names if not any(p.startswith(".") for p in name.split("/")))
 
 
-def read_image(path: Path, resize: bool = False) -> np.ndarray:
-    """One image as (112, 112, 3) uint8; grey is repeated to three channels, transparency dropped.
-
-    Raises ValueError naming the file where it cannot be read to its end, has more than 8 bits a
-    channel, or has another size and `resize` is off.
-    """
-    try:
-        with Image.open(path) as image:
-            mode = image.mode
-            rgb = ImageOps.exif_transpose(image).convert("RGB")
-    except Exception as error:  # a broken file can make a decoder raise anything
-        raise ValueError(f"cannot read the image {path}: {error}; replace or remove it") from error
-    if mode.startswith(("I", "F")):
-        raise ValueError(f"{path} has more than 8 bits a channel ({mode}); save it with 8")
-    if rgb.size != SHAPE[:2]:
-        if not resize:
-            raise ValueError(
-                f"{path} is {rgb.width} x {rgb.height} pixels, not {SHAPE[0]} x {SHAPE[1]}; "
-                "align the faces to the ArcFace template, or set `resize: true` in the manifest"
-            )
-        rgb = rgb.resize(SHAPE[:2], Image.Resampling.BILINEAR)
-    return np.asarray(rgb)
-
-
 def lfw_protocol(path: Path, tree: Tree) -> Pairs:
     """The pairs of a file in the form of LFW's `pairs.txt`, in its order, as indices of the files.
 
@@ -111,7 +81,12 @@ def tree_checksum(tree: Tree) -> str:
 
 
 def decode(
-    tree: Tree, *, resize: bool, checksum: str | None, progress: bool | None = None
+    tree: Tree,
+    *,
+    resize: bool = False,
+    bgr: bool = False,
+    checksum: str | None = None,
+    progress: bool | None = None,
 ) -> tuple[np.ndarray, str]:
     """A read-only memory map (N, 112, 112, 3) of the tree's images, and its content's digest.
 
@@ -120,42 +95,19 @@ def decode(
     """
     stats = [(tree.root / file).stat() for file in tree.files]
     listing = [(f, s.st_size, s.st_mtime_ns) for f, s in zip(tree.files, stats, strict=True)]
-    key = digest(str(tree.root.resolve()), listing, resize)
-    folder = cache_root() / "faces"
-    path, content = folder / f"{key}.npy", folder / f"{key}.sha256"
-    if not (path.is_file() and content.is_file()):
-        with atomic_path(path) as images, atomic_path(content) as text:
-            write_map(images, len(tree.files), _decoded(tree, resize, progress))
-            text.write_text(tree_checksum(tree))
-    actual = content.read_text()
+    key = digest(str(tree.root.resolve()), listing, resize, bgr)
+    images = decoded(
+        key,
+        len(tree.files),
+        lambda first: (tree.root / file for file in tree.files[first:]),
+        lambda path: read_image(path, resize, bgr=bgr),
+        progress,
+    )
+    actual = once(f"{key}.sha256", lambda: tree_checksum(tree))
     if checksum is not None and actual != checksum:
         raise ValueError(
             f"{tree.root} holds other images than the manifest describes: its checksum is "
             f"{actual}, expected {checksum}; fetch the data again, or set the manifest's "
             "`checksum` to null if yours are meant to differ"
         )
-    return np.load(path, mmap_mode="r"), actual[:16]
-
-
-def _decoded(tree: Tree, resize: bool, progress: bool | None) -> Iterator[np.ndarray]:
-    paths = [tree.root / file for file in tree.files]
-    with ThreadPoolExecutor() as pool, bar(paths, "decoding", progress, "image") as count:
-        for first in range(0, len(paths), CHUNK):
-            for image in pool.map(lambda p: read_image(p, resize), paths[first : first + CHUNK]):
-                yield image
-                count.update()
-
-
-def write_map(path: Path, count: int, images: Iterable[np.ndarray]) -> None:
-    """Write `count` images (112, 112, 3) uint8 to a `.npy` file, one at a time.
-
-    Plain writing, since a full disk then raises OSError; under a writable memory map it would
-    end the process.
-    """
-    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for image in images:
-            file.write(image.tobytes())
-        file.flush()
-        os.fsync(file.fileno())
+    return images, actual[:16]

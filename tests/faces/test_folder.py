@@ -1,14 +1,13 @@
-import errno
 import os
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cure_core.faces import folder
+from cure_core.faces.decoding import read_image
 from cure_core.faces.faceset import FaceSet, ImageView
-from cure_core.faces.folder import decode, lfw_protocol, list_tree, read_image, tree_checksum
+from cure_core.faces.folder import decode, lfw_protocol, list_tree, tree_checksum
 
 
 def picture(seed, size=(112, 112), channels=3):
@@ -76,11 +75,6 @@ def test_pixels_come_back_as_saved(root):
         assert (images[seed] == picture(seed)).all()
 
 
-def test_more_images_than_a_chunk_keep_their_order(root, monkeypatch):
-    monkeypatch.setattr(folder, "CHUNK", 3)
-    assert [int(image.sum()) for image in read(root)[0]] == [picture(i).sum() for i in range(4)]
-
-
 def test_grey_is_repeated_to_three_channels(tmp_path):
     grey = picture(0, channels=1)
     image = read_image(save(tmp_path / "grey.png", grey))
@@ -103,6 +97,21 @@ def test_another_size_is_an_error_unless_resizing_is_asked_for(root):
     assert (images[0] == picture(0)).all()
 
 
+def test_channels_stored_the_other_way_round_are_turned(root):
+    images, _ = read(root, bgr=True)
+    assert (images[0] == picture(0)[:, :, ::-1]).all()
+
+
+def test_a_file_for_a_format_that_starts_a_program_is_not_opened(tmp_path):
+    """Pillow hands PostScript to Ghostscript, whatever the file's name."""
+    path = tmp_path / "face.png"
+    path.write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 112 112\n%%EndComments\nshowpage\n"
+    )
+    with pytest.raises(ValueError, match=r"cannot read the image .*face\.png: cannot identify"):
+        read_image(path)
+
+
 def test_sixteen_bits_are_refused(tmp_path):
     path = save(tmp_path / "deep.png", np.full((112, 112), 4000, np.uint16))
     with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits a channel \(I;16\)"):
@@ -115,7 +124,7 @@ def test_a_truncated_image_is_named_and_nothing_is_cached(root, cache, extension
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match=rf"cannot read the image .*Bob_0002\.{extension}: "):
         read(root)
-    assert list(cache.iterdir()) == []
+    assert {path.suffix for path in cache.iterdir()} <= {".lock"}
 
 
 def test_a_file_that_is_no_image_is_named(root):
@@ -159,52 +168,6 @@ def test_a_wrong_checksum_is_named_with_both_values(root):
     for _ in range(2):  # decoding, then from the cache
         with pytest.raises(ValueError, match=rf"{root}.*{actual}, expected {'0' * 64}"):
             read(root, checksum="0" * 64)
-
-
-def test_an_interrupted_decoding_leaves_nothing_behind(root, cache, monkeypatch):
-    calls = []
-
-    def interrupted(path, resize):
-        calls.append(path)
-        if len(calls) > 2:
-            raise KeyboardInterrupt
-        return picture(0)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(folder, "read_image", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            read(root)
-    assert list(cache.iterdir()) == []
-    assert (read(root)[0][3] == picture(3)).all()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
-def test_a_full_disk_is_an_error_with_nothing_left_behind(root, cache):
-    import resource
-
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))  # an image and a half
-    try:
-        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
-            read(root)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert list(cache.iterdir()) == []
-
-
-def test_a_second_process_at_the_same_time_does_no_harm(root, cache, monkeypatch):
-    write_map = folder.write_map
-
-    def overtaken(*arguments):
-        monkeypatch.setattr(folder, "write_map", write_map)
-        other.append(read(root)[0])  # the other process begins later and is done first
-        write_map(*arguments)
-
-    other: list[np.ndarray] = []
-    monkeypatch.setattr(folder, "write_map", overtaken)
-    images, _ = read(root)
-    assert (images == other[0]).all()
-    assert sorted(path.suffix for path in cache.iterdir()) == [".npy", ".sha256"]
 
 
 PAIRS = "1\t1\nAnn\t1\t2\nBob\t1\tCy\t1\n"
