@@ -16,7 +16,7 @@ from typing import Any
 from cure_core import run_folder
 from cure_core.runs import Run
 
-DONE, DONE_BEFORE, FAILED, STOPPED, BUSY, STALE = 0, 70, 71, 72, 73, 74
+DONE, FAILED, STOPPED, BUSY, STALE = 0, 70, 71, 72, 73
 
 
 def main() -> int:
@@ -25,10 +25,8 @@ def main() -> int:
     run, where = Run(**asked["run"]), Path(asked["where"])
     threading.Thread(target=_end_with_parent, args=(run, where), daemon=True).start()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if asked["skip_done"] and (where / run.name / run_folder.RECORD).is_file():
-        return DONE_BEFORE
     try:
-        run_folder.execute(run, where, log=True)
+        run_folder.execute(run, where, again=asked["again"], log=True)
     except run_folder.BusyError:
         return BUSY
     except run_folder.StaleError as error:
@@ -40,9 +38,9 @@ def main() -> int:
     return DONE
 
 
-def order(run: Run, where: Path, skip_done: bool) -> dict[str, Any]:
+def order(run: Run, where: Path, again: bool) -> dict[str, Any]:
     """What `main` reads."""
-    return {"run": asdict(run), "where": str(where), "skip_done": skip_done}
+    return {"run": asdict(run), "where": str(where), "again": again}
 
 
 def _end_with_parent(run: Run, where: Path) -> None:

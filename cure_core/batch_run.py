@@ -67,7 +67,7 @@ def carry_out_all(
         with _client(scheduler, cores) as client:
             slots = _slots(client, study)
             print(f"{len(todo)} of {len(plan)} runs are due, {slots} at a time", flush=True)
-            _drive(client, study, states, todo, where, slots, skip_done=not only)
+            _drive(client, study, states, todo, where, slots, again=bool(only))
     return states
 
 
@@ -78,7 +78,7 @@ def _drive(
     todo: list[Run],
     where: Path,
     slots: int,
-    skip_done: bool,
+    again: bool,
 ) -> None:
     """Have every run of `todo` executed, and keep `states`."""
     from distributed import as_completed
@@ -87,7 +87,7 @@ def _drive(
     def submit(run: Run, wait: float, rank: int) -> "Future":
         return client.submit(
             carry_out, run, str(where), cores=study.cores, memory=study.memory,
-            skip_done=skip_done, wait=wait, pure=False, priority=-rank,
+            again=again, wait=wait, pure=False, priority=-rank,
             resources={"cores": study.cores, "memory": study.memory},
         )  # fmt: skip
 
@@ -101,19 +101,20 @@ def _drive(
                 run = asked.pop(future)
                 end, said = _end(future, run, where)
                 if end == "busy":  # after all those that are free
-                    again = submit(run, BUSY_SECONDS, len(todo))
-                    asked[again] = run
-                    finished.add(again)
+                    once_more = submit(run, BUSY_SECONDS, len(todo))
+                    asked[once_more] = run
+                    finished.add(once_more)
                     continue
                 if end == "stale":
                     raise ValueError(said)
                 ended += 1
                 states[run] = state(run, where)
+                error = f": {states[run].error}" if end == "failed" else ""
                 left = told_left(remaining(states, slots))
                 own = told({name: run.parameters.get(name) for name in names})
                 bar.set_postfix_str(left)
                 bar.update()
-                bar.write(f"{ended}/{len(todo)} {end}: {run.name} {own} {said}({left})")
+                bar.write(f"{ended}/{len(todo)} {end}: {run.name} {own}{error} ({left})")
         except BaseException:
             client.cancel(list(asked), force=True)
             raise
@@ -129,7 +130,7 @@ def _end(future: "Future", run: Run, where: Path) -> tuple[str, str]:
         told = f"the run took its worker with it, more than once ({error.last_worker.address})"
         with run_folder.held(run.name, where):
             run_folder.keep_failure(run, where, told, 0.0)
-        return "failed", told
+        return "failed", ""
     except CancelledError:
         raise ValueError("the scheduler dropped the runs; start again to go on") from None
 

@@ -9,23 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from cure_core import batch_process, run_folder
-from cure_core.batch_process import BUSY, DONE, DONE_BEFORE, FAILED, STALE, order
+from cure_core.batch_process import BUSY, DONE, FAILED, STALE, order
 from cure_core.runs import Run
 
 WATCH_SECONDS = 1.0  # between looks at a run's memory
 STOP_SECONDS = 10.0  # that a run is given to end by itself
-ENDS = {DONE: "done", DONE_BEFORE: "done before", FAILED: "failed", BUSY: "busy"}
+ENDS = {DONE: "done", FAILED: "failed", BUSY: "busy"}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def carry_out(
-    run: Run, where: str, *, cores: int, memory: int, skip_done: bool, wait: float = 0.0
+    run: Run, where: str, *, cores: int, memory: int, again: bool, wait: float = 0.0
 ) -> tuple[str, str]:
     """Execute a run in a process of its own with `cores` threads and at most `memory` bytes.
 
-    Returns how it ended (done, done before, failed, busy, stale or stopped) and what there is to
-    say of it. Waits `wait`
-    seconds first, or less where nobody wants the run any more.
+    Returns how it ended (done, failed, busy, stale or stopped), and why where no folder tells.
+    Waits `wait` seconds first, or less where nobody wants the run any more.
     """
     folder = Path(where)
     until = time.monotonic() + wait
@@ -46,7 +45,7 @@ def carry_out(
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(order(run, folder, skip_done), default=str) + "\n")
+        process.stdin.write(json.dumps(order(run, folder, again), default=str) + "\n")
         process.stdin.flush()
     except BrokenPipeError:
         pass  # it died at once; below it is told what it said
@@ -65,15 +64,13 @@ def carry_out(
     if code == STALE:
         return "stale", said
     cause = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+    told = stopped or f"the run's process {cause}; {said[-2000:]}".removesuffix("; ")
     try:
         with run_folder.held(run.name, folder):
-            told = stopped or f"the run's process was {cause}" + (
-                f": {said[-2000:]}" if said else ""
-            )
             run_folder.keep_failure(run, folder, told, time.perf_counter() - began)
     except run_folder.BusyError:  # another batch took the run over
         return "busy", ""
-    return "failed", told
+    return "failed", ""
 
 
 def _watch(process: "subprocess.Popen[str]", memory: int) -> str:

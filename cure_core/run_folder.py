@@ -31,11 +31,14 @@ class StaleError(ValueError):
     """The code is no longer what it was when the run was planned."""
 
 
-def execute(run: Run, runs: Path, *, bar: bool = False, log: bool = False) -> Path:
+def execute(
+    run: Run, runs: Path, *, again: bool = True, bar: bool = False, log: bool = False
+) -> Path:
     """Execute a run into its folder, which appears when the run is whole; returns the folder.
 
-    An earlier folder of the name gives way then. With `log`, all that this process and its kernel
-    print goes to the folder's `run.log`. Raises BusyError where another process is at it,
+    An earlier folder of the name gives way then, or, without `again`, is left as it is. With
+    `log`, all that this process and its kernel print goes to the folder's `run.log`. Raises
+    BusyError where another process is at it,
     StaleError where the code is not what was planned; papermill's error where a cell fails, and
     ValueError where the results are of other data than planned, after the notebook as far as it
     came was kept in the folder ending in `-failed`.
@@ -43,6 +46,8 @@ def execute(run: Run, runs: Path, *, bar: bool = False, log: bool = False) -> Pa
     runs = runs.resolve()
     with held(run.name, runs):
         sweep(runs, run.name)
+        if not again and (runs / run.name / RECORD).is_file():
+            return runs / run.name
         _check_code(run)
         partial = _new_partial(runs, run.name)
         began = time.perf_counter()

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from batch_payload import gone, lay_out, left_hidden, started, wait_for, write_study
 
-from cure_core import batch, batch_run, run_folder
+from cure_core import batch, batch_run, cli, run_folder
 from cure_core.batch_run import carry_out_all, due
 from cure_core.batch_state import State, state
 
@@ -50,6 +50,17 @@ def driver():
         process.wait()
 
 
+@pytest.fixture
+def carry_on(capsys):
+    """The same command in this process: its status, and what it said up to the summary."""
+
+    def again(*more):
+        status = cli.main(["batch", "run", "study.yaml", "--cores", "2", *more])
+        return status, capsys.readouterr().out.partition("4 runs: ")[0]
+
+    return again
+
+
 def seeds_done(runs):
     """The seeds of the finished runs, read from what the notebooks wrote."""
     rows = [path.read_text().split("\n")[1] for path in runs.glob("*/results.csv")]
@@ -61,7 +72,7 @@ def whats(runs):
     return [state(run, runs).what for run in study.plan()]
 
 
-def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs, driver):
+def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs, driver, carry_on):
     write_study(tmp_path)
     (marks / "fail-3").touch()
     first = driver()
@@ -78,12 +89,11 @@ def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs
     assert {"parameters", "versions", "version", "recipe", "seconds"} <= set(record)
 
     (marks / "fail-3").unlink()
-    again = driver()
-    assert "runs are due" not in again.communicate()[0]  # nothing is run a second time
-    assert (again.returncode, len(started(marks))) == (1, 4)
-    retried = driver("--retry-failed")
-    assert "1 of 4 runs are due" in retried.communicate()[0]
-    assert (retried.returncode, len(started(marks))) == (0, 5)
+    assert carry_on() == (1, "")  # nothing is run a second time
+    assert len(started(marks)) == 4
+    status, told = carry_on("--retry-failed")
+    assert (status, told[:20]) == (0, "1 of 4 runs are due,")
+    assert len(started(marks)) == 5
     assert seeds_done(runs) == [1, 2, 3, 4]
     assert not list(runs.glob("*-failed"))
 
@@ -99,7 +109,7 @@ def test_named_runs_are_due_whatever_their_state(tmp_path, marks):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driver, how):
+def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driver, carry_on, how):
     """No process goes on without it, nothing half-made counts, and the rest is done later."""
     write_study(tmp_path)
     for seed in (3, 4):
@@ -120,9 +130,8 @@ def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driv
 
     for seed in (3, 4):
         (marks / f"wait-{seed}").unlink()
-    second = driver()
-    assert "2 of 4 runs are due" in second.communicate()[0]
-    assert second.returncode == 0
+    status, told = carry_on()
+    assert (status, told[:20]) == (0, "2 of 4 runs are due,")
     assert seeds_done(runs) == [1, 2, 3, 4]
     assert (len(started(marks, 1)), len(started(marks, 2))) == (1, 1)
     assert left_hidden(runs) == []
@@ -149,7 +158,7 @@ def test_a_run_that_dies_or_takes_too_much_costs_only_itself(tmp_path, marks, ru
     os.kill(pid, signal.SIGKILL)
     told = process.communicate()[0]
     assert whats(runs) == ["failed", "failed", "done"]
-    assert "the run's process was killed by signal 9" in told
+    assert "seed=1: the run's process was killed by signal 9 (" in told
     assert "GB of memory, more than its 0.20 GB; raise `memory` in the study" in told
     assert left_hidden(runs) == []
 
