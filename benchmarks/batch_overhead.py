@@ -91,7 +91,7 @@ def _measured(
         text = "\n".join(lines)
         command = ["xargs", f"-P{asked.jobs}", "-L1", str(BIN / "papermill"), "--no-progress-bar"]
     else:
-        study = {"notebooks": [str(source)], "seeds": seeds, "parameters": parameters}
+        study = {"notebooks": [str(source)], "profile": asked.profile, "seeds": seeds}
         (place / "study.yaml").write_text(yaml.safe_dump(study))
         text = ""
         command = [str(BIN / "cure"), "batch", "run", "study.yaml", "--cores", str(asked.jobs)]

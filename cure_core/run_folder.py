@@ -38,10 +38,9 @@ def execute(
 
     An earlier folder of the name gives way then, or, without `again`, is left as it is. With
     `log`, all that this process and its kernel print goes to the folder's `run.log`. Raises
-    BusyError where another process is at it,
-    StaleError where the code is not what was planned; papermill's error where a cell fails, and
-    ValueError where the results are of other data than planned, after the notebook as far as it
-    came was kept in the folder ending in `-failed`.
+    BusyError where another process is at it, StaleError where the code is not what was planned;
+    papermill's error where a cell fails, and ValueError where the results are of other data than
+    planned, after the notebook as far as it came was kept in the folder ending in `-failed`.
     """
     runs = runs.resolve()
     with held(run.name, runs):
