@@ -178,7 +178,7 @@ def _texts(means: pd.DataFrame) -> list[str]:
         if not pd.isna(row["low"]):
             text += f" [{row['low']:.3f}, {row['high']:.3f}]"
         weak = auc.get((row["group"], row["model"]), 1.0) < MEANINGFUL_AUC
-        texts.append(text + " ?" * (row["metric"] == "membership_recall" and weak))
+        texts.append(f"{text} ?" if row["metric"] == "membership_recall" and weak else text)
     return texts
 
 

@@ -43,10 +43,14 @@ def state(run: Run, where: Path) -> State:
 
 
 def done_runs(plan: Iterable[Run], where: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Folder and record of every done run of what the plan asks, by whatever code and data."""
-    asked = {run.recipe for run in plan}
+    """Folder and record of every done run of what is planned, by whatever code and data.
+
+    In the order of the plan.
+    """
+    place = {run.recipe: number for number, run in enumerate(plan)}
     found = [(path.parent, _read(path) or {}) for path in sorted(where.glob(f"*/{RECORD}"))]
-    return [(folder, record) for folder, record in found if record.get("recipe") in asked]
+    asked = [(folder, record) for folder, record in found if record.get("recipe") in place]
+    return sorted(asked, key=lambda own: place[own[1]["recipe"]])
 
 
 def remaining(states: Mapping[Run, State], at_once: int) -> float | None:
