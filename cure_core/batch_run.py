@@ -5,6 +5,7 @@ processes anyway), on several machines whatever scheduler is named. Either way a
 which takes `cores` and `memory` of a worker.
 """
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -58,9 +59,9 @@ def carry_out_all(
     running runs and passes on.
     """
     where = where.resolve()
+    plan = study.plan()
     where.mkdir(parents=True, exist_ok=True)
     run_folder.sweep_all(where)
-    plan = study.plan()
     states = {run: state(run, where) for run in plan}
     todo = due(states, retry_failed, only)
     if todo:
@@ -115,6 +116,7 @@ def _drive(
                 bar.set_postfix_str(left)
                 bar.update()
                 bar.write(f"{ended}/{len(todo)} {end}: {run.name} {own}{error} ({left})")
+                sys.stdout.flush()  # a log is read while it grows
         except BaseException:
             client.cancel(list(asked), force=True)
             raise

@@ -185,14 +185,17 @@ def _check_data(run: Run, folder: Path) -> None:
 
 
 def _reached(notebook: Path) -> int | None:
-    """The number of the code cell that an executed notebook ended in, from 1."""
+    """The number, as Jupyter shows it, of the cell that an executed notebook ended in."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError):
         return None
-    code = [cell for cell in cells if cell["cell_type"] == "code"]
-    told = [cell["metadata"].get("papermill", {}) for cell in code]
-    for number, cell in enumerate(told, start=1):
-        if cell.get("exception") or cell.get("status") == "running":
-            return number
+    number = 0
+    for cell in cells:
+        told = cell["metadata"].get("papermill", {})
+        if told.get("exception") or (
+            cell["cell_type"] == "code" and told.get("status") == "running"
+        ):
+            return cell.get("execution_count") or number + 1
+        number = cell.get("execution_count") or number
     return None

@@ -9,6 +9,7 @@ import time
 
 import jupytext
 import nbformat
+import psutil
 
 NOTEBOOK = """
 # %% tags=["parameters"]
@@ -85,9 +86,8 @@ def started(marks, seed="*"):
 def gone(pid):
     """Whether a process has ended (one nobody has waited for yet has)."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return True
 
 

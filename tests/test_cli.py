@@ -138,7 +138,8 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsy
 
     monkeypatch.setenv("STUDY_FAILS", "1")
     assert study(runs) == 1
-    assert "it was asked to fail" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "it was asked to fail" in said
     assert names(runs) == ["throwaway-tiny", "throwaway-tiny-failed"]
     assert "again,0" in (folder / "table.csv").read_text()
     failed = runs / f"{folder.name}-failed"
@@ -147,6 +148,10 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsy
     assert any("the first cell ran" in text for text in shown)
     assert not (failed / "table.csv").exists()
     assert not (failed / "run.json").exists()
+    why = json.loads((failed / "failure.json").read_text())
+    assert why["error"] == "AssertionError: it was asked to fail"
+    assert f"cell {why['cell']} failed" in said  # papermill's own count
+    assert why["version"] == record["version"]
 
     monkeypatch.delenv("STUDY_FAILS")
     monkeypatch.setenv("AGAIN", "1")
