@@ -2,11 +2,12 @@
 PYTHON ?= python3
 PROFILE ?= quick
 TORCH ?=
+STUDY ?= notebooks/studies/seeds.yaml
 BIN := .venv/bin
 BUILT := .venv/built
 LOCK := requirements.lock
 
-.PHONY: help env study figures test fast notebooks lock clean
+.PHONY: help env study batch figures test fast notebooks lock clean
 
 help: ## list what can be made (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -15,6 +16,10 @@ env: $(BUILT) ## build .venv from the lock (PYTHON=python3.12; TORCH=cpu for no 
 
 study: $(BUILT) ## run the main notebook (PROFILE=quick, or lfw, paper)
 	$(BIN)/cure study --profile $(PROFILE)
+
+batch: $(BUILT) ## carry out a study of many runs (STUDY=...), collect it and write its report
+	$(BIN)/cure batch run $(STUDY); status=$$?; \
+		$(BIN)/cure batch collect $(STUDY) && $(BIN)/cure batch report $(STUDY); exit $$status
 
 figures: $(BUILT) ## draw every figure anew from its table (FROM=runs/..., to take a run's in first)
 	$(BIN)/cure figures $(if $(FROM),--from $(FROM))

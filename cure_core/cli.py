@@ -1,22 +1,17 @@
-"""The command `cure`: run the study and its comparison, redraw its figures."""
+"""The command `cure`: run the study, its comparison, or many runs; redraw its figures."""
 
 import argparse
-import json
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
-from cure_core.files import digest
+from cure_core import batch_cli, run_folder, runs
 
-ROOT = Path(__file__).parents[1]
-NOTEBOOKS = ROOT / "notebooks"
+ROOT = runs.ROOT
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         compared.add_argument(
             f"--{part}", type=_list, metavar="A,B", help=f"these {part} alone (default: all)"
         )
-    compared.add_argument("--plan", type=Path, default=NOTEBOOKS / "comparison.yaml")
+    compared.add_argument("--plan", type=Path, default=runs.NOTEBOOKS / "comparison.yaml")
     compared.add_argument("--into", type=Path, default=ROOT / "figures", help="where tables lie")
     compared.add_argument(
         "--fast", action="store_true", help="compile the encoders (needs a C++ compiler)"
@@ -58,9 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (20 min)")
     sweep.add_argument("--out", type=Path, default=Path("runs/sweep"), help="goes on where it was")
     sweep.set_defaults(do=lambda asked: run_sweep(asked.out))
+    batch_cli.add_to(commands)
     asked = parser.parse_args(arguments)
     try:
-        asked.do(asked)
+        done = asked.do(asked)
+        return done if isinstance(done, int) else 0
     except (ValueError, FileNotFoundError) as error:
         print(f"cure: {error}", file=sys.stderr)
         return 1
@@ -72,62 +69,28 @@ def main(arguments: list[str] | None = None) -> int:
         told = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
         print(f"cure: {told} (the notebook as far as it came is kept)", file=sys.stderr)
         return 1
-    return 0
 
 
 def run_study(
-    notebook: str, profile: str, runs: Path, changes: Mapping[str, Any] | None = None
+    notebook: str, profile: str, where: Path, changes: Mapping[str, Any] | None = None
 ) -> Path:
     """Execute a notebook in a profile into its run folder, and print where it is and what it found.
 
     The folder appears when the run is whole; an earlier one of the same name gives way then.
     `changes` go before the profile's parameters.
     Raises FileNotFoundError for an unknown notebook or profile, ValueError for a change of a name
-    that is no parameter of the notebook; papermill's error where a cell fails, after the notebook
-    as far as it came was kept beside, in a folder ending in `-failed`.
+    that is no parameter of the notebook, and what `run_folder.execute` raises.
     """
-    import papermill
-
-    source, settings = NOTEBOOKS / f"{notebook}.ipynb", NOTEBOOKS / "profiles" / f"{profile}.yaml"
-    for path, kind in ((source, "*.ipynb"), (settings, "*.yaml")):
-        if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in path.parent.glob(kind)))
-            raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; there are {known}")
-    parameters: dict[str, Any] = yaml.safe_load(settings.read_text()) or {}
-    unknown = sorted(set(changes or {}) - set(papermill.inspect_notebook(source)))
-    if unknown:
-        raise ValueError(
-            f"{notebook} has no parameter {', '.join(unknown)}; its parameters cell names them"
-        )
-    parameters |= changes or {}
-    code = [path.read_bytes() for path in sorted((ROOT / "cure_core").rglob("*.py"))]
-    version = digest(source.read_bytes(), parameters, *code)
-    folder = runs.resolve() / f"{notebook}-{profile}-{version[:8]}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    source = runs.find_notebook(notebook)
+    given = runs.read_profile(profile) | dict(changes or {})
+    runs.check_names(source, changes or {})
+    run = runs.plan_run(source, profile, given)
     began = time.perf_counter()
-    try:
-        papermill.execute_notebook(
-            source,
-            partial / f"{notebook}.ipynb",
-            parameters | {"out": str(partial), "progress": False},
-            progress_bar=sys.stderr.isatty(),
-            cwd=partial,
-        )
-    except BaseException:
-        _replace(partial, folder.with_name(f"{folder.name}-failed"))
-        raise
+    folder = run_folder.execute(run, where, bar=sys.stderr.isatty())
     seconds = time.perf_counter() - began
-    record = {
-        "notebook": notebook,
-        "profile": profile,
-        "version": version,
-        "parameters": parameters,
-        "seconds": round(seconds, 1),
-    }
-    (partial / "run.json").write_text(json.dumps(record, indent=2))
-    _replace(partial, folder)
     if (folder / "table.csv").is_file():
+        import pandas as pd
+
         table = pd.read_csv(folder / "table.csv", keep_default_na=False)
         print(table.to_string(index=False), end="\n\n")
     print(f"{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
@@ -177,11 +140,3 @@ def run_sweep(folder: Path) -> None:
 
     rows = sweep(folder)
     print(f"{len(rows)} runs\n{folder}")
-
-
-def _replace(new: Path, final: Path) -> None:
-    """Put folder `new` in the place of `final`."""
-    if final.exists():
-        shutil.rmtree(final)
-    new.chmod(0o755)
-    new.rename(final)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cure_core import rich
+
 
 @dataclass(frozen=True)
 class CureConfig:
@@ -68,3 +70,8 @@ class CureConfig:
                 raise ValueError(f"{name}={getattr(self, name)}; it must be above 0")
         if self.tau < 0 or min(self.batch_size) < 1:
             raise ValueError(f"tau={self.tau} and batch_size={self.batch_size}: none is negative")
+
+    def _repr_html_(self) -> str:
+        values, defaults = vars(self), vars(CureConfig())
+        changed = frozenset(name for name in values if values[name] != defaults[name])
+        return rich.table("CureConfig (bold: not the default)", values, changed)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cure_core import rich
 from cure_core.faces.faceset import FaceSet, ImageView
 
 
@@ -32,6 +33,14 @@ class ForgetRequest:
 
     def __repr__(self) -> str:
         return f"ForgetRequest(forget {len(self.forget):,} images, retain {len(self.retain):,})"
+
+    def _repr_html_(self) -> str:
+        share = len(self.forget) / (len(self.forget) + len(self.retain))
+        told = {
+            "forget": f"{len(self.forget):,} images ({share:.1%})",
+            "retain": f"{len(self.retain):,} images",
+        }
+        return rich.table("ForgetRequest", told)
 
     @classmethod
     def from_indices(

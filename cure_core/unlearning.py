@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cure_core import rich
 from cure_core.checkpoint import load_checkpoint, save_checkpoint
 from cure_core.config import CureConfig
 from cure_core.embedding import (
@@ -49,6 +50,13 @@ class UnlearningResult:
     def __repr__(self) -> str:
         facts = "".join(f", {name} {value:g}" for name, value in self.facts.items())
         return f"UnlearningResult({len(self.history)} epochs in {self.seconds:.0f} s{facts})"
+
+    def _repr_html_(self) -> str:
+        told = {"epochs": len(self.history), "took": f"{self.seconds:.1f} s"}
+        told |= {name.replace("_", " "): f"{value:g}" for name, value in self.facts.items()}
+        ends = self.history.iloc[[0, -1]] if len(self.history) > 1 else self.history
+        losses = ends.to_html(index=False, float_format="{:.4f}".format, border=0)
+        return rich.table("UnlearningResult", told) + "First and last epoch:" + losses
 
 
 class UnlearningDivergedError(FloatingPointError):

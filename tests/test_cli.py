@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from cure_core import cli, figure_index, figures
+from cure_core import runs as run_definitions
 
 NOTEBOOK = """
 # %% tags=["parameters"]
@@ -41,7 +42,7 @@ def notebooks(tmp_path, monkeypatch):
     }
     nbformat.write(notebook, folder / "throwaway.ipynb")
     (folder / "profiles" / "tiny.yaml").write_text(yaml.safe_dump({"word": "hello"}))
-    monkeypatch.setattr(cli, "NOTEBOOKS", folder)
+    monkeypatch.setattr(run_definitions, "NOTEBOOKS", folder)
     monkeypatch.delenv("STUDY_FAILS", raising=False)
     monkeypatch.setenv("AGAIN", "0")
     return folder
@@ -54,7 +55,11 @@ def study(runs, *more, notebook="throwaway", profile="tiny"):
 
 def names(runs):
     """What lies in the folder of runs, hidden things too, without the digests."""
-    return sorted("-".join(n for n in p.name.split("-") if len(n) != 8) for p in runs.iterdir())
+    return sorted("-".join(n for n in p.name.split("-") if len(n) != 8) for p in folders(runs))
+
+
+def folders(runs):
+    return [path for path in runs.iterdir() if path.name != ".locks"]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_a_parameter_can_be_set_and_makes_another_run(notebooks, tmp_path):
     assert study(runs) == 0
     assert study(runs, "--set", "word=[good, bye]") == 0
     assert names(runs) == ["throwaway-tiny", "throwaway-tiny"]
-    records = [json.loads((folder / "run.json").read_text()) for folder in runs.iterdir()]
+    records = [json.loads((folder / "run.json").read_text()) for folder in folders(runs)]
     words = [record["parameters"]["word"] for record in records]
     assert sorted(words, key=str) == [["good", "bye"], "hello"]
 
@@ -117,7 +122,7 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsy
 
     assert study(runs) == 0
     assert names(runs) == ["throwaway-tiny"]
-    (folder,) = runs.iterdir()
+    (folder,) = folders(runs)
     assert folder.stat().st_mode & 0o777 == 0o777 & ~umask()
     assert sorted(p.name for p in folder.iterdir()) == [
         "run.json", "table.csv", "throwaway.ipynb",
@@ -133,7 +138,8 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsy
 
     monkeypatch.setenv("STUDY_FAILS", "1")
     assert study(runs) == 1
-    assert "it was asked to fail" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "it was asked to fail" in said
     assert names(runs) == ["throwaway-tiny", "throwaway-tiny-failed"]
     assert "again,0" in (folder / "table.csv").read_text()
     failed = runs / f"{folder.name}-failed"
@@ -142,6 +148,10 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsy
     assert any("the first cell ran" in text for text in shown)
     assert not (failed / "table.csv").exists()
     assert not (failed / "run.json").exists()
+    why = json.loads((failed / "failure.json").read_text())
+    assert why["error"] == "AssertionError: it was asked to fail"
+    assert f"cell {why['cell']} failed" in said  # papermill's own count
+    assert why["version"] == record["version"]
 
     monkeypatch.delenv("STUDY_FAILS")
     monkeypatch.setenv("AGAIN", "1")
@@ -186,10 +196,10 @@ def test_the_folder_follows_what_made_it(notebooks, tmp_path, monkeypatch, capsy
     runs, profile = tmp_path / "runs", notebooks / "profiles" / "tiny.yaml"
     study(runs)
     study(runs)
-    assert len(list(runs.iterdir())) == 1
+    assert len(folders(runs)) == 1
     profile.write_text("word: other\n")
     study(runs)
-    assert len(list(runs.iterdir())) == 2
+    assert len(folders(runs)) == 2
     assert "n/a" in capsys.readouterr().out  # shown as it was written
 
 

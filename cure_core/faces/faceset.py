@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from cure_core import rich
 from cure_core.pairs import Pairs
 
 SHAPE = (112, 112, 3)
@@ -68,6 +69,18 @@ class FaceSet:
             f"FaceSet({self.name}: {len(self):,} images of {len(np.unique(self.identities)):,} "
             f"people{known})"
         )
+
+    def _repr_html_(self) -> str:
+        """Numbers, and the first pictures of SynthFaces: real faces are not shown unasked."""
+        people, counts = np.unique(self.identities, return_counts=True)
+        told = {
+            "images": f"{len(self):,} of {SHAPE[0]} x {SHAPE[1]}",
+            "people": f"{len(people):,}, with {counts.min()} to {counts.max()} images",
+            **{f"pairs, {name}": f"{len(pairs):,}" for name, pairs in self.protocols.items()},
+            "fingerprint": self.fingerprint,
+        }
+        drawn = self.name == "synthfaces"
+        return rich.table(f"FaceSet {self.name}", told) + (rich.strip(self.images[:8]) * drawn)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

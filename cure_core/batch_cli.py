@@ -1,0 +1,136 @@
+"""The commands `cure batch plan|run|status|collect|report STUDY.yaml`."""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ACTIONS = {
+    "plan": "check the study and list its runs; nothing is run",
+    "run": "carry out what is due: neither done nor failed",
+    "status": "how the runs stand, from another terminal too",
+    "collect": "one tidy parquet of every result",
+    "report": "one HTML page of tables, figures and failed runs",
+}
+
+
+def add_to(commands: Any) -> None:
+    """Add `batch` to the command line's sub-commands."""
+    batch = commands.add_parser("batch", help="carry out a study of many runs")
+    actions = batch.add_subparsers(required=True)
+    for name, text in ACTIONS.items():
+        action = actions.add_parser(name, help=text, description=text)
+        action.add_argument("study", type=Path, metavar="STUDY.yaml")
+        action.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
+        action.set_defaults(do=globals()[f"_{name}"])
+        if name == "run":
+            action.add_argument(
+                "--scheduler",
+                metavar="tcp://HOST:PORT",
+                help="a running Dask scheduler; without one, this machine",
+            )
+            action.add_argument(
+                "--cores", type=int, help="how many of this machine's cores to use (default: all)"
+            )
+            action.add_argument(
+                "--retry-failed", action="store_true", help="those that failed, once more"
+            )
+            action.add_argument(
+                "--only",
+                nargs="+",
+                default=[],
+                metavar="RUN",
+                help="just these, by name or hash, whether done or failed",
+            )
+
+
+def _plan(asked: argparse.Namespace) -> int:
+    states = _survey(asked)
+    _list(states)
+    return 0
+
+
+def _run(asked: argparse.Namespace) -> int:
+    from cure_core import batch
+    from cure_core.batch_run import carry_out_all
+
+    if asked.cores is not None and asked.cores < 1:
+        raise ValueError(f"--cores {asked.cores}; give 1 or more")
+    study = batch.read(asked.study)
+    try:
+        states = carry_out_all(
+            study,
+            asked.runs,
+            scheduler=asked.scheduler,
+            cores=asked.cores,
+            retry_failed=asked.retry_failed,
+            only=asked.only,
+        )
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    _summary(states, asked)
+    return 1 if any(own.what == "failed" for own in states.values()) else 0
+
+
+def _status(asked: argparse.Namespace) -> int:
+    _summary(_survey(asked), asked)
+    return 0
+
+
+def _collect(asked: argparse.Namespace) -> int:
+    from cure_core import batch, batch_collect
+
+    study = batch.read(asked.study)
+    path, flags = batch_collect.save(study, asked.runs)
+    for flag in flags:
+        print(f"note: {flag}", file=sys.stderr)
+    print(path)
+    return 0
+
+
+def _report(asked: argparse.Namespace) -> int:
+    from cure_core import batch, batch_report
+
+    print(batch_report.save(batch.read(asked.study), asked.runs, asked.study))
+    return 0
+
+
+def _survey(asked: argparse.Namespace) -> dict:
+    from cure_core import batch, batch_state
+
+    return {run: batch_state.state(run, asked.runs) for run in batch.read(asked.study).plan()}
+
+
+def _list(states: dict) -> None:
+    from cure_core import batch
+
+    names = batch.varying(run.parameters for run in states)
+    for run, own in states.items():
+        print(f"{own.what:<12} {run.name}  {batch.told({n: run.parameters.get(n) for n in names})}")
+    print(f"{len(states)} runs")
+
+
+def _summary(states: dict, asked: argparse.Namespace) -> None:
+    """Counts, what is left, what runs, and what failed with how to run it again."""
+    from cure_core import batch_state
+
+    counts = Counter(own.what for own in states.values())
+    parts = [f"{counts[w]} {w}" for w in batch_state.STATES if counts[w]]
+    print(f"{len(states)} runs: {', '.join(parts)}")
+    for run, own in states.items():
+        if own.what == "running":
+            print(f"running: {run.name} for {own.seconds:.0f} s")
+    if len(states) > counts["done"] + counts["failed"]:
+        print(batch_state.told_left(batch_state.remaining(states, counts["running"] or 1)))
+    for run, own in states.items():
+        if own.what == "failed":
+            cell = f"cell {own.cell}, " if own.cell else ""
+            print(f"failed: {run.name}: {cell}{own.error}")
+            print(f"  again: {batch_state.again(asked.study, run, asked.runs)}")
+    planned = {run.version for run in states}
+    done = [record for _, record in batch_state.done_runs(states, asked.runs)]
+    other = {record["recipe"] for record in done if record["version"] not in planned}
+    if other:
+        print(f"{len(other)} are done by other code or data, which `collect` takes too, and flags")

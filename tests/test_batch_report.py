@@ -1,0 +1,198 @@
+"""What is collected and shown: checked on runs written by hand, so that every number is known."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from batch_payload import lay_out, write_study
+from PIL import Image
+from scipy import stats
+
+from cure_core import batch, batch_collect, batch_report, cli, runs
+
+VALUES = {1.0: (0.2, 0.4, 0.9), 2.0: (0.5, 0.5, 0.8)}  # by scale, over seeds 1, 2 and 3
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    lay_out(tmp_path, monkeypatch)
+    return batch.read(write_study(tmp_path, seeds=[1, 2, 3], grid={"scale": [1.0, 2.0]}))
+
+
+@pytest.fixture
+def where(tmp_path):
+    return tmp_path / "runs"
+
+
+def write_run(run, where, value, **columns):
+    """A done run as `cure_core.run_folder` leaves one; returns its folder."""
+    folder = where / run.name
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(json.dumps(run.record() | {"seconds": 12.0}))
+    row = {"metric": "ues", "set": "all", "model": "after", "value": value, "data": ""}
+    pd.DataFrame([row | columns]).to_csv(folder / "results.csv", index=False)
+    return folder
+
+
+def write_all(study, where):
+    plan = study.plan()
+    for run in plan:
+        scale, seed = run.parameters["scale"], run.parameters["seed"]
+        write_run(run, where, VALUES[scale][seed - 1])
+    return plan
+
+
+def test_one_table_with_every_parameter_version_and_hash(study, where, capsys):
+    plan = write_all(study, where)
+    (where / f"{plan[0].name}-failed").mkdir()  # no record of a run in it: not done
+    assert cli.main(["batch", "collect", "study.yaml"]) == 0
+    assert capsys.readouterr() == ("runs/study.parquet\n", "")
+    table = pd.read_parquet(where / "study.parquet")
+    assert len(table) == 6
+    assert dict(zip(table.run, table.value, strict=True)) == {
+        run.name: VALUES[run.parameters["scale"]][run.parameters["seed"] - 1] for run in plan
+    }
+    assert set(table.run_hash) == {run.version for run in plan}
+    seeds = table.groupby("param_scale").seed.apply(list).to_dict()
+    assert seeds == {1.0: [1, 2, 3], 2.0: [1, 2, 3]}
+    assert table.group.nunique() == table.condition.nunique() == 2
+    assert set(table.version_code) == {runs.code_version()}
+    assert {"param_seed", "param_marks", "version_data", "version_weights", "version_notebook"} <= {
+        *table.columns
+    }
+
+
+def test_other_versions_are_flagged_and_not_averaged(study, where, monkeypatch):
+    """A night's results survive a change of the code, beside those that come after it."""
+    for run in study.plan():
+        if run.parameters["scale"] == 1.0:
+            write_run(run, where, VALUES[1.0][run.parameters["seed"] - 1])
+    monkeypatch.setattr(runs, "code_version", lambda: "other")
+    changed = study.plan()
+    write_run(changed[0], where, 0.7)
+    table = batch_collect.collect(study, where)
+    (flag,) = batch_collect.flags(table)
+    assert flag.startswith("results of 2 versions of code, kept apart: ")
+    assert "(3 runs)" in flag
+    assert "other (1 runs)" in flag
+    means = batch_report.measures(table)
+    assert sorted(zip(means.seeds, means.value.round(9), strict=True)) == [(1, 0.7), (3, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "mixed"),
+    [
+        ({"torch": "2.0"}, ["torch"]),
+        ({"param_dataset": "lfw", "version_data": "b"}, []),  # another set, so other data
+        ({"version_data": "b"}, ["data"]),
+        ({"param_weights": "v", "version_weights": "b"}, []),
+        ({"version_weights": "b"}, ["weights"]),
+        ({"notebook": "two", "version_notebook": "b"}, []),
+        ({"version_notebook": "b"}, ["notebook"]),
+    ],
+)
+def test_what_counts_as_mixed(columns, mixed):
+    one = {
+        "run_hash": "1", "notebook": "one", "torch": "1.0", "param_dataset": "synthfaces",
+        "param_weights": None, "version_code": "a", "version_notebook": "a", "version_data": "a",
+        "version_weights": "a",
+    }  # fmt: skip
+    found = batch_collect.flags(pd.DataFrame([one, one | {"run_hash": "2"} | columns]))
+    assert [re.search(r"versions of (\w+)", flag)[1] for flag in found] == mixed
+
+
+def test_means_over_seeds_with_students_interval(study, where):
+    write_all(study, where)
+    means = batch_report.measures(batch_collect.collect(study, where)).sort_values("value")
+    for row, values in zip(means.itertuples(), VALUES.values(), strict=True):
+        low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+        np.testing.assert_allclose([row.value, row.low, row.high], [np.mean(values), low, high])
+        assert row.seeds == 3
+
+
+def test_a_single_seed_keeps_its_own_interval(study, where):
+    write_run(study.plan()[0], where, 0.3, low=0.1, high=0.6)
+    (row,) = batch_report.measures(batch_collect.collect(study, where)).to_dict("records")
+    assert [row[name] for name in ("seeds", "value", "low", "high")] == [1, 0.3, 0.1, 0.6]
+
+
+def test_a_recall_of_a_weak_attack_is_marked(study, where):
+    for run, auc in zip(study.plan()[::3], (0.54, 0.56), strict=True):
+        folder = write_run(run, where, 0.1)
+        row = {"metric": "membership_auc", "set": "forget", "model": "after", "value": auc}
+        recall = row | {"metric": "membership_recall", "value": 0.25}
+        pd.DataFrame([row, recall]).to_csv(folder / "results.csv", index=False)
+    means = batch_report.measures(batch_collect.collect(study, where))
+    assert sorted(batch_report._texts(means)) == ["0.250", "0.250 ?", "0.540", "0.560"]
+
+
+class Page(HTMLParser):
+    """Text, and every address that a page names."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.addresses, self.tags = "", [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, capsys):
+    plan = write_all(study, where)
+    (where / plan[0].name / "figures").mkdir()
+    Image.new("RGB", (2000, 100), "red").save(where / plan[0].name / "figures" / "a_red_bar.png")
+    done = where / plan[5].name
+    (done / "run.json").unlink()
+    (done / "failure.json").write_text(
+        json.dumps({"error": "ValueError: <script>bad()</script>", "cell": 7, "seconds": 3.0})
+    )
+    (done / "run.log").write_text("the last words\n")
+    done.rename(done.with_name(f"{done.name}-failed"))
+    assert cli.main(["batch", "report", "study.yaml"]) == 0
+    assert capsys.readouterr().out == "runs/study.html\n"
+    page = Page((where / "study.html").read_text())
+    assert "6 runs: 5 done, 1 failed" in page.text
+    low, high = stats.t.interval(0.95, 2, 0.5, stats.sem(VALUES[1.0]))
+    assert f"0.500 [{low:.3f}, {high:.3f}]" in page.text
+    assert "scale=1.0" in page.text
+    assert "Cell 7: ValueError: <script>bad()</script>" in page.text
+    assert "script" not in page.tags
+    assert "the last words" in page.text
+    assert f"cure batch run study.yaml --only {plan[5].version[:8]}" in page.text
+    assert f"a red bar ({plan[0].name})" in page.text
+    assert page.tags.count("img") == 2
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+
+
+def test_with_nothing_done_there_is_a_page_but_no_table(study, where, capsys):
+    where.mkdir()
+    assert cli.main(["batch", "collect", "study.yaml"]) == 1
+    assert "cure: no run of study in runs has results yet" in capsys.readouterr().err
+    assert cli.main(["batch", "report", "study.yaml"]) == 0
+    assert "6 runs: 6 pending" in Page((where / "study.html").read_text()).text
+
+
+def test_results_that_are_not_tidy_are_named(study, where):
+    folder = write_run(study.plan()[0], where, 0.1)
+    (folder / "results.csv").write_text("measure,amount\nues,1\n")
+    with pytest.raises(ValueError, match=r"results\.csv has no column metric"):
+        batch_collect.collect(study, where)
+
+
+def test_plan_and_status_tell_how_runs_stand(study, where, capsys):
+    for run in study.plan()[:3]:
+        write_run(run, where, 0.5)  # 12 seconds each
+    assert cli.main(["batch", "plan", "study.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:6]] == ["done"] * 3 + ["pending"] * 3
+    assert "scale=2.0, seed=3" in lines[5]
+    assert cli.main(["batch", "status", "study.yaml"]) == 0
+    assert capsys.readouterr().out == "6 runs: 3 done, 3 pending\nabout 36 s left\n"
