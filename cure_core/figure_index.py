@@ -172,7 +172,7 @@ ENTRIES = {
         COMPARISON,
         "the comparison table: highest Unlearning Efficiency Score among label-free methods",
         "UES (CURE) of each method, tuned by the same number of trials on other requests. Large: "
-        "mean with a 95 % interval over seeds; small: each seed.",
+        "mean with a 95 % interval over the n seeds; small: each seed.",
         run="compare",
     ),
     "comparison_membership": Entry(

@@ -1,5 +1,5 @@
 import json
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cure_core import farthest_map, figures
+from cure_core.comparison import read_plan
 from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_index import ENTRIES, adopt, redraw
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 INDEX = ROOT / "figures" / "index.yaml"
 MODELS, SETS = ("before", "after", "oracle"), ("forget", "retain", "test")
 WITHOUT_DATA = {"framework", "faces"}
+COMPARED = ("comparison", "comparison_membership", "ablations", "label_noise")
 SHOWN = ("forget", "retain", "unseen")
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
 
@@ -135,6 +137,34 @@ def map_clusters(models=MODELS):
     return pd.concat([own.assign(model=model) for model in models if model != "oracle"])
 
 
+def comparison(seeds=(0, 1, 2, 3, 4), datasets=("synthfaces", "lfw")):
+    """Every method on every request; what varies one on the first alone, as the plan has it."""
+    rng, planned = np.random.default_rng(7), read_plan()
+    rows = []
+    for dataset, request in product(datasets, planned.requests):
+        names = [*planned.methods, "oracle", "teacher"]
+        if request == planned.requests[0]:
+            names += [*planned.references, *planned.variants]
+        for method, seed in product(names, seeds):
+            ues, recall, oracle = rng.uniform(0, 1, 3)
+            rows.append(
+                {"dataset": dataset, "request": request, "seed": seed, "method": method,
+                 "ues": ues, "forgetting": ues, "stability": 1.0, "membership_recall": recall,
+                 "membership_recall_oracle": oracle, "membership_auc": 0.7}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def frontier(seeds=(0, 1, 2)):
+    rng, planned = np.random.default_rng(8), read_plan()
+    rows = [
+        {"dataset": "synthfaces", "method": method, "factor": factor, "seed": seed,
+         "forgetting": rng.uniform(), "stability": rng.uniform()}
+        for method, factor, seed in product(planned.methods, (1.0, *planned.factors), seeds)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
     return {
         "cluster_criteria": criteria([n for lines in PANELS.values() for n in lines]),
@@ -152,6 +182,8 @@ def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
         "measures": figures.measure_table(tidy(models, seeds)),
         "roc": figures.roc_table(scores(models)),
         "loss_terms": history(epochs, seeds),
+        **dict.fromkeys(COMPARED, comparison(seeds)),
+        "frontier": frontier(seeds),
     }
 
 
@@ -165,7 +197,10 @@ JUDGED = ("score_distributions", "measures", "roc", "map_joint")
 CASES = [
     *((name, {}) for name in sorted(figures.DRAWN)),
     *((name, {"models": ("before", "after")}) for name in JUDGED),
-    *((name, {"seeds": (0,)}) for name in ("measures", "loss_terms", "sensitivity")),
+    *(
+        (name, {"seeds": (0,)})
+        for name in ("measures", "loss_terms", "sensitivity", "frontier", *COMPARED)
+    ),
     *((name, {"epochs": 2}) for name in ("loss_terms", "cluster_drift")),
 ]
 each_case = pytest.mark.parametrize(("name", "given"), CASES, ids=str)

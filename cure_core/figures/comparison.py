@@ -42,7 +42,7 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
                     y = np.full(len(each), methods.index(method) + 0.28)
                     ax.plot(each, y, ".", ms=2.5, color=KINDS[kind(method)], alpha=0.6)
                 n = int(own.seeds.max()) if len(own) else 0
-                ax.set_title(f"{dataset}, {REQUESTS[request]} ({n} seeds)")
+                ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
                 if own.empty:
                     ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
         _name_methods(axes[0, 0], methods)
@@ -111,7 +111,8 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
                 ax.plot(own.forgetting, own.stability, color=colour, marker=marker, ms=3, lw=1,
                         label=label)  # fmt: skip
             own = means[means.method == peer].sort_values("factor")
-            ax.plot(own.forgetting, own.stability, color=KINDS["peer"], marker="D", ms=3, lw=1)
+            look = {"color": KINDS["peer"], "marker": "D", "ms": 3, "lw": 1}
+            ax.plot(own.forgetting, own.stability, label="the peer of the panel", **look)
             ax.set_title(peer)
         for ax in axes.flat[len(peers) :]:
             ax.set_visible(False)
@@ -142,7 +143,7 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
                 )
                 ax.plot(each.change.mean(), y, "o" if plus else "s", ms=4, color=colour)
             ax.axvline(0, color="black", lw=0.8)
-            ax.set_title(f"{dataset}, random people ({own.seed.nunique()} seeds)")
+            ax.set_title(f"{dataset}, random people, n = {own.seed.nunique()}")
         axes[0].set_yticks(range(len(names)), names)
         axes[0].invert_yaxis()
         figure.supxlabel("change of UES (CURE) against the method as it is", fontsize=8)
@@ -174,6 +175,7 @@ def draw_label_noise(rows: pd.DataFrame) -> Figure:
                 ax.axhline(level, color=colour, ls=dash, lw=1, label=f"{method}, no labels")
             ax.set_title(f"{dataset}, random people")
             ax.set_xlabel("wrong labels (%)")
+            ax.set_xticks(list(NOISE))
         axes[0].set(ylabel="UES (CURE)", ylim=(-0.02, 1.02))
         axes[-1].legend(frameon=False, fontsize=6.5)
     return figure
