@@ -1,4 +1,4 @@
-"""The command `cure`: run the study, its comparison, or many runs; redraw its figures."""
+"""The command `cure`: run the study, its comparison, or many runs; draw figures, look at data."""
 
 import argparse
 import sys
@@ -54,6 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     sweep.add_argument("--out", type=Path, default=Path("runs/sweep"), help="goes on where it was")
     sweep.set_defaults(do=lambda asked: run_sweep(asked.out))
     batch_cli.add_to(commands)
+    data = commands.add_parser("data", help="look at data sets").add_subparsers(required=True)
+    doctor = data.add_parser("doctor", help="look at a data set before training on it")
+    doctor.add_argument("name", help="a manifest's name, or the path of a YAML file")
+    doctor.add_argument("--root", type=Path, help="where the manifest's paths start from")
+    doctor.add_argument("--picture", type=Path, help="save the mean face on the template here")
+    doctor.set_defaults(do=lambda asked: look_at(asked.name, asked.root, asked.picture))
     asked = parser.parse_args(arguments)
     try:
         done = asked.do(asked)
@@ -121,6 +127,17 @@ def _changes(asked: list[str]) -> dict[str, Any]:
         return {name: yaml.safe_load(value) for name, _, value in split}
     except yaml.YAMLError as error:
         raise ValueError(f"--set {' '.join(asked)} is not YAML: {error}") from error
+
+
+def look_at(name: str, root: Path | None = None, picture: Path | None = None) -> None:
+    """Print what a look at a data set finds; save its mean face where a `picture` is asked for."""
+    from cure_core.doctor import examine
+
+    checkup = examine(name, root=root)
+    print(checkup)
+    if picture is not None:
+        checkup.picture().savefig(picture)
+        print(picture)
 
 
 def draw_figures(run: Path | None) -> None:
