@@ -104,7 +104,8 @@ def _tidy(path: Path) -> pd.DataFrame:
 
     Raises ValueError where there is no metric or no value.
     """
-    rows = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    digests = {"data": str, "setting": str}  # one of digits alone is still no number
+    rows = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=digests)
     for name in ("metric", "value"):
         if name not in rows:
             raise ValueError(f"{path} has no column {name}; tidy results are one measure a row")

@@ -79,7 +79,7 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
     model = MODEL if MODEL in set(means.model) else means.model.iloc[0]
     means["label"] = [_label(*key) for key in zip(means.metric, means.set, strict=True)]
     means["text"] = _texts(means)
-    known = [label for _, _, label in LINES]
+    known = [label.strip() for _, _, label in LINES]
     order = sorted(
         means[means.model == model].label.unique(),
         key=lambda label: (known.index(label) if label in known else len(known), label),
@@ -94,7 +94,7 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
         "name": name,
         "model": model,
         "overview": overview.rename_axis(None).rename_axis(None, axis=1),
-        "figure": draw_groups(first, labels, table, model),
+        "figure": draw_groups(first, headlines, labels, table, model),
         "left_out": len(order) - len(headlines),
         "groups": [
             {
@@ -109,9 +109,9 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
 
 
 def draw_groups(
-    means: pd.DataFrame, labels: dict[int, str], table: pd.DataFrame, model: str
+    means: pd.DataFrame, names: list[str], labels: dict[int, str], table: pd.DataFrame, model: str
 ) -> bytes:
-    """Each headline measure in a panel, a row a group: mean and interval large, each seed small.
+    """The named measures, a panel each, a row a group: mean and interval large, each seed small.
 
     Returns a PNG.
     """
@@ -119,12 +119,12 @@ def draw_groups(
 
     from cure_core.figures import COLOURS, PAGE, STYLE, Picture
 
-    names, groups = list(dict.fromkeys(means.label)), sorted(means.group.unique())
+    groups = sorted(means.group.unique())
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
     colour = COLOURS.get(model, "#0072B2")
     with mpl.rc_context(STYLE):
-        height = rows * (0.75 + 0.2 * len(groups))
+        height = rows * (0.8 + 0.25 * len(groups))
         figure = Picture(figsize=(PAGE * 1.3, height), layout="constrained")
         axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for ax, name in zip(axes.flat, names, strict=False):
@@ -133,9 +133,9 @@ def draw_groups(
                 at = (table.group == row.group) & (table.model == model)
                 seeds = table[at & (table.metric == row.metric) & (table.set == row.set)].value
                 ax.plot([row.low, row.high], [y, y], color=colour, lw=1)
-                ax.plot(seeds, [y] * len(seeds), "o", color=colour, ms=2.5, alpha=0.4)
+                ax.plot(seeds, [y + 0.25] * len(seeds), "o", color=colour, ms=2.5, alpha=0.4)
                 ax.plot(row.value, y, "s", color=colour, ms=4.5)
-            ax.set_title(name.strip())
+            ax.set_title(textwrap.fill(name, 26))
         for ax in axes.flat[len(names) :]:
             ax.set_visible(False)
         ticks = [f"{g + 1}  {textwrap.shorten(labels[g], 34, placeholder='…')}" for g in groups]

@@ -172,6 +172,11 @@ def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, 
     assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
 
 
+def test_a_digest_of_digits_alone_stays_text(study, where):
+    write_run(study.plan()[0], where, 0.1, data="0074435300212738")
+    assert batch_collect.collect(study, where).data.tolist() == ["0074435300212738"]
+
+
 def test_with_nothing_done_there_is_a_page_but_no_table(study, where, capsys):
     where.mkdir()
     assert cli.main(["batch", "collect", "study.yaml"]) == 1
