@@ -56,6 +56,10 @@ class Case:
     protocol: Protocol
 
     @property
+    def recipe(self) -> Recipe:
+        return replace(self.setting.recipe, seed=self.seed)
+
+    @property
     def config(self) -> CureConfig:
         return replace(self.setting.config, seed=self.seed)
 
@@ -124,13 +128,12 @@ def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
 
 def train_teacher(case: Case, progress: bool | None = None) -> Trained:
     """The encoder that has seen everyone, from the cache where it was trained before."""
-    return _train(case.start, case.faces, case.split.train, case.setting, case.seed, progress)
+    return _train(case, case.split.train, progress)
 
 
 def train_oracle(case: Case, progress: bool | None = None) -> Trained:
     """The encoder trained from the same start by the same recipe without the forget set."""
-    stays = case.request.retain_index
-    return _train(case.start, case.faces, stays, case.setting, case.seed, progress)
+    return _train(case, case.request.retain_index, progress)
 
 
 def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
@@ -178,19 +181,14 @@ def _request(
     if setting.request == "random_samples":
         images = round(count * len(train) / len(np.unique(faces.identities[train])))
         return ForgetRequest.random_samples(faces, train, images, seed)
-    teacher = _train(start, faces, train, setting, seed, None).encoder
-    known = embed(teacher, ImageView(faces.images, train)).numpy()
+    recipe = replace(setting.recipe, seed=seed)
+    images, people = ImageView(faces.images, train), faces.identities[train]
+    teacher = train_cached(start, images, people, recipe, compile=setting.config.compile).encoder
+    known = embed(teacher, images).numpy()
     return ForgetRequest.hardest_people(faces, train, count, known)
 
 
-def _train(
-    start: nn.Module,
-    faces: FaceSet,
-    index: np.ndarray,
-    setting: Setting,
-    seed: int,
-    progress: bool | None,
-) -> Trained:
-    images, people = ImageView(faces.images, index), faces.identities[index]
-    recipe, fast = replace(setting.recipe, seed=seed), setting.config.compile
-    return train_cached(start, images, people, recipe, compile=fast, progress=progress)
+def _train(case: Case, index: np.ndarray, progress: bool | None) -> Trained:
+    images, people = ImageView(case.faces.images, index), case.faces.identities[index]
+    fast = case.setting.config.compile
+    return train_cached(case.start, images, people, case.recipe, compile=fast, progress=progress)
