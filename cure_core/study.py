@@ -179,8 +179,8 @@ def _request(
     if setting.request == "random_people":
         return ForgetRequest.random_people(faces, train, count, seed)
     if setting.request == "random_samples":
-        images = round(count * len(train) / len(np.unique(faces.identities[train])))
-        return ForgetRequest.random_samples(faces, train, images, seed)
+        share = count / len(np.unique(faces.identities[train]))
+        return ForgetRequest.random_samples(faces, train, round(share * len(train)), seed)
     recipe = replace(setting.recipe, seed=seed)
     images, people = ImageView(faces.images, train), faces.identities[train]
     teacher = train_cached(start, images, people, recipe, compile=setting.config.compile).encoder
