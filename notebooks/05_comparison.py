@@ -31,7 +31,7 @@
 # %% tags=["parameters"]
 dataset = "synthfaces"  # synthfaces, lfw: the study's rows; others are run here
 dataset_options = {}  # what the manifest's data set lets you choose
-methods = []  # those to run on faces of your own; none named: all
+methods = ["cure", "cure_plus", "scrub", "dispersion"]  # on faces of your own; [] is all
 trials = 1  # settings tried for each there; 1 takes the defaults
 encoder = "small"
 weights = None  # weights to start from, a path below the data root; None starts afresh
