@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cure_core.embedding import Images, take
+from cure_core.faces.faceset import Stack
 
 SAMPLE = 512  # images looked at, spread evenly over the set
 MIDDLE = slice(32, 80)  # rows and columns that a face fills
@@ -42,24 +42,26 @@ class Looks:
         return "rgb" if self.red > self.blue else "bgr"
 
 
-def look(images: Images) -> Looks:
+def look(images: np.ndarray | Stack) -> Looks:
     """The looks of a set of images (N, 112, 112, 3), from a sample spread evenly over it."""
     index = np.unique(np.linspace(0, len(images) - 1, SAMPLE).astype(np.int64))
-    sample = take(images, index).numpy()
-    red, green, blue = sample[:, :, MIDDLE, MIDDLE].mean((0, 2, 3)).tolist()
+    sample = images[index]
+    red, green, blue = sample[:, MIDDLE, MIDDLE].mean((0, 1, 2)).tolist()
     low, high = np.percentile(sample, (1, 99))
     return Looks(
         red=red,
         green=green,
         blue=blue,
-        grey=bool((np.ptp(sample, axis=1) == 0).all()),
+        grey=bool((np.ptp(sample, axis=3) == 0).all()),
         low=int(sample.min()),
         high=int(sample.max()),
         spread=float(high - low),
     )
 
 
-def check_looks(images: Images, colour: str | None, span: tuple[int, int], place: Path) -> None:
+def check_looks(
+    images: np.ndarray | Stack, colour: str | None, span: tuple[int, int], place: Path
+) -> None:
     """Raise ValueError where images, already turned to RGB, are not as `colour` and `span` say."""
     seen = look(images)
     if seen.low < span[0] or seen.high > span[1]:
