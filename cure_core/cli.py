@@ -1,6 +1,7 @@
 """The command `cure`: run the study, redraw its figures."""
 
 import argparse
+import dataclasses
 import json
 import shutil
 import sys
@@ -40,6 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
             asked.notebook, asked.profile, asked.runs, _changes(asked.changes)
         )
     )
+    claim = commands.add_parser(
+        "quality", help="run the experiment of notebook 03; a run stopped goes on where it was"
+    )
+    claim.add_argument("--profile", default="quick", help="quick (the default), tiny")
+    claim.add_argument("--rows", type=Path, help="where the rows go (default: in the cache)")
+    claim.set_defaults(do=lambda asked: run_quality(asked.profile, asked.rows))
     figures = commands.add_parser("figures", help="draw figures/ anew from its tables")
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
@@ -73,7 +80,7 @@ def run_study(
     """
     import papermill
 
-    source, settings = NOTEBOOKS / f"{notebook}.ipynb", NOTEBOOKS / "profiles" / f"{profile}.yaml"
+    source, settings = NOTEBOOKS / f"{notebook}.ipynb", profile_path(notebook, profile)
     for path, kind in ((source, "*.ipynb"), (settings, "*.yaml")):
         if not path.is_file():
             known = ", ".join(sorted(p.stem for p in path.parent.glob(kind)))
@@ -117,6 +124,32 @@ def run_study(
         print(table.to_string(index=False), end="\n\n")
     print(f"{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
     return folder
+
+
+def profile_path(notebook: str, profile: str) -> Path:
+    """A notebook's profile: from its own folder of profiles where it has one, else the shared."""
+    shared = NOTEBOOKS / "profiles"
+    own = shared / notebook
+    return (own if own.is_dir() else shared) / f"{profile}.yaml"
+
+
+def run_quality(profile: str, rows: Path | None) -> None:
+    """Run what of notebook 03's experiment is not yet among the rows; print where they are.
+
+    Raises FileNotFoundError for an unknown profile.
+    """
+    from cure_core import quality_study
+
+    path = profile_path("03_quality_aware_forgetting", profile)
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; there are {known}")
+    parameters = yaml.safe_load(path.read_text())
+    fields = {field.name for field in dataclasses.fields(quality_study.Setting)}
+    setting = quality_study.Setting(**{k: v for k, v in parameters.items() if k in fields})
+    rows = rows or quality_study.rows_path(setting)
+    table = quality_study.run(setting, parameters["seeds"], rows)
+    print(f"{len(table)} runs, {table.seconds.sum() / 60:.1f} minutes\n{rows}")
 
 
 def _changes(asked: list[str]) -> dict[str, Any]:
