@@ -199,13 +199,25 @@ class Bench:
                     values[f"chosen.{kind}.{name}"] = float(lost[own == name].mean())
         return values
 
+    def of_scorer(self) -> dict[str, float]:
+        """What the scorer is worth here: its agreement with the truth, and the spoilt it finds."""
+        from scipy.stats import spearmanr
+
+        faces = self.world.train
+        assert faces.attributes is not None
+        lowest = np.isin(np.arange(len(faces)), self.chosen("lowest", self.setting.planted))
+        how = faces.attributes["planted"].to_numpy()
+        found = {f"found.{kind}": float(lowest[how == kind].mean()) for kind in set(how) - {"no"}}
+        truth = spearmanr(self.scores, faces.attributes["quality"])
+        return {"scorer_truth": float(truth.statistic), **dict(sorted(found.items()))}
+
     def carry_out(self, condition: Condition) -> dict[str, object]:
         """One run: its model's measures, who was forgotten, and how far the student moved."""
         began = time.perf_counter()
         faces, index = self.world.train, np.empty(0, np.int64)
         facts: dict[str, float] = {}
         if condition.method == "teacher":
-            model = self.teacher.encoder
+            model, facts = self.teacher.encoder, self.of_scorer()
         else:
             index = self.chosen(condition.order, condition.fraction)
             stays = np.setdiff1d(np.arange(len(faces)), index)

@@ -10,7 +10,7 @@ quality.score(faces.images, "sharpness")
 quality.score(faces.images, "fused", encoder=teacher)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from torch import nn
 from cure_core.embedding import Images, take
 from cure_core.quality import classical, encoded
 
-__all__ = ["CLASSICAL", "ENCODED", "FUSED", "SCORERS", "score"]
+__all__ = ["CLASSICAL", "ENCODED", "FUSED", "RELATIVE", "SCORERS", "score"]
 
 Scorer = str | Callable[[Images], np.ndarray]
 
@@ -43,6 +43,7 @@ ENCODED: dict[str, Callable[[nn.Module, Images], np.ndarray]] = {
 # Without exposure and contrast, which fall on dark skin; without what said nothing on SynthFaces.
 FUSED = ("sharpness", "detail", "edges", "noise", "compression", "symmetry")
 FUSED_WITH_ENCODER = ("mirror_agreement", "cluster_margin")
+RELATIVE = ("fused", "cluster_margin")  # look at all images of a call: no threshold lasts
 SCORERS = (*CLASSICAL, *ENCODED, "fused")
 CHUNK = 256
 
@@ -53,7 +54,7 @@ def score(images: Images, scorer: Scorer, encoder: nn.Module | None = None) -> n
     `images`: uint8 (N, 112, 112, 3), an array, memory map, view or data set. `scorer` is one of
     `SCORERS`, or a function of your own from images to (N,) scores. Those of `ENCODED` need an
     `encoder`; "fused" takes one where it is given. Scores of different scorers do not compare, and
-    those of "fused" and "cluster_margin" only within one call, since they look at all the images.
+    those of `RELATIVE` scorers only within one call, since they look at all the images.
     Raises ValueError for an unknown scorer, an empty set, images of another shape, a missing
     encoder or one without the layer that is needed, and scores that are not N finite numbers.
     """
@@ -85,7 +86,7 @@ def fused(images: Images, encoder: nn.Module | None = None) -> np.ndarray:
     return np.exp(np.mean(np.log(ranks), axis=0)).astype(np.float32)
 
 
-def _grey(images: Images):  # type: ignore[no-untyped-def]
+def _grey(images: Images) -> Iterator[np.ndarray]:
     """Luminance (B, 112, 112) float32 in 0..255, chunk by chunk."""
     weight = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
     for first in range(0, len(images), CHUNK):
