@@ -50,6 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     figures = commands.add_parser("figures", help="draw figures/ anew from its tables")
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
+    sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (hours)")
+    sweep.add_argument("--out", type=Path, default=Path("runs/sweep"), help="goes on where it was")
+    sweep.set_defaults(do=lambda asked: run_sweep(asked.out))
     asked = parser.parse_args(arguments)
     try:
         asked.do(asked)
@@ -173,6 +176,14 @@ def draw_figures(run: Path | None) -> None:
         adopt(run, folder)
     for path in redraw(folder):
         print(path.relative_to(ROOT))
+
+
+def run_sweep(folder: Path) -> None:
+    """Do the runs of the sensitivity sweep that `folder` lacks; `cure figures --from` takes it."""
+    from cure_core.sweep import sweep
+
+    rows = sweep(folder)
+    print(f"{len(rows)} runs\n{folder}")
 
 
 def _replace(new: Path, final: Path) -> None:

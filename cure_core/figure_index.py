@@ -2,33 +2,60 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 import yaml
+from matplotlib.figure import Figure
 
 from cure_core import figures, manifests
+from cure_core.faces.faceset import FaceSet
 from cure_core.files import atomic_path
 
+CLUSTERING = "notebooks/01_clustering_analysis.ipynb"
 MAIN = "notebooks/02_unlearning.ipynb"
+MAPS = "notebooks/04_embedding_tsne.ipynb"
+QUICK = "SynthFaces, profile quick"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A figure's line in `figures/index.yaml`: where it comes from and what it claims."""
+    """A figure's line in `figures/index.yaml`: where it comes from and what it claims.
+
+    `run` names what makes its table, where that is not the notebook; a figure `without_data` is
+    drawn by code alone.
+    """
 
     notebook: str
     paper: str
     caption: str
+    run: str = ""
+    without_data: bool = False
+
+    @property
+    def made_by(self) -> str:
+        """The notebook, or other run, that makes the table."""
+        return self.run or Path(self.notebook).stem
 
 
 ENTRIES = {
+    "framework": Entry(
+        MAIN,
+        "framework overview",
+        "CURE needs no labels: K-means on the teacher's embeddings stands in for them. Forget "
+        "faces are pushed towards the farthest cluster, found anew from the student every few "
+        "epochs; retain faces stay. The student is judged beside an oracle that was retrained.",
+        without_data=True,
+    ),
     "faces": Entry(
         MAIN,
         "ours",
         "SynthFaces, the data set the study carries: drawn by code, nobody's. A row is a person; "
         "the captures differ in pose, light, expression, age, glasses, occlusion and quality.",
+        without_data=True,
     ),
     "score_distributions": Entry(
         MAIN,
@@ -58,18 +85,106 @@ ENTRIES = {
         "Each loss term of cure_plus over the epochs, without its weight; a line a seed. "
         "SynthFaces, profile quick.",
     ),
+    "cluster_criteria": Entry(
+        CLUSTERING,
+        "clustering analysis: the choice of K",
+        "Label-free criteria over the number of clusters, on either side. The silhouette by "
+        "centroids chooses (line); the dotted line is the number of people, which no criterion "
+        f"knew. {QUICK}, seed 0.",
+    ),
+    "cluster_agreement": Entry(
+        CLUSTERING,
+        "clustering analysis: pseudo-labels against identities",
+        "Agreement of the clusters with people, for evaluation alone. Purity and homogeneity rise "
+        "with K by themselves; NMI and ARI punish too few clusters and too many. Line: the number "
+        f"chosen without labels; dotted: the people there are. {QUICK}, seed 0.",
+    ),
+    "cluster_sizes": Entry(
+        CLUSTERING,
+        "clustering analysis: what the clusters hold",
+        "Every cluster at the number chosen, by size; grey is who does not belong to the cluster's "
+        f"main person and is treated as if they did. {QUICK}, seed 0.",
+    ),
+    "cluster_faces": Entry(
+        CLUSTERING,
+        "clustering analysis: examples",
+        "Forget faces nearest to their centroid and farthest from it, with the distances, for the "
+        f"first six clusters: the edge of a cluster is where pseudo-labels err. {QUICK}, seed 0.",
+    ),
+    "farthest_map": Entry(
+        CLUSTERING,
+        "the farthest map",
+        "Where each forget cluster is sent. The farthest map lets several clusters share one "
+        "target (right: how many); the one-to-one assignment uses each target once. Left: grey is "
+        f"the distance between centroids. {QUICK}, seed 0.",
+    ),
+    "cluster_drift": Entry(
+        CLUSTERING,
+        "the renewal of the centroids",
+        "While the student unlearns by CURE: how far the forget centroids lie from the last "
+        "epoch's, from the teacher's and from each other, and the share of images that change "
+        f"their cluster or its target. {QUICK}, seed 0.",
+    ),
+    "sensitivity": Entry(
+        CLUSTERING,
+        "ablations: K, tau, temperature, target map",
+        "UES (CURE) as one factor at a time leaves its default (dotted). Large: mean over seeds; "
+        "small: each seed. SynthFaces, a drawing that no other result uses.",
+        run="sweep",
+    ),
+    "map_joint": Entry(
+        MAPS,
+        "t-SNE of the embeddings",
+        "Before, after and oracle on one t-SNE map fitted to all three (the oracle rotated into "
+        "the teacher's space on retained faces). Neighbourhoods can be read, distances between "
+        f"islands cannot. {QUICK}, seed 0.",
+    ),
+    "map_placed": Entry(
+        MAPS,
+        "t-SNE of the embeddings",
+        "The teacher's own t-SNE map with student and oracle placed into it. A point can only be "
+        "placed among those that are there: movement into empty space cannot show. "
+        f"{QUICK}, seed 0.",
+    ),
+    "map_moves": Entry(
+        MAPS,
+        "t-SNE of the embeddings",
+        "The ways of the pictures that moved most in the embedding space, drawn on the joint "
+        "t-SNE map; the length of a way on the map is not the size of the change. "
+        f"{QUICK}, seed 0.",
+    ),
+    "map_clusters": Entry(
+        MAPS,
+        "t-SNE of the embeddings, with the pseudo-clusters",
+        "Forget pictures on the joint t-SNE map by pseudo-cluster, before and after; a number "
+        "stands at the picture nearest to its cluster's centroid. "
+        f"{QUICK}, seed 0.",
+    ),
+    "map_pca": Entry(
+        MAPS,
+        "ours",
+        "The same points by the first two principal components, a check that the picture is no "
+        f"artefact of t-SNE. {QUICK}, seed 0.",
+    ),
 }
 
 
 def adopt(run: Path, folder: Path) -> None:
-    """Copy a run's tables into `folder`; refuses (ValueError) a run that is not of SynthFaces."""
+    """Copy a run's tables into `folder`: those of the figures that such a run makes.
+
+    Raises ValueError for a run that is not of SynthFaces or makes no figure, and
+    FileNotFoundError for one that lacks a table; then nothing is taken in.
+    """
     record = json.loads((run / "run.json").read_text())
     if record["parameters"].get("dataset") != "synthfaces":
         raise ValueError(
             f"{run} is a run on {record['parameters'].get('dataset')!r}; only figures of "
             "SynthFaces are kept in figures/"
         )
-    tables = [run / "figures" / f"{name}.csv" for name in figures.DRAWN]
+    made = [n for n, e in ENTRIES.items() if e.made_by == record["notebook"] and not e.without_data]
+    if not made:
+        raise ValueError(f"{run} is a run of {record['notebook']!r}, which makes no figure kept")
+    tables = [run / "figures" / f"{name}.csv" for name in made]
     if missing := [path.name for path in tables if not path.is_file()]:
         raise FileNotFoundError(f"{run} has no table {', '.join(missing)}; nothing was taken in")
     for path in tables:
@@ -78,27 +193,35 @@ def adopt(run: Path, folder: Path) -> None:
 
 
 def redraw(folder: Path) -> list[Path]:
-    """Draw every figure of `folder` anew from its CSV, and write the index; returns the PNGs."""
-    drawn = []
-    for name in ENTRIES:
-        if name in figures.DRAWN:
-            data = pd.read_csv(folder / f"{name}.csv")
-            figures.save_figure(figures.draw(name, data), None, name, folder)
-        else:
-            figures.save_figure(
-                figures.draw_faces(manifests.load("synthfaces")), None, name, folder
-            )
-        drawn.append(folder / f"{name}.png")
-    index = {
-        name: {
+    """Draw the figures of `folder` anew from their CSVs, and write the index; returns the PNGs.
+
+    A figure whose table no run has made yet is neither drawn nor named in the index.
+    """
+    faces = cache(lambda: manifests.load("synthfaces"))
+    drawn = {}
+    for name, entry in ENTRIES.items():
+        table = folder / f"{name}.csv"
+        if not (entry.without_data or table.is_file()):
+            continue
+        data = None if entry.without_data else pd.read_csv(table)
+        figures.save_figure(_figure(name, data, faces), None, name, folder)
+        drawn[name] = {
             "files": [f"figures/{name}.png", f"figures/{name}.svg"],
-            "data": f"figures/{name}.csv" if name in figures.DRAWN else None,
+            "data": None if data is None else f"figures/{name}.csv",
             "notebook": entry.notebook,
             "paper": entry.paper,
             "caption": entry.caption,
         }
-        for name, entry in ENTRIES.items()
-    }
     with atomic_path(folder / "index.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(index, sort_keys=False, width=100))
-    return drawn
+        temporary.write_text(yaml.safe_dump(drawn, sort_keys=False, width=100))
+    return [folder / f"{name}.png" for name in drawn]
+
+
+def _figure(name: str, data: pd.DataFrame | None, faces: Callable[[], FaceSet]) -> Figure:
+    if name == "framework":
+        return figures.draw_framework()
+    if data is None:
+        return figures.draw_faces(faces())
+    if name == "cluster_faces":
+        return figures.draw_cluster_faces(data, faces())
+    return figures.draw(name, data)

@@ -1,3 +1,4 @@
+import json
 from itertools import combinations
 from pathlib import Path
 
@@ -5,19 +6,27 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cure_core import figures
+from cure_core import farthest_map, figures
+from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
-from cure_core.figure_index import ENTRIES, adopt
+from cure_core.figure_index import ENTRIES, adopt, redraw
+from cure_core.figures.clusters import AGREEMENT, PANELS
+from cure_core.report import save_table
+from cure_core.sweep import departed, plan
+from cure_core.unlearning import CureConfig
 
 ROOT = Path(__file__).parents[1]
 INDEX = ROOT / "figures" / "index.yaml"
 MODELS, SETS = ("before", "after", "oracle"), ("forget", "retain", "test")
+WITHOUT_DATA = {"framework", "faces"}
+SHOWN = ("forget", "retain", "unseen")
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
 
 
@@ -58,8 +67,89 @@ def history(epochs=12, seeds=(0, 1, 2)):
     return pd.DataFrame(rows)
 
 
+def criteria(names, ks=(2, 4, 8, 16, 32, 64, 140)):
+    rng = np.random.default_rng(3)
+    rows = [
+        {"side": side, "k": k, "criterion": name, "chosen": 15, "people": 16,
+         "value": rng.uniform(0, 1 if name != "Calinski-Harabasz" else 4000)}
+        for side in ("forget", "retain") for name in names for k in ks
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def farthest(clusters=15):
+    centroids = torch.randn(clusters, 8, generator=torch.Generator().manual_seed(0))
+    return farthest_map.map_table(centroids, farthest_map.target_maps(centroids))
+
+
+def sizes():
+    side = ["forget"] * 15 + ["retain"] * 85
+    rank = [*range(15), *range(85)]
+    size = [30 - r // 4 for r in rank]
+    return pd.DataFrame({"side": side, "rank": rank, "size": size, "main_person": [18] * 100})
+
+
+def drift(epochs=12):
+    rng = np.random.default_rng(4)
+    watched = {name: rng.uniform(0, 1, epochs) for name in DRIFT}
+    return pd.DataFrame({"epoch": np.arange(1, epochs + 1), **watched})
+
+
+def sensitivity(seeds=(0, 1, 2)):
+    rng = np.random.default_rng(5)
+    rows = []
+    for seed, factor, value in plan(seeds):
+        config, target_map = departed(CureConfig(), (15, 86), factor, value)
+        clusters = dict(zip(("clusters_forget", "clusters_retain"), config.clusters, strict=True))
+        rows.append(
+            {"seed": seed, "factor": factor, "value": value, "tau": config.tau,
+             "temperature": config.temperature, "target_map": target_map, **clusters,
+             "ues": rng.uniform(0.2, 0.5)}
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def coordinates(models=MODELS, each=60):
+    rng = np.random.default_rng(6)
+    which = np.repeat(SHOWN, each)
+    rows = [
+        pd.DataFrame({"model": model, "set": which, "x": x, "y": y})
+        for model in models
+        for x, y in [rng.normal(0, 30, (2, 3 * each))]
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def moves():
+    before, after = coordinates(("before",)), coordinates(("after",))
+    after = after[["x", "y"]].add_suffix("_after") + 10
+    drawn = np.arange(len(before)) < 40
+    return pd.concat([before, after], axis=1).assign(change=0.5, drawn=drawn)
+
+
+def map_clusters(models=MODELS):
+    """Sixteen clusters on a grid, so that their numbers lie apart."""
+    cluster = np.repeat(np.arange(16), 5)
+    own = pd.DataFrame(
+        {"cluster": cluster, "x": 20 * (cluster % 4), "y": 20 * (cluster // 4),
+         "centre": np.arange(80) % 5 == 0}
+    )  # fmt: skip
+    return pd.concat([own.assign(model=model) for model in models if model != "oracle"])
+
+
 def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
     return {
+        "cluster_criteria": criteria([n for lines in PANELS.values() for n in lines]),
+        "cluster_agreement": criteria(AGREEMENT),
+        "cluster_sizes": sizes(),
+        "farthest_map": farthest(),
+        "cluster_drift": drift(epochs),
+        "sensitivity": sensitivity(seeds),
+        "map_joint": coordinates(models),
+        "map_placed": coordinates(models),
+        "map_pca": coordinates(models),
+        "map_moves": moves(),
+        "map_clusters": map_clusters(models),
         "score_distributions": figures.score_histogram(scores(models)),
         "measures": figures.measure_table(tidy(models, seeds)),
         "roc": figures.roc_table(scores(models)),
@@ -73,11 +163,14 @@ def drawn_faces(name="synthfaces"):
 
 
 each_figure = pytest.mark.parametrize("name", sorted(figures.DRAWN))
-cases = pytest.mark.parametrize(
-    "given",
-    [{}, {"models": ("before", "after")}, {"seeds": (0,)}, {"epochs": 2}],
-    ids=["full", "without an oracle", "one seed", "two epochs"],
-)
+JUDGED = ("score_distributions", "measures", "roc", "map_joint")
+CASES = [
+    *((name, {}) for name in sorted(figures.DRAWN)),
+    *((name, {"models": ("before", "after")}) for name in JUDGED),
+    *((name, {"seeds": (0,)}) for name in ("measures", "loss_terms", "sensitivity")),
+    *((name, {"epochs": 2}) for name in ("loss_terms", "cluster_drift")),
+]
+each_case = pytest.mark.parametrize(("name", "given"), CASES, ids=str)
 
 
 def bytes_of(folder):
@@ -107,8 +200,7 @@ def visible_texts(figure):
 # What is drawn
 
 
-@each_figure
-@cases
+@each_case
 def test_each_returns_a_figure_and_leaves_the_global_state_alone(name, given):
     import matplotlib.pyplot as plt
 
@@ -122,10 +214,12 @@ def test_each_returns_a_figure_and_leaves_the_global_state_alone(name, given):
     plt.close(other)
 
 
-@each_figure
-@cases
+@each_case
 def test_no_text_overlaps_another_or_leaves_the_page(name, given):
-    figure = figures.draw(name, tables(**given)[name])
+    assert_apart(figures.draw(name, tables(**given)[name]))
+
+
+def assert_apart(figure):
     boxes = visible_texts(figure)
     assert boxes
     page = figure.bbox
@@ -144,7 +238,7 @@ def test_a_notebook_shows_the_figure(name):
     assert "image/png" in shown
 
 
-@pytest.mark.parametrize("name", ["measures", "roc", "score_distributions"])
+@pytest.mark.parametrize("name", JUDGED)
 def test_a_model_that_was_not_judged_is_not_in_the_picture(name):
     figure = figures.draw(name, tables(models=("before", "after"))[name])
     assert not any("oracle" in text.get_text() for text in visible_texts(figure))
@@ -217,6 +311,32 @@ def test_two_saves_are_the_same_bytes_and_so_is_one_from_the_csv(name, tmp_path)
         assert (third / f"{name}.{kind}").read_bytes() == (first / f"{name}.{kind}").read_bytes()
 
 
+def extremes():
+    """Two faces each, near and far, of two clusters of `drawn_faces`."""
+    rows = [(c, kind, r, 4 * c + 2 * k + r, 0.25) for c in (0, 1)
+            for k, kind in enumerate(("nearest", "farthest")) for r in (0, 1)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["cluster", "kind", "rank", "image", "distance"])
+
+
+def test_a_sheet_of_clusters_shows_the_named_faces_and_only_drawn_ones():
+    faces = drawn_faces()
+    figure = figures.draw_cluster_faces(extremes(), faces)
+    shown = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    assert len(shown) == 8
+    for image, at in zip(shown, range(8), strict=True):
+        assert (image == faces.images[at]).all()
+    with pytest.raises(ValueError, match="only SynthFaces are shown in figures, not 'lfw'"):
+        figures.draw_cluster_faces(extremes(), drawn_faces("lfw"))
+
+
+def test_the_diagram_is_readable_and_repeats(tmp_path):
+    """No text of the framework leaves its box's page, none overlaps, and it needs no data."""
+    assert_apart(figures.draw_framework())
+    for folder in ("first", "second"):
+        figures.save_figure(figures.draw_framework(), None, "framework", tmp_path / folder)
+    assert bytes_of(tmp_path / "first") == bytes_of(tmp_path / "second")
+
+
 def test_a_picture_without_data_has_no_csv(tmp_path):
     sheet = figures.draw_faces(drawn_faces(), people=3, captures=4)
     figures.save_figure(sheet, None, "faces", tmp_path / "first")
@@ -230,8 +350,12 @@ def test_a_picture_without_data_has_no_csv(tmp_path):
 
 @pytest.mark.skipif(not INDEX.exists(), reason="no figures are drawn yet")
 def test_the_index_is_complete():
+    """Whatever has a table is in the index, with a caption, a notebook and its data."""
     index = yaml.safe_load(INDEX.read_text())
-    assert index.keys() == ENTRIES.keys()
+    made = [
+        n for n, e in ENTRIES.items() if e.without_data or (INDEX.parent / f"{n}.csv").is_file()
+    ]
+    assert list(index) == made
     for name, entry in index.items():
         said = ENTRIES[name]
         assert (entry["notebook"], entry["paper"], entry["caption"]) == (
@@ -241,53 +365,79 @@ def test_the_index_is_complete():
         )
         assert entry["caption"]
         assert sorted(Path(file).suffix for file in entry["files"]) == [".png", ".svg"]
-        drawn_from = [entry["data"]] if name in figures.DRAWN else []
+        assert (entry["data"] is None) == (name in WITHOUT_DATA)
+        drawn_from = [] if entry["data"] is None else [entry["data"]]
         for file in [*entry["files"], entry["notebook"], *drawn_from]:
             assert (ROOT / file).is_file(), f"{name} names {file}, which is not there"
-        assert entry["data"] is not None or name not in figures.DRAWN
 
 
 def test_every_figure_of_tables_has_an_entry():
-    assert figures.DRAWN.keys() <= ENTRIES.keys()
+    """What has no data is a diagram or the sheet of the data set itself; results always have."""
+    assert {name for name, entry in ENTRIES.items() if entry.without_data} == WITHOUT_DATA
+    assert figures.DRAWN.keys() | WITHOUT_DATA | {"cluster_faces"} == ENTRIES.keys()
+    assert len(ENTRIES) >= 12
     for entry in ENTRIES.values():
         assert (ROOT / entry.notebook).is_file()
         assert entry.caption.endswith(".")
 
 
-def run_folder(folder, record):
+def run_folder(folder, notebook="02_unlearning", dataset="synthfaces"):
     for name, data in tables().items():
-        figures.save_figure(Figure(), data, name, folder / "figures")
-    (folder / "run.json").write_text(record)
+        save_table(data, folder / "figures" / f"{name}.csv")
+    save_table(extremes(), folder / "figures" / "cluster_faces.csv")
+    record = {"notebook": notebook, "profile": "quick", "parameters": {"dataset": dataset}}
+    (folder / "run.json").write_text(json.dumps(record))
     return folder
 
 
-def test_a_run_is_taken_in(tmp_path):
-    record = '{"profile": "quick", "parameters": {"dataset": "synthfaces"}}'
-    run = run_folder(tmp_path / "run", record)
+@pytest.mark.parametrize(
+    ("notebook", "taken"),
+    [
+        ("02_unlearning", {"score_distributions", "measures", "roc", "loss_terms"}),
+        ("sweep", {"sensitivity"}),
+        (
+            "04_embedding_tsne",
+            {"map_joint", "map_placed", "map_moves", "map_clusters", "map_pca"},
+        ),
+    ],
+)
+def test_a_run_brings_the_tables_of_its_own_figures(tmp_path, notebook, taken):
+    run = run_folder(tmp_path / "run", notebook)
     adopt(run, tmp_path / "kept")
     kept = bytes_of(tmp_path / "kept")
-    assert sorted(kept) == sorted(f"{name}.csv" for name in figures.DRAWN)
+    assert kept.keys() == {f"{name}.csv" for name in taken}
     assert kept == {name: (run / "figures" / name).read_bytes() for name in kept}
 
 
-@pytest.mark.parametrize(
-    ("record", "said"),
-    [
-        ('{"profile": "lfw", "parameters": {"dataset": "lfw"}}', "lfw"),
-        ('{"profile": "quick", "parameters": {}}', "None"),
-    ],
-)
-def test_a_run_of_another_data_set_is_refused(tmp_path, record, said):
-    run = run_folder(tmp_path / "run", record)
-    with pytest.raises(ValueError, match=f"{said}.*only figures of SynthFaces"):
+@pytest.mark.parametrize("dataset", ["lfw", None])
+def test_a_run_of_another_data_set_is_refused(tmp_path, dataset):
+    run = run_folder(tmp_path / "run", dataset=dataset)
+    with pytest.raises(ValueError, match=f"{dataset}.*only figures of SynthFaces"):
         adopt(run, tmp_path / "kept")
     assert not (tmp_path / "kept").exists()
 
 
+def test_a_run_that_makes_no_figure_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'another', which makes no figure"):
+        adopt(run_folder(tmp_path / "run", "another"), tmp_path / "kept")
+
+
 def test_a_run_that_lacks_a_table_changes_nothing(tmp_path):
-    record = '{"profile": "quick", "parameters": {"dataset": "synthfaces"}}'
-    run = run_folder(tmp_path / "run", record)
-    (run / "figures" / f"{list(figures.DRAWN)[-1]}.csv").unlink()
-    with pytest.raises(FileNotFoundError):
+    run = run_folder(tmp_path / "run")
+    (run / "figures" / "roc.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"roc\.csv"):
         adopt(run, tmp_path / "kept")
     assert not list((tmp_path / "kept").glob("*"))
+
+
+def test_only_what_has_a_table_is_redrawn(tmp_path, monkeypatch):
+    """A figure that no run has made yet is neither drawn nor named; a sheet comes from its CSV."""
+    monkeypatch.setattr("cure_core.manifests.load", lambda name: drawn_faces(name))
+    monkeypatch.setattr(figures, "draw_faces", lambda faces: figures.draw_framework())
+    save_table(extremes(), tmp_path / "cluster_faces.csv")
+    save_table(tables()["cluster_drift"], tmp_path / "cluster_drift.csv")
+    drawn = redraw(tmp_path)
+    named = ["framework", "faces", "cluster_faces", "cluster_drift"]
+    assert [path.stem for path in drawn] == named
+    assert list(yaml.safe_load((tmp_path / "index.yaml").read_text())) == named
+    assert all(path.is_file() and path.with_suffix(".svg").is_file() for path in drawn)

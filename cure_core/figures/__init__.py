@@ -1,0 +1,60 @@
+"""Every figure of the study: drawn from a tidy table, returned as an object to restyle."""
+
+from collections.abc import Callable
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cure_core.figures.clusters import (
+    draw_agreement,
+    draw_criteria,
+    draw_drift,
+    draw_farthest_map,
+    draw_sensitivity,
+    draw_sizes,
+)
+from cure_core.figures.framework import draw_framework
+from cure_core.figures.maps import draw_map, draw_map_clusters, draw_moves, draw_pca
+from cure_core.figures.measures import MEASURES, draw_losses, draw_measures, measure_table
+from cure_core.figures.scores import draw_roc, draw_scores, roc_table, score_histogram
+from cure_core.figures.sheets import draw_cluster_faces, draw_faces
+from cure_core.figures.style import (
+    COLOURS,
+    COLUMN,
+    DASHES,
+    MARKERS,
+    PAGE,
+    SET_NAMES,
+    STYLE,
+    Picture,
+    save_figure,
+)
+
+__all__ = [
+    "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "PAGE", "SET_NAMES", "STYLE",
+    "Picture", "draw", "draw_cluster_faces", "draw_faces", "draw_framework", "measure_table",
+    "roc_table", "save_figure", "score_histogram",
+]  # fmt: skip
+
+DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
+    "score_distributions": draw_scores,
+    "measures": draw_measures,
+    "roc": draw_roc,
+    "loss_terms": draw_losses,
+    "cluster_criteria": draw_criteria,
+    "cluster_agreement": draw_agreement,
+    "cluster_sizes": draw_sizes,
+    "farthest_map": draw_farthest_map,
+    "cluster_drift": draw_drift,
+    "sensitivity": draw_sensitivity,
+    "map_joint": draw_map,
+    "map_placed": draw_map,
+    "map_pca": draw_pca,
+    "map_moves": draw_moves,
+    "map_clusters": draw_map_clusters,
+}
+
+
+def draw(name: str, data: pd.DataFrame) -> Figure:
+    """The named figure from its table; the names are the keys of `DRAWN`."""
+    return DRAWN[name](data)

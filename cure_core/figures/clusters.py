@@ -1,0 +1,227 @@
+"""How many clusters, what they hold, where they are sent and how they move."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from cure_core.figures.style import PAGE, STYLE, Picture
+
+SIDES = {"forget": "#D55E00", "retain": "#0072B2"}
+# a panel's title to the criteria it holds, each with its line
+PANELS: dict[str, dict[str, str]] = {
+    "inertia": {"inertia": "-"},
+    "silhouette": {"silhouette": "--", "silhouette by centroids": "-"},
+    "Calinski-Harabasz": {"Calinski-Harabasz": "-"},
+    "Davies-Bouldin (low is good)": {"Davies-Bouldin": "-"},
+    "stability (ARI)": {"stability over seeds": "--", "stability over bootstrap": "-"},
+}
+AGREEMENT = {
+    "purity": "#0072B2", "NMI": "#D55E00", "ARI": "#009E73",
+    "homogeneity": "#CC79A7", "completeness": "#E69F00",
+}  # fmt: skip
+MARKS = {"purity": "o", "NMI": "s", "ARI": "D", "homogeneity": "^", "completeness": "v"}
+
+
+def draw_criteria(data: pd.DataFrame) -> Figure:
+    """Every criterion over K, a row a side: side, k, criterion, value, chosen, people."""
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 3.1), layout="constrained")
+        axes = figure.subplots(2, len(PANELS), squeeze=False)
+        for i, side in enumerate(SIDES):
+            own = data[data.side == side]
+            for j, (title, lines) in enumerate(PANELS.items()):
+                ax = axes[i, j]
+                for name, style in lines.items():
+                    line = own[own.criterion == name].sort_values("k")
+                    ax.plot(line.k, line.value, style, color=SIDES[side], lw=1, marker=".", ms=3)
+                _mark_numbers(ax, own)
+                if i == 0:
+                    ax.set_title(title, fontsize=7.5)
+                ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+                ax.tick_params(labelsize=6.5)
+                _compact(ax)
+                ax.set_xlabel("clusters K" if i else "")
+            axes[i, 0].set_ylabel(f"{side} side")
+        _legend(
+            figure,
+            {"solid: by centroids; over bootstrap": "-", "dashed: classical; over seeds": "--"},
+        )
+    return figure
+
+
+def draw_agreement(data: pd.DataFrame) -> Figure:
+    """Agreement of clusters with people over K, a panel a side: as `draw_criteria`."""
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE * 0.8, 2.5), layout="constrained")
+        axes = figure.subplots(1, 2, sharey=True)
+        for ax, side in zip(axes, SIDES, strict=True):
+            own = data[data.side == side]
+            for name, colour in AGREEMENT.items():
+                line = own[own.criterion == name].sort_values("k")
+                ax.plot(
+                    line.k, line.value, color=colour, lw=1, marker=MARKS[name], ms=3, label=name
+                )
+            _mark_numbers(ax, own)
+            ax.set(ylim=(-0.03, 1.03), xlabel="clusters K")
+            ax.set_title(f"{side} side")
+        axes[0].set_ylabel("agreement with people")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False)
+    return figure
+
+
+def draw_sizes(data: pd.DataFrame) -> Figure:
+    """Each cluster's size, the main person's part apart: side, rank, size, main_person."""
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 2.1), layout="constrained")
+        axes = figure.subplots(1, 2, sharey=True, width_ratios=(1, 2))
+        for ax, side in zip(axes, SIDES, strict=True):
+            own = data[data.side == side]
+            ax.bar(own["rank"], own.main_person, 0.85, color=SIDES[side], label="its main person")
+            others = own["size"] - own.main_person
+            ax.bar(own["rank"], others, 0.85, own.main_person, color="0.75", label="other people")
+            ax.set_title(f"{side} side: {len(own)} clusters")
+            ax.set_xlabel("cluster, largest first")
+            ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+            ax.set_axisbelow(True)
+            ax.legend(loc="upper right", frameon=False)
+        axes[0].set_ylabel("images")
+        axes[0].set_ylim(0, data["size"].max() * 1.35)
+    return figure
+
+
+def draw_farthest_map(data: pd.DataFrame) -> Figure:
+    """Distances between clusters with each one's target under two maps, and who draws how many.
+
+    cluster, target, distance, and a bool column for each map (`farthest_map.map_table`).
+    """
+    count = int(data.cluster.max()) + 1
+    looks = {"farthest": ("#D55E00", "o", "farthest"), "one_to_one": ("#0072B2", "D", "one to one")}
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE * 0.85, 3.1), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
+        distance = data.pivot_table(index="cluster", columns="target", values="distance")
+        image = left.imshow(distance, cmap="Greys", vmin=0, interpolation="nearest")
+        for name, (colour, marker, label) in looks.items():
+            own = data[data[name].astype(bool)]
+            left.scatter(
+                own.target, own.cluster, s=min(34, 900 / count), marker=marker, label=label,
+                facecolors="none", edgecolors=colour, linewidths=1.2,
+            )  # fmt: skip
+        left.set(xlabel="target cluster", ylabel="cluster")
+        left.grid(False)
+        bar = figure.colorbar(image, ax=left, label="distance between centroids")
+        bar.outline.set_visible(False)
+        right.set_axisbelow(True)
+        for shift, (name, (colour, _, label)) in zip((-0.2, 0.2), looks.items(), strict=True):
+            drawn = data.groupby("target")[name].sum()
+            right.bar(drawn.index + shift, drawn, 0.4, color=colour, label=label)
+        right.set(xlabel="target cluster", ylabel="clusters sent to it")
+        for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
+            axis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+def draw_drift(data: pd.DataFrame) -> Figure:
+    """Centroids, assignments and targets over the epochs: the columns of `drift.watch_drift`."""
+    panels = {
+        "how far centroids lie": {
+            "step": ("from the last epoch's", "-"),
+            "from_start": ("from the teacher's", "--"),
+            "spread": ("from each other", ":"),
+        },
+        "share of samples that change": {
+            "moved_cluster": ("cluster", "-"),
+            "moved_target": ("target", "--"),
+        },
+        "changes of target so far": {"changes": ("mean of a sample", "-")},
+    }
+    colours = ("#D55E00", "#0072B2", "#009E73")
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 2.3), layout="constrained")
+        for ax, (title, lines) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+            for colour, (name, (label, style)) in zip(colours, lines.items(), strict=False):
+                ax.plot(data.epoch, data[name], style, color=colour, marker=".", ms=4, label=label)
+            ax.set_title(title)
+            ax.set_xlabel("epoch")
+            top = data[list(lines)].to_numpy().max()
+            ax.set_ylim(0, 1.45 * max(top, 1e-3))  # room for the legend
+            ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))
+            ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+            ax.legend(loc="upper left", frameon=False)
+    return figure
+
+
+def _mark_numbers(ax: Axes, own: pd.DataFrame) -> None:
+    """What was chosen (a line) and how many people there are (dots)."""
+    ax.axvline(own.chosen.iloc[0], color="0.2", lw=0.9)
+    ax.axvline(own.people.iloc[0], color="0.2", lw=0.9, ls=":")
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    ax.xaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    low, high = own.k.min(), own.k.max()
+    ticks = np.unique(np.geomspace(low, high, 3).round().astype(int))
+    ax.set_xticks(ticks)
+
+
+def _compact(ax: Axes) -> None:
+    if ax.get_ylim()[1] >= 1000:
+        ax.yaxis.set_major_formatter(lambda value, _: f"{value / 1000:g}k")
+
+
+def _legend(figure: Figure, styles: dict[str, str]) -> None:
+    lines = [
+        mpl.lines.Line2D([], [], color="0.3", ls=ls, lw=1, label=t) for t, ls in styles.items()
+    ]
+    lines += [
+        mpl.lines.Line2D([], [], color="0.2", lw=0.9, marker="|", ls="", ms=9, label="chosen"),
+        mpl.lines.Line2D([], [], color="0.2", lw=0.9, ls=":", label="people there are"),
+    ]
+    figure.legend(handles=lines, loc="outside upper center", ncols=4, frameon=False)
+
+
+def draw_sensitivity(data: pd.DataFrame) -> Figure:
+    """UES over each factor of the sweep, a panel a factor: the mean large, each seed small."""
+    numeric = {
+        "forget clusters": ("clusters_forget", "forget clusters, of auto's"),
+        "retain clusters": ("clusters_retain", "retain clusters, of auto's"),
+        "tau": ("tau", "tau, epochs (0: never)"),
+        "temperature": ("temperature", "temperature"),
+    }
+    base = data[data.factor == "base"]
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 2.2), layout="constrained")
+        axes = figure.subplots(1, 5, sharey=True)
+        for ax, (factor, (column, label)) in zip(axes, numeric.items(), strict=False):
+            own = data[data.factor == factor]
+            at = [own.value.astype(float), base.value.astype(float)]
+            if factor in ("tau", "temperature"):
+                at[1] = base[column].astype(float)
+            both = pd.concat([own.assign(at=at[0]), base.assign(at=at[1])])
+            _points(ax, both["at"], both.ues)
+            if factor != "tau":
+                ax.set_xscale("log")
+                ticks = sorted(both["at"].unique())
+                ax.set_xticks(ticks[::2], [f"{t:g}" for t in ticks[::2]])
+                ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+            ax.axvline(at[1].iloc[0], color="0.2", lw=0.9, ls=":")
+            ax.set_xlabel(label)
+        both = pd.concat([base, data[data.factor == "target map"]])
+        place = (both.target_map == "one_to_one").astype(int)
+        _points(axes[-1], place, both.ues, line=False)
+        axes[-1].set_xticks([0, 1], ["farthest", "one to one"])
+        axes[-1].set_xlim(-0.6, 1.6)
+        axes[-1].set_xlabel("target map")
+        axes[0].set_ylabel("UES (CURE)")
+        axes[0].set_ylim(bottom=0)
+    return figure
+
+
+def _points(ax: Axes, at: pd.Series, value: pd.Series, line: bool = True) -> None:
+    ax.plot(at, value, ls="", marker="o", ms=2.5, alpha=0.45, color="#0072B2")
+    mean = value.groupby(at).mean()
+    ax.plot(mean.index, mean, "-" if line else "", marker="o", ms=4.5, lw=1, color="#0072B2")

@@ -1,0 +1,266 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What unlearning does to the space
+#
+# Maps of the embeddings before and after unlearning, and of the oracle, on shared axes. A map is a
+# picture, **not a proof**: it flattens tens of dimensions into two, and something must give. From
+# a t-SNE map can be read who lies *next to* whom. It cannot be read
+#
+# - how far apart two groups are (gaps between islands mean little);
+# - how spread out a group is (islands are blown up or shrunk to similar density);
+# - whether something that looks like an island is a cluster (noise makes islands too);
+# - how much anything moved, by the length of a way on the map.
+#
+# So every map here comes with a check by another method and with numbers for how far it can be
+# trusted, and every claim is settled in the embedding space, not on the map.
+
+# %% tags=["parameters"]
+dataset = "synthfaces"  # a manifest: synthfaces (drawn, nobody's), lfw, folder
+dataset_options = {}  # what the manifest's data set lets you choose
+encoder = "small"  # small, mobilefacenet
+weights = None  # weights to start from, a path below the data root; None starts afresh
+split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
+forget_people = 15  # how many people ask to be forgotten
+teacher = {}  # the training recipe: epochs, batch_size, learning_rate, ...
+method = "cure_plus"  # or cure, the paper's; every name in cure_core.objectives.METHODS
+unlearning = {}  # CureConfig: clusters, epochs, tau, temperature, learning_rate, ...
+seeds = [0]  # the first is shown
+shown = {"forget": 400, "retain": 500, "unseen": 300}  # at most so many images of each set
+perplexity = 30  # how many neighbours t-SNE looks at, roughly
+arrows = 60  # how many of the largest moves are drawn
+explorer = None  # None: where Jupyter runs with someone to look; True or False decide it
+out = "runs/04_embedding_tsne"  # where results and figures go
+progress = True
+n_pairs = 1500  # this and what follows are for 02_unlearning, which judges
+n_bootstrap = 300
+least_ues = 0.0
+least_stability = 0.0
+
+# %%
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cure_core import explorer as exploring
+from cure_core import figures, manifests, map_tables, maps, study
+from cure_core.clustering import kmeans
+from cure_core.embedding import embed
+from cure_core.faces.faceset import ImageView
+from cure_core.recognition import Recipe
+from cure_core.report import save_table
+from cure_core.unlearning import CureConfig
+
+faces = manifests.load(dataset, **dataset_options)
+setting = study.Setting(
+    encoder=encoder,
+    weights=weights,
+    forget_people=forget_people,
+    split=manifests.read(dataset).splits.model_dump() | split,
+    recipe=Recipe(**teacher),
+    method=method,
+    config=CureConfig(**unlearning),
+    n_pairs=n_pairs,
+)
+seed = seeds[0]
+case = study.prepare(faces, setting, seed)
+case
+
+# %% [markdown]
+# ## Three models
+#
+# The teacher (before), the student that has forgotten (after), and the oracle, trained from the
+# same start without the forgotten pictures.
+
+# %%
+trained = study.train_teacher(case, progress=progress)
+result = study.forget(case, trained, progress=progress)
+oracle = study.train_oracle(case, progress=progress)
+models = {"before": trained.encoder, "after": result.student, "oracle": oracle.encoder}
+result
+
+# %% [markdown]
+# ## Three sets
+#
+# Forgotten and retained people by their training pictures, and unseen people: outsiders, who are in
+# nobody's training. Large sets are thinned evenly. Everybody is embedded by all three models.
+
+# %%
+points = map_tables.choose_points(
+    {
+        "forget": case.request.forget_index,
+        "retain": case.request.retain_index,
+        "unseen": case.split.outsiders,
+    },
+    shown,
+)
+images = ImageView(faces.images, points.image.to_numpy())
+spaces = {name: embed(model, images).numpy() for name, model in models.items()}
+points.groupby("set").size()
+
+# %% [markdown]
+# ## One space for all
+#
+# The student began as the teacher, so their spaces can be compared as they are. The oracle's
+# cannot: two trainings end in spaces turned against each other, and no map can tell a turn from a
+# change. So the oracle is first rotated into the teacher's space by orthogonal Procrustes, fitted
+# on **retained faces only**; fitted on the forgotten too, it would hide what is to be shown. The
+# residual |A R - B| / |B| says what the rotation leaves over, on the faces it was fitted to and on
+# held-out pictures of the same people, with the student's (not rotated) beside.
+
+# %%
+retained = ImageView(faces.images, case.request.retain_index)
+held = case.split.heldout
+held = held[np.isin(faces.identities[held], faces.identities[case.request.retain_index])]
+fit, check = (
+    {name: embed(model, view).numpy() for name, model in models.items()}
+    for view in (retained, ImageView(faces.images, held))
+)
+rotation = maps.rotate_into(fit["oracle"], fit["before"])
+residuals = pd.DataFrame(
+    {
+        "retained (fitted)": {
+            "student": maps.residual(fit["after"], fit["before"]),
+            "oracle, not rotated": maps.residual(fit["oracle"], fit["before"]),
+            "oracle, rotated": rotation.residual,
+        },
+        "retained, held out": {
+            "student": maps.residual(check["after"], check["before"]),
+            "oracle, not rotated": maps.residual(check["oracle"], check["before"]),
+            "oracle, rotated": maps.residual(check["oracle"] @ rotation.matrix, check["before"]),
+        },
+    }
+)
+spaces["oracle"] = spaces["oracle"] @ rotation.matrix
+residuals.round(3)
+
+# %% [markdown]
+# ## View (a): one joint map
+#
+# t-SNE fitted to all three models' embeddings together, so that every point may go where it
+# belongs. The coordinates are saved, and the figure is drawn from what was saved.
+
+# %%
+folder = Path(out)
+joint = maps.joint_tsne(spaces, seed, perplexity).merge(points, on="point")
+joint = pd.read_csv(save_table(joint, folder / "coordinates.csv"))
+figures.draw("map_joint", joint)
+
+# %% [markdown]
+# ## View (b): placed into the teacher's map
+#
+# The teacher's own map, fitted without the others; student and oracle are then *placed* into it.
+#
+# **Warning.** Placement can only put a point among those that are there already. A face that moved
+# to where the teacher has nothing is drawn next to whatever is least far: movement into empty
+# space cannot show in this view. Compare it with (a), where it can.
+
+# %%
+placed = maps.placed_tsne(spaces, seed, perplexity).merge(points, on="point")
+figures.draw("map_placed", placed)
+
+# %% [markdown]
+# ## The largest moves
+#
+# Which pictures moved most is decided in the **embedding space** (cosine distance between before
+# and after), not on the map; the map only shows where they went. Change by set, then the ways of
+# the largest changes on the joint map.
+
+# %%
+points["change"] = 1 - (spaces["before"] * spaces["after"]).sum(1)
+points.groupby("set").change.describe().round(3)
+
+# %%
+moves = map_tables.move_table(joint, points.change, arrows)
+figures.draw("map_moves", moves)
+
+# %% [markdown]
+# ## Pseudo-clusters and their centroids
+#
+# The forget faces alone, by pseudo-label: K-means on the teacher's embeddings, and then on the
+# student's, started from the teacher's centroids, so that a number keeps its meaning. A number
+# stands at the picture nearest to the centroid; a centroid has no place of its own on a map.
+
+# %%
+count = int(result.facts["clusters_forget"])
+first = kmeans(embed(trained.encoder, case.request.forget), count, seed=seed)
+then = kmeans(embed(result.student, case.request.forget), count, init=first.centroids)
+clusters = map_tables.cluster_table(joint, spaces, points, {"before": first, "after": then})
+figures.draw("map_clusters", clusters)
+
+# %% [markdown]
+# ## Is it an artefact of t-SNE?
+#
+# The same points by the first two principal components of the joint space. PCA is linear: it hides
+# much, but it invents nothing, and its distances are those of a shadow.
+
+# %%
+pca, explained = maps.joint_pca(spaces)
+pca = pca.merge(points[["point", "set"]], on="point")
+print(f"variance shown: {explained[0]:.1%} and {explained[1]:.1%}")
+figures.draw("map_pca", pca)
+
+# %% [markdown]
+# **How far can each be trusted?** *Trustworthiness* is 1 where the neighbours on the map are
+# neighbours in the space, about 1/2 for a random map. *Preserved* is the share of the 15 nearest
+# neighbours in the space that are also among the 15 nearest on the map; *chance* is what a random
+# map would keep.
+
+# %%
+quality = pd.concat(
+    {
+        "t-SNE, joint": maps.map_quality(spaces, joint),
+        "t-SNE, placed": maps.map_quality(spaces, placed),
+        "PCA": maps.map_quality(spaces, pca),
+    },
+    names=["map", "model"],
+)
+quality.round(3)
+
+# %% [markdown]
+# ## Explorer
+#
+# In JupyterLab: two maps, linked. Hover to see a face and its numbers, here and in the other map;
+# take the lasso (the buttons at the left of a map) to select pictures here and see them there;
+# colour by set, cluster, change or quality. Where nobody can look (papermill, nbconvert) the still
+# picture above takes its place.
+
+# %%
+table = map_tables.explorer_table(joint, clusters, points, faces.attributes)
+interactive = exploring.can_explore() if explorer is None else explorer
+pictures = images if faces.name == "synthfaces" else None
+exploring.explore(table, pictures) if interactive else figures.draw("map_joint", joint)
+
+# %%
+drawn = {
+    "map_joint": joint,
+    "map_placed": placed,
+    "map_moves": moves,
+    "map_clusters": clusters,
+    "map_pca": pca,
+}
+for name, data in drawn.items():
+    figures.save_figure(figures.draw(name, data), data, name, folder / "figures")
+save_table(quality.reset_index(), folder / "table.csv")
+save_table(residuals.rename_axis("model").reset_index(), folder / "residuals.csv")
+sorted(path.name for path in folder.rglob("*.csv"))
+
+# %% [markdown]
+# ## What this showed
+#
+# Claims about the change, settled in the embedding space: forgotten pictures moved more than
+# retained ones, and the rotation brought the oracle closer to the teacher. And the joint
+# map is better than chance at keeping neighbours.
+
+# %%
+mean = points.groupby("set").change.mean()
+assert mean["forget"] > mean["retain"]
+assert (residuals.loc["oracle, rotated"] < residuals.loc["oracle, not rotated"]).all()
+assert (quality.preserved > quality.chance).all()
