@@ -234,6 +234,14 @@ class Bench:
             "seconds": time.perf_counter() - began,
         }
 
+    def try_request(self, request: ForgetRequest) -> pd.DataFrame:
+        """Forget by `cure_plus` as asked, and put the measures before and after side by side."""
+        models = {
+            "before": self.teacher.encoder,
+            "after": self._student("cure_plus", request),
+        }
+        return pd.DataFrame({name: self.judge(model) for name, model in models.items()})
+
     def _student(self, method: str, request: ForgetRequest) -> nn.Module:
         config = replace(CureConfig(**self.setting.unlearning), seed=self.seed)
         objective = objectives.build(method)

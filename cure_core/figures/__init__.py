@@ -16,6 +16,13 @@ from cure_core.figures.clusters import (
 from cure_core.figures.framework import draw_framework
 from cure_core.figures.maps import draw_map, draw_map_clusters, draw_moves, draw_pca
 from cure_core.figures.measures import MEASURES, draw_losses, draw_measures, measure_table
+from cure_core.figures.quality import (
+    decile_table,
+    draw_quality_accuracy,
+    draw_quality_deciles,
+    draw_quality_discard,
+    draw_quality_scores,
+)
 from cure_core.figures.scores import draw_roc, draw_scores, roc_table, score_histogram
 from cure_core.figures.sheets import draw_cluster_faces, draw_faces
 from cure_core.figures.style import (
@@ -32,8 +39,8 @@ from cure_core.figures.style import (
 
 __all__ = [
     "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "PAGE", "SET_NAMES", "STYLE",
-    "Picture", "draw", "draw_cluster_faces", "draw_faces", "draw_framework", "measure_table",
-    "roc_table", "save_figure", "score_histogram",
+    "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces", "draw_framework",
+    "draw_quality_deciles", "measure_table", "roc_table", "save_figure", "score_histogram",
 ]  # fmt: skip
 
 DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
@@ -52,6 +59,9 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "map_pca": draw_pca,
     "map_moves": draw_moves,
     "map_clusters": draw_map_clusters,
+    "quality_scores": draw_quality_scores,
+    "quality_discard": draw_quality_discard,
+    "quality_accuracy": draw_quality_accuracy,
 }
 
 

@@ -27,14 +27,12 @@ def sharpness(grey: Pictures) -> np.ndarray:
 
 
 def detail(grey: Pictures) -> np.ndarray:
-    """Log ratio of fine (0.7 pixel) to coarse (3 pixel) edges: the resolution that is left.
+    """Log ratio of fine (1 pixel) to coarse (3 pixel) edges: the resolution that is left.
 
     An upsampled or blurred picture keeps its coarse edges and loses the fine ones, whatever its
     contrast; what recognition needs lies in both.
     """
-    fine, coarse = (
-        np.percentile(np.abs(_bands(grey, s)), 97, axis=(1, 2)) for s in (0.7, 3.0)
-    )
+    fine, coarse = (np.percentile(np.abs(_bands(grey, s)), 97, axis=(1, 2)) for s in (1.0, 3.0))
     return np.log((fine + 1e-3) / (coarse + 1e-3))
 
 

@@ -42,27 +42,23 @@ def dropout_agreement(encoder: nn.Module, images: Images, seed: int = 0) -> np.n
     40 passes at a rate of 0.3 are our choice. Raises ValueError for an encoder without a linear or
     convolutional layer.
     """
-    name, last = _last_layer(encoder)
-    device = next(last.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    passes: list[Tensor] = []
-    masks: dict[tuple[int, int], Tensor] = {}
+    masks: dict[int, Tensor] = {}
 
     def drop(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
+        """What follows sees every image `PASSES` times, each time with other features missing."""
         x = inputs[0]
-        key = (len(passes), x.shape[1])
-        if key not in masks:
-            kept = torch.rand(x.shape[1], generator=generator) >= RATE
-            masks[key] = (kept.float() / (1 - RATE)).to(device)
-        return (x * masks[key].reshape(1, -1, *[1] * (x.ndim - 2)),)
+        width = x.shape[1]
+        if width not in masks:
+            masks[width] = torch.rand(PASSES, width, generator=generator) >= RATE
+        kept = masks[width].to(x).reshape(1, PASSES, width, *[1] * (x.ndim - 2)) / (1 - RATE)
+        return ((x[:, None] * kept).flatten(0, 1),)
 
-    hook = last.register_forward_pre_hook(drop)
+    hook = _last_layer(encoder).register_forward_pre_hook(drop)
     try:
-        for _ in range(PASSES):
-            passes.append(embed(encoder, images))
+        stacked = embed(encoder, images).unflatten(0, (len(images), PASSES))
     finally:
         hook.remove()
-    stacked = torch.stack(passes, dim=1)
     first, second = torch.triu_indices(PASSES, PASSES, 1)
     cosine = (stacked @ stacked.transpose(1, 2))[:, first, second]
     distance = (2 - 2 * cosine).clamp(min=0).sqrt().mean(dim=1)
@@ -85,12 +81,8 @@ def cluster_margin(encoder: nn.Module, images: Images) -> np.ndarray:
     return (own / (following + 1 + 1e-6)).numpy()
 
 
-def _last_layer(encoder: nn.Module) -> tuple[str, nn.Module]:
-    layers = [
-        (name, module)
-        for name, module in encoder.named_modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
-    ]
+def _last_layer(encoder: nn.Module) -> nn.Module:
+    layers = [m for m in encoder.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     if not layers:
         raise ValueError(
             f"{type(encoder).__name__} has no linear or convolutional layer to drop inputs of; "
