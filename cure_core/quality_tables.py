@@ -79,7 +79,7 @@ def score_shares(scores: np.ndarray, planted: np.ndarray, bins: int = 20) -> pd.
     """Histogram of the rank (0 poorest, 1 best) by the kind of picture: kind, rank, share."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(scores) / len(scores)
+    ranks = (rankdata(scores) - 0.5) / len(scores)
     edges = np.linspace(0, 1, bins + 1)
     rows = []
     for kind in sorted(set(planted)):
@@ -117,7 +117,7 @@ def change_table(changed: pd.DataFrame) -> pd.DataFrame:
     """
     lines = []
     for key, own in changed.groupby([*RUN, "protocol"], sort=False):
-        named = dict(zip([*RUN, "protocol"], key, strict=True))  # type: ignore[call-overload]
+        named = dict(zip([*RUN, "protocol"], key, strict=True))
         line = {**named, "seeds": len(own), **_tested(own.change.to_numpy())}
         if named["method"] in AGAINST_RANDOM and named["order"] != "random":
             control = changed[

@@ -44,7 +44,7 @@ def natural(options: Mapping[str, object], seed: int) -> World:
 
     Raises ValueError where the drawing has no strangers or lacks one of the two protocols.
     """
-    faces = manifests.load("synthfaces", **{**options, "seed": seed})
+    faces = manifests.load("synthfaces", None, **{**options, "seed": seed})
     if not {"unseen", "cross_age"} <= faces.protocols.keys():
         raise ValueError(
             "the claim is judged by pairs of strangers, of any age and of ages far apart; give "

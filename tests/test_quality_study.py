@@ -124,8 +124,8 @@ def test_who_loses_what_by_hand():
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"fractions": [0.1, 1]}, r"fractions=\[0.1, 1\]"),
-        ({"oracle_fractions": [0]}, r"oracle_fractions=\[0\]"),
+        ({"fractions": [0.1, 1]}, r"fractions=\[0.1, 1.0\]"),
+        ({"oracle_fractions": [0]}, r"oracle_fractions=\[0.0\]"),
         ({"planted": 1}, "planted=1"),
         ({"scorer": "beauty"}, "no scorer 'beauty'"),
         ({"unlearning": {"epochs": 0}}, "epochs=0"),

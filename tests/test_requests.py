@@ -150,6 +150,7 @@ def brightness(images):
     return np.array([images[i].mean() for i in range(len(images))])
 
 
+@pytest.mark.filterwarnings("ignore:1 people would lose")
 def test_the_poorest_go_by_fraction_or_threshold():
     """Image i is painted with the number i, so the darkest are the first."""
     by_fraction = ForgetRequest.lowest_quality(faces(), brightness, fraction=0.3)

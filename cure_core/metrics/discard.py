@@ -111,7 +111,7 @@ def discard_table(
     rng = np.random.default_rng(seed)
     random = pd.concat([curve(rng.random(len(codes))) for _ in range(10)])
     curves = {name: curve(quality) for name, quality in orderings.items()}
-    curves["random"] = random.groupby("discarded", as_index=False).fnmr.mean()
+    curves["random"] = random.groupby("discarded")[["fnmr"]].mean().reset_index()
     curves["oracle"] = curve(utility(embeddings, codes))
     return pd.concat(
         [c.assign(scorer=name, area=partial_area(c)) for name, c in curves.items()],

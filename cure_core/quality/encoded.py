@@ -29,8 +29,8 @@ def mirror_agreement(encoder: nn.Module, images: Images) -> np.ndarray:
     A face that is well seen keeps its embedding under a change that leaves the person the same; one
     that is turned or half covered changes more. The augmented kin of SER-FIQ.
     """
-    views = (raw_embeddings(encoder, images, view=view) for view in (None, mirrored))
-    return F.cosine_similarity(*views).numpy()
+    seen = raw_embeddings(encoder, images)
+    return F.cosine_similarity(seen, raw_embeddings(encoder, images, view=mirrored)).numpy()
 
 
 def dropout_agreement(encoder: nn.Module, images: Images, seed: int = 0) -> np.ndarray:
