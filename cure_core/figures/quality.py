@@ -69,7 +69,7 @@ def draw_quality_discard(data: pd.DataFrame) -> Figure:
                 if own.empty:
                     continue
                 mean = own.groupby("discarded").fnmr.mean()
-                fallback = (name.replace("_", " "), OTHERS[i % 5], (":", "-.")[i // 5 % 2], 1.0)
+                fallback = (name.replace("_", " "), OTHERS[i % 5], (":", "-.", "--")[i // 5 % 3], 1.0)
                 label, colour, dash, width = ORDERINGS.get(name, fallback)
                 ax.plot(100 * mean.index, mean, dash, color=colour, lw=width, label=label)
             ax.set_title(titles.get(dataset, dataset))
