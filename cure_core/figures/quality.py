@@ -69,7 +69,8 @@ def draw_quality_discard(data: pd.DataFrame) -> Figure:
                 if own.empty:
                     continue
                 mean = own.groupby("discarded").fnmr.mean()
-                fallback = (name.replace("_", " "), OTHERS[i % 5], (":", "-.", "--")[i // 5 % 3], 1.0)
+                dash = (":", "-.", "--")[i // 5 % 3]
+                fallback = (name.replace("_", " "), OTHERS[i % 5], dash, 1.0)
                 label, colour, dash, width = ORDERINGS.get(name, fallback)
                 ax.plot(100 * mean.index, mean, dash, color=colour, lw=width, label=label)
             ax.set_title(titles.get(dataset, dataset))
