@@ -59,13 +59,16 @@ class Study(BaseModel):
         profile, a parameter that a notebook does not declare, one run asked for twice, missing
         data.
         """
-        profile = runs.read_profile(self.profile) if self.profile else {}
         sources = [runs.find_notebook(name, self.folder) for name in self.notebooks]
         named = {name: None for own in self.conditions() for name in own}
-        for source in sources:
+        profiles = {
+            source: runs.read_profile(source.stem, self.profile) if self.profile else {}
+            for source in sources
+        }
+        for source, profile in profiles.items():
             runs.check_names(source, profile | named)
         plan = [
-            runs.plan_run(source, self.profile, profile | own | seed)
+            runs.plan_run(source, self.profile, profiles[source] | own | seed)
             for source in sources
             for own in self.conditions()
             for seed in self._seeded(source)

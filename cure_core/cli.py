@@ -1,6 +1,7 @@
 """The command `cure`: run the study, its comparison, or many runs; draw figures, look at data."""
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Mapping
@@ -35,6 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
             asked.notebook, asked.profile, asked.runs, _changes(asked.changes)
         )
     )
+    claim = commands.add_parser(
+        "quality", help="run the experiment of notebook 03; a run stopped goes on where it was"
+    )
+    claim.add_argument("--profile", default="quick", help="quick (the default), tiny")
+    claim.add_argument("--rows", type=Path, help="where the rows go (default: in the cache)")
+    claim.set_defaults(do=lambda asked: run_quality(asked.profile, asked.rows))
     figures = commands.add_parser("figures", help="draw figures/ anew from its tables")
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
@@ -88,7 +95,7 @@ def run_study(
     that is no parameter of the notebook, and what `run_folder.execute` raises.
     """
     source = runs.find_notebook(notebook)
-    given = runs.read_profile(profile) | dict(changes or {})
+    given = runs.read_profile(notebook, profile) | dict(changes or {})
     runs.check_names(source, changes or {})
     run = runs.plan_run(source, profile, given)
     began = time.perf_counter()
@@ -110,6 +117,18 @@ def run_comparison(asked: argparse.Namespace) -> None:
     parts = {name: getattr(asked, name) for name in ("methods", "requests", "seeds", "stages")}
     given = {name: part for name, part in parts.items() if part is not None}
     compare(read_plan(asked.plan), asked.dataset, asked.into, fast=asked.fast, **given)
+
+
+def run_quality(profile: str, rows: Path | None) -> None:
+    """Run what of notebook 03's experiment is not yet among the rows; print where they are."""
+    from cure_core import quality_study
+
+    parameters = runs.read_profile("03_quality_aware_forgetting", profile)
+    known = {field.name for field in dataclasses.fields(quality_study.Setting)}
+    setting = quality_study.Setting(**{k: v for k, v in parameters.items() if k in known})
+    rows = rows or quality_study.rows_path(setting)
+    table = quality_study.run(setting, parameters["seeds"], rows)
+    print(f"{len(table)} runs, {table.seconds.sum() / 60:.1f} minutes\n{rows}")
 
 
 def _list(text: str) -> list[Any]:

@@ -1,8 +1,12 @@
 """What is asked to be forgotten."""
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+from torch import nn
 
 from cure_core import rich
 from cure_core.faces.faceset import FaceSet, ImageView
@@ -165,3 +169,74 @@ class ForgetRequest:
                 f"{count}; ask for fewer, and for one at least"
             )
         return cls.of_people(faces, train, people[sorted(goes)])
+
+    @classmethod
+    def lowest_quality(
+        cls,
+        faces: FaceSet,
+        scorer: str | Callable[..., np.ndarray],
+        *,
+        fraction: float | None = None,
+        threshold: float | None = None,
+        encoder: nn.Module | None = None,
+    ) -> "ForgetRequest":
+        """A request for the poorest pictures of `faces`, by one of `quality.SCORERS` or your own.
+
+        Either the lowest `fraction` of them, between 0 and 1 (at least one; of equal scores the
+        earlier goes), or all scored below `threshold`. Warns (UserWarning) where somebody would
+        lose every picture: identities are looked at for that alone, and not handed on.
+        Raises ForgetRequestError for none or both of the two, a fraction out of range, a threshold
+        that is not finite, takes nothing or everything, or is asked of "fused" or "cluster_margin",
+        whose scores hold within one call only; and ValueError as `quality.score` does.
+        """
+        from cure_core import quality
+
+        if (fraction is None) == (threshold is None):
+            raise ForgetRequestError(
+                f"fraction={fraction} and threshold={threshold}; give one of the two"
+            )
+        if fraction is not None and not 0 < fraction < 1:
+            raise ForgetRequestError(f"fraction={fraction}; it is a share between 0 and 1")
+        if threshold is not None and scorer in quality.RELATIVE:
+            raise ForgetRequestError(
+                f"{scorer!r} compares the images of one call, so a threshold on it means nothing; "
+                "give a fraction, or take a single scorer"
+            )
+        if threshold is not None and not np.isfinite(threshold):
+            raise ForgetRequestError(f"threshold={threshold}; it is a finite score")
+        scores = quality.score(faces.images, scorer, encoder)
+        if fraction is not None:
+            order = np.argsort(scores, kind="stable")
+            goes = np.zeros(len(faces), bool)
+            goes[order[: max(1, round(fraction * len(faces)))]] = True
+        else:
+            goes = scores < threshold
+        if goes.all() or not goes.any():
+            asked = f"fraction={fraction}" if fraction is not None else f"threshold={threshold}"
+            raise ForgetRequestError(
+                f"{asked} takes {int(goes.sum())} of {len(faces)} pictures; their scores lie from "
+                f"{scores.min():.4g} to {scores.max():.4g}"
+            )
+        request = cls.from_indices(faces, np.flatnonzero(goes), np.flatnonzero(~goes))
+        emptied = int((request.affected(faces).share == 1).sum())
+        if emptied:
+            warnings.warn(
+                f"{emptied} people would lose every picture; see request.affected(faces)",
+                stacklevel=2,
+            )
+        return request
+
+    def affected(self, faces: FaceSet) -> pd.DataFrame:
+        """Who loses what: person, pictures in the request's reach, how many go, and their share.
+
+        One row a person who loses any, the hardest hit first. For whoever answers for the request;
+        unlearning never sees it.
+        """
+        everyone = np.concatenate([self.forget_index, self.retain_index])
+        people, counts = np.unique(faces.identities[everyone], return_counts=True)
+        table = pd.DataFrame({"person": people, "pictures": counts})
+        lost = pd.Series(faces.identities[self.forget_index]).value_counts()
+        table["lost"] = table.person.map(lost).fillna(0).astype(int)
+        table["share"] = table.lost / table.pictures
+        hit = table[table.lost > 0].sort_values(["share", "person"], ascending=[False, True])
+        return hit.reset_index(drop=True)

@@ -73,11 +73,18 @@ def find_notebook(name: str, beside: Path | None = None) -> Path:
     return _named(NOTEBOOKS / f"{name}.ipynb")
 
 
-def read_profile(name: str) -> dict[str, Any]:
-    """The parameters of a profile. Raises FileNotFoundError naming those there are."""
+def profile_path(notebook: str, profile: str) -> Path:
+    """A notebook's profile: from its own folder of profiles where it has one, else the shared."""
+    shared = NOTEBOOKS / "profiles"
+    own = shared / notebook
+    return (own if own.is_dir() else shared) / f"{profile}.yaml"
+
+
+def read_profile(notebook: str, profile: str) -> dict[str, Any]:
+    """The parameters of a notebook's profile. Raises FileNotFoundError naming those there are."""
     import yaml
 
-    return yaml.safe_load(_named(NOTEBOOKS / "profiles" / f"{name}.yaml").read_text()) or {}
+    return yaml.safe_load(_named(profile_path(notebook, profile)).read_text()) or {}
 
 
 def _named(path: Path) -> Path:

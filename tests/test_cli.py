@@ -245,3 +245,37 @@ def test_figures_of_real_faces_are_refused(tmp_path, monkeypatch, capsys):
     assert "only figures of SynthFaces" in capsys.readouterr().err
     assert not (tmp_path / "figures").exists()
     assert set(figures.DRAWN) <= set(figure_index.ENTRIES)
+
+
+def test_a_notebook_with_profiles_of_its_own_uses_those_alone(notebooks):
+    shared = notebooks / "profiles"
+    assert cli.profile_path("study", "short") == shared / "short.yaml"
+    (shared / "study").mkdir()
+    assert cli.profile_path("study", "short") == shared / "study" / "short.yaml"
+    assert cli.profile_path("other", "short") == shared / "short.yaml"
+
+
+def test_the_experiment_about_quality_runs_a_profile_into_its_rows(tmp_path, monkeypatch, capsys):
+    from cure_core import quality_study
+
+    asked = {}
+
+    def run(setting, seeds, path):
+        asked.update(setting=setting, seeds=seeds, path=path)
+        return pd.DataFrame({"seconds": [90.0, 30.0]})
+
+    monkeypatch.setattr(quality_study, "run", run)
+    rows = tmp_path / "rows.csv"
+    assert cli.main(["quality", "--profile", "tiny", "--rows", str(rows)]) == 0
+    assert asked["path"] == rows
+    assert asked["seeds"] == [0]
+    assert asked["setting"].fractions == (0.1, 0.2)
+    assert asked["setting"].dataset_options["people"] == 10
+    assert capsys.readouterr().out == f"2 runs, 2.0 minutes\n{rows}\n"
+
+
+def test_an_unknown_profile_of_the_experiment_is_told(capsys):
+    assert cli.main(["quality", "--profile", "huge"]) == 1
+    assert "no huge.yaml in 03_quality_aware_forgetting/; there are quick, tiny" in (
+        capsys.readouterr().err
+    )

@@ -13,12 +13,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from cure_core import farthest_map, figures
+from cure_core import farthest_map, figures, quality
 from cure_core.comparison import read_plan
 from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_index import ENTRIES, adopt, redraw
 from cure_core.figures.clusters import AGREEMENT, PANELS
+from cure_core.quality_study import Setting, conditions
 from cure_core.report import save_table
 from cure_core.sweep import departed, plan
 from cure_core.unlearning import CureConfig
@@ -28,6 +29,7 @@ INDEX = ROOT / "figures" / "index.yaml"
 MODELS, SETS = ("before", "after", "oracle"), ("forget", "retain", "test")
 WITHOUT_DATA = {"framework", "faces"}
 COMPARED = ("comparison", "comparison_membership", "ablations", "label_noise")
+SHEETS = {"cluster_faces", "quality_deciles"}
 SHOWN = ("forget", "retain", "unseen")
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
 
@@ -165,8 +167,39 @@ def frontier(seeds=(0, 1, 2)):
     return pd.DataFrame(rows)
 
 
+def quality_discard(datasets=("synthfaces", "lfw")):
+    rng = np.random.default_rng(7)
+    rows = [
+        {"dataset": dataset, "scorer": name, "discarded": at, "fnmr": rng.uniform(), "area": 1.0}
+        for dataset in datasets
+        for name in (*quality.SCORERS, "truth", "random", "oracle")
+        for at in (0.0, 0.1, 0.2, 0.3)
+        if (dataset, name) != ("lfw", "truth")
+    ]
+    return pd.DataFrame(rows)
+
+
+def quality_changes(seeds=(0, 1, 2)):
+    rng = np.random.default_rng(8)
+    rows = [
+        {"training": c.training, "method": c.method, "order": c.order, "fraction": c.fraction,
+         "seed": seed, "protocol": protocol, "change": rng.normal(0, 0.01)}
+        for c in conditions(Setting()) if c.method != "teacher"
+        for seed in seeds for protocol in ("unseen", "cross_age")
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def quality_scores(kinds=("no", "blurred", "covered", "mislabelled")):
+    rank = np.linspace(0.025, 0.975, 20)
+    return pd.concat([pd.DataFrame({"kind": k, "rank": rank, "share": 0.05}) for k in kinds])
+
+
 def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
     return {
+        "quality_discard": quality_discard(),
+        "quality_accuracy": quality_changes(seeds),
+        "quality_scores": quality_scores(),
         "cluster_criteria": criteria([n for lines in PANELS.values() for n in lines]),
         "cluster_agreement": criteria(AGREEMENT),
         "cluster_sizes": sizes(),
@@ -194,13 +227,11 @@ def drawn_faces(name="synthfaces"):
 
 each_figure = pytest.mark.parametrize("name", sorted(figures.DRAWN))
 JUDGED = ("score_distributions", "measures", "roc", "map_joint")
+SEEDED = ("measures", "loss_terms", "sensitivity", "quality_accuracy", "frontier", *COMPARED)
 CASES = [
     *((name, {}) for name in sorted(figures.DRAWN)),
     *((name, {"models": ("before", "after")}) for name in JUDGED),
-    *(
-        (name, {"seeds": (0,)})
-        for name in ("measures", "loss_terms", "sensitivity", "frontier", *COMPARED)
-    ),
+    *((name, {"seeds": (0,)}) for name in SEEDED),
     *((name, {"epochs": 2}) for name in ("loss_terms", "cluster_drift")),
 ]
 each_case = pytest.mark.parametrize(("name", "given"), CASES, ids=str)
@@ -362,6 +393,24 @@ def test_a_sheet_of_clusters_shows_the_named_faces_and_only_drawn_ones():
         figures.draw_cluster_faces(extremes(), drawn_faces("lfw"))
 
 
+def deciles():
+    """Twelve faces by tenths, the first ten tenths' poorest first."""
+    return figures.decile_table(np.arange(12), columns=1)
+
+
+def test_deciles_hold_each_tenth_and_show_only_drawn_faces():
+    table = figures.decile_table(np.arange(100)[::-1], columns=3)
+    assert len(table) == 30
+    for number, own in table.groupby("decile"):
+        assert own.image.between(90 - 10 * number, 99 - 10 * number).all()
+    figure = figures.draw_quality_deciles(deciles(), drawn_faces())
+    assert_apart(figure)
+    shown = np.asarray(figure.axes[0].images[0].get_array())
+    assert (shown[:112] == drawn_faces().images[deciles().image[0]]).all()
+    with pytest.raises(ValueError, match="only SynthFaces are shown in figures, not 'lfw'"):
+        figures.draw_quality_deciles(deciles(), drawn_faces("lfw"))
+
+
 def test_the_diagram_is_readable_and_repeats(tmp_path):
     """No text of the framework leaves its box's page, none overlaps, and it needs no data."""
     assert_apart(figures.draw_framework())
@@ -407,7 +456,7 @@ def test_the_index_is_complete():
 def test_every_figure_of_tables_has_an_entry():
     """What has no data is a diagram or the sheet of the data set itself; results always have."""
     assert {name for name, entry in ENTRIES.items() if entry.without_data} == WITHOUT_DATA
-    assert figures.DRAWN.keys() | WITHOUT_DATA | {"cluster_faces"} == ENTRIES.keys()
+    assert figures.DRAWN.keys() | WITHOUT_DATA | SHEETS == ENTRIES.keys()
     assert len(ENTRIES) >= 12
     for entry in ENTRIES.values():
         assert (ROOT / entry.notebook).is_file()
@@ -418,6 +467,7 @@ def run_folder(folder, notebook="02_unlearning", dataset="synthfaces"):
     for name, data in tables().items():
         save_table(data, folder / "figures" / f"{name}.csv")
     save_table(extremes(), folder / "figures" / "cluster_faces.csv")
+    save_table(deciles(), folder / "figures" / "quality_deciles.csv")
     record = {"notebook": notebook, "profile": "quick", "parameters": {"dataset": dataset}}
     (folder / "run.json").write_text(json.dumps(record))
     return folder
@@ -428,6 +478,10 @@ def run_folder(folder, notebook="02_unlearning", dataset="synthfaces"):
     [
         ("02_unlearning", {"score_distributions", "measures", "roc", "loss_terms"}),
         ("sweep", {"sensitivity"}),
+        (
+            "03_quality_aware_forgetting",
+            {"quality_scores", "quality_discard", "quality_accuracy", "quality_deciles"},
+        ),
         (
             "04_embedding_tsne",
             {"map_joint", "map_placed", "map_moves", "map_clusters", "map_pca"},

@@ -12,9 +12,10 @@ import papermill
 import pytest
 import yaml
 
+from cure_core.runs import profile_path
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
-PROFILES = NOTEBOOKS / "profiles"
 STEMS = sorted(
     {
         path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
@@ -92,7 +93,9 @@ def test_ipynb_and_py_are_in_step(stem):
 @each_notebook
 def test_profiles_hold_only_declared_parameters(stem):
     declared = set(papermill.inspect_notebook(NOTEBOOKS / f"{stem}.ipynb"))
-    for profile in PROFILES.glob("*.yaml"):
+    profiles = list(profile_path(stem, "tiny").parent.glob("*.yaml"))
+    assert profiles
+    for profile in profiles:
         unknown = set(yaml.safe_load(profile.read_text())) - declared
         assert not unknown, f"{stem} declares no {sorted(unknown)}, which {profile.name} sets"
 
@@ -103,5 +106,5 @@ def test_notebook_runs_and_repeats(stem, tmp_path, caches):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    executed = execute(NOTEBOOKS / f"{stem}.ipynb", PROFILES / "tiny.yaml", first, caches[0])
+    executed = execute(NOTEBOOKS / f"{stem}.ipynb", profile_path(stem, "tiny"), first, caches[0])
     rerun(executed, second, caches[1])

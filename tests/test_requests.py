@@ -198,3 +198,64 @@ def test_hardest_people_leave_their_nearest_neighbours_behind():
     np.fill_diagonal(cosine, -1)
     nearest = cosine[:, ~goes].max(axis=1)
     assert nearest[goes].mean() > np.quantile(nearest[~goes], 0.5)
+
+
+# By quality
+
+
+def brightness(images):
+    return np.array([images[i].mean() for i in range(len(images))])
+
+
+@pytest.mark.filterwarnings("ignore:1 people would lose")
+def test_the_poorest_go_by_fraction_or_threshold():
+    """Image i is painted with the number i, so the darkest are the first."""
+    by_fraction = ForgetRequest.lowest_quality(faces(), brightness, fraction=0.3)
+    by_threshold = ForgetRequest.lowest_quality(faces(), brightness, threshold=2.5)
+    for request in (by_fraction, by_threshold):
+        assert request.forget_index.tolist() == [0, 1, 2]
+        assert request.retain_index.tolist() == [3, 4, 5, 6, 7, 8, 9]
+
+
+def test_at_least_one_goes_and_of_equal_scores_the_earlier():
+    request = ForgetRequest.lowest_quality(faces(), lambda i: np.zeros(len(i)), fraction=0.01)
+    assert request.forget_index.tolist() == [0]
+
+
+def test_who_is_affected_and_a_warning_where_somebody_loses_all():
+    with pytest.warns(UserWarning, match="1 people would lose every picture"):
+        request = ForgetRequest.lowest_quality(faces(), brightness, fraction=0.3)
+    affected = request.affected(faces())
+    assert affected.to_dict("list") == {
+        "person": [7, 3],
+        "pictures": [2, 3],
+        "lost": [2, 1],
+        "share": [1.0, pytest.approx(1 / 3)],
+    }
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_warning_where_everybody_keeps_a_picture():
+    ForgetRequest.lowest_quality(faces(), brightness, fraction=0.1)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "asked", "told"),
+    [
+        (brightness, {}, "give one of the two"),
+        (brightness, {"fraction": 0.1, "threshold": 3}, "give one of the two"),
+        (brightness, {"fraction": 0}, "fraction=0; it is a share between 0 and 1"),
+        (brightness, {"fraction": 1}, "fraction=1; it is a share between 0 and 1"),
+        (brightness, {"fraction": float("nan")}, "fraction=nan; it is a share"),
+        (brightness, {"threshold": float("nan")}, "threshold=nan; it is a finite score"),
+        (brightness, {"threshold": -1}, "takes 0 of 10 pictures; their scores lie from 0 to 9"),
+        (brightness, {"threshold": 10}, "takes 10 of 10 pictures"),
+        ("fused", {"threshold": 0.1}, "'fused' compares the images of one call"),
+        ("beauty", {"fraction": 0.1}, "no scorer 'beauty'"),
+        ("norm", {"fraction": 0.1}, "'norm' looks through an encoder"),
+        (lambda i: np.full(len(i), np.nan), {"fraction": 0.1}, "10 scores that are not finite"),
+    ],
+)
+def test_wrong_ways_to_ask_by_quality(scorer, asked, told):
+    with pytest.raises(ValueError, match=told):
+        ForgetRequest.lowest_quality(faces(), scorer, **asked)

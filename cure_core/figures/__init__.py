@@ -22,6 +22,13 @@ from cure_core.figures.comparison import (
 from cure_core.figures.framework import draw_framework
 from cure_core.figures.maps import draw_map, draw_map_clusters, draw_moves, draw_pca
 from cure_core.figures.measures import MEASURES, draw_losses, draw_measures, measure_table
+from cure_core.figures.quality import (
+    decile_table,
+    draw_quality_accuracy,
+    draw_quality_deciles,
+    draw_quality_discard,
+    draw_quality_scores,
+)
 from cure_core.figures.scores import draw_roc, draw_scores, roc_table, score_histogram
 from cure_core.figures.sensitivity import draw_sensitivity
 from cure_core.figures.sheets import draw_cluster_faces, draw_faces
@@ -39,8 +46,8 @@ from cure_core.figures.style import (
 
 __all__ = [
     "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "PAGE", "SET_NAMES", "STYLE",
-    "Picture", "draw", "draw_cluster_faces", "draw_faces", "draw_framework", "measure_table",
-    "roc_table", "save_figure", "score_histogram",
+    "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces", "draw_framework",
+    "draw_quality_deciles", "measure_table", "roc_table", "save_figure", "score_histogram",
 ]  # fmt: skip
 
 DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
@@ -64,6 +71,9 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "frontier": draw_frontier,
     "ablations": draw_ablations,
     "label_noise": draw_label_noise,
+    "quality_scores": draw_quality_scores,
+    "quality_discard": draw_quality_discard,
+    "quality_accuracy": draw_quality_accuracy,
 }
 
 

@@ -11,7 +11,7 @@ from cure_core.figures.style import PAGE, STYLE, Picture
 
 def draw_faces(faces: FaceSet, people: int = 6, captures: int = 9) -> Figure:
     """A contact sheet of drawn faces, a row a person. Raises ValueError for any other data set."""
-    _only_drawn(faces)
+    only_drawn(faces)
     shown = [np.flatnonzero(faces.identities == p)[:captures] for p in range(people)]
     sheet = np.concatenate([np.concatenate(list(faces.images[row]), axis=1) for row in shown])
     with mpl.rc_context(STYLE):
@@ -29,7 +29,7 @@ def draw_cluster_faces(data: pd.DataFrame, faces: FaceSet, clusters: int = 6) ->
     `data`: cluster, kind ("nearest" or "farthest"), rank, image (an index into `faces`), distance.
     Raises ValueError for any data set but SynthFaces.
     """
-    _only_drawn(faces)
+    only_drawn(faces)
     each = int(data["rank"].max()) + 1
     numbers = sorted(data.cluster.unique())[:clusters]
     with mpl.rc_context(STYLE):
@@ -57,6 +57,7 @@ def draw_cluster_faces(data: pd.DataFrame, faces: FaceSet, clusters: int = 6) ->
     return figure
 
 
-def _only_drawn(faces: FaceSet) -> None:
+def only_drawn(faces: FaceSet) -> None:
+    """ValueError for any set but SynthFaces: only drawn faces are shown in figures."""
     if faces.name != "synthfaces":
         raise ValueError(f"only SynthFaces are shown in figures, not {faces.name!r}")

@@ -1,0 +1,131 @@
+"""Error against discard: what a quality score is worth for recognition."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+
+from cure_core.metrics.arrays import as_array, checked
+from cure_core.metrics.verification import all_pairs
+from cure_core.pairs import Pairs, similarities
+
+FAR = 1e-3
+STEPS = tuple(i / 100 for i in range(0, 31, 2))  # the field looks at the first 20 to 30 %
+
+
+def error_versus_discard(
+    scores: ArrayLike,
+    pairs: Pairs,
+    quality: ArrayLike,
+    *,
+    threshold: float,
+    fractions: Sequence[float] = STEPS,
+) -> pd.DataFrame:
+    """The false non-match rate of what is left as the poorest images are discarded.
+
+    A genuine pair goes when either of its images is among the discarded share of the images that
+    occur in genuine pairs; of images of equal quality the earlier goes first. The threshold stays.
+    Shapes: scores (P,), pairs of P, quality (N,) for every image, higher is better. Returns
+    columns `discarded` and `fnmr` (NaN once no pair is left). Raises ValueError for NaN, lengths
+    that differ, no genuine pair, and fractions outside [0, 1).
+    Source: Grother and Tabassi (TPAMI 29(4), 2007), by images; ISO/IEC 29794-1.
+    """
+    similarity, own = checked(scores, "scores"), checked(quality, "quality")
+    if len(similarity) != len(pairs):
+        raise ValueError(f"{len(similarity)} scores for {len(pairs)} pairs")
+    if not pairs.genuine.any():
+        raise ValueError("no genuine pair: there is nothing that could fail to match")
+    if not all(0 <= fraction < 1 for fraction in fractions):
+        raise ValueError(f"fractions={list(fractions)}; each is a share from 0 to below 1")
+    left, right = pairs.left[pairs.genuine], pairs.right[pairs.genuine]
+    failed = similarity[pairs.genuine] <= threshold
+    images = np.unique(np.concatenate([left, right]))
+    rank = np.empty(len(own), np.int64)
+    rank[images] = np.argsort(np.argsort(own[images], kind="stable"))
+    worst = np.minimum(rank[left], rank[right])
+    rows = []
+    for fraction in fractions:
+        stays = worst >= round(fraction * len(images))
+        rows.append((fraction, failed[stays].mean() if stays.any() else np.nan))
+    return pd.DataFrame(rows, columns=["discarded", "fnmr"])
+
+
+def partial_area(curve: pd.DataFrame, upto: float = 0.2) -> float:
+    """Area under the curve from 0 to `upto` over that of never improving: 1 for a useless score.
+
+    0 is the best there could be; a score that discards the wrong images is above 1. NaN where the
+    curve starts at an error of 0. Dividing by the flat curve, as is usual since Olsen et al. (IET
+    Biometrics 5(2), 2016), makes data sets comparable.
+    """
+    part = curve[curve.discarded <= upto + 1e-9]
+    if len(part) < 2:
+        raise ValueError(f"upto={upto} leaves {len(part)} points of the curve; two are needed")
+    span = part.discarded.iloc[-1] - part.discarded.iloc[0]
+    flat = part.fnmr.iloc[0] * span
+    return float(np.trapezoid(part.fnmr, part.discarded) / flat) if flat > 0 else float("nan")
+
+
+def utility(embeddings: torch.Tensor, people: ArrayLike) -> np.ndarray:
+    """How alike each image is to its person's others on average: an ordering nobody could know.
+
+    It uses the labels and the very scores that are judged, so it bounds what a score of single
+    images can reach (nearly: the best set to discard is no ranking). NaN never: an image alone
+    gets its mean similarity to nobody, 0, and is in no genuine pair. Shapes: embeddings (N, D)
+    L2-normalised, people (N,). Source: our choice; the field's oracles differ.
+    """
+    rows = as_array(embeddings)
+    codes = np.unique(as_array(people), return_inverse=True)[1]
+    total = np.zeros((codes.max() + 1, rows.shape[1]), rows.dtype)
+    np.add.at(total, codes, rows)
+    others = np.bincount(codes)[codes] - 1
+    alike = (rows * total[codes]).sum(axis=1) - (rows * rows).sum(axis=1)
+    return np.where(others > 0, alike / np.maximum(others, 1), 0)
+
+
+def discard_table(
+    embeddings: torch.Tensor,
+    people: ArrayLike,
+    orderings: dict[str, np.ndarray],
+    *,
+    far: float = FAR,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Error-versus-discard curves of several orderings over all genuine pairs of a set.
+
+    The threshold is that of a false match rate of `far` among all impostor pairs. "random" (the
+    mean of ten) and "oracle" (`utility`) join the orderings. Returns columns scorer, discarded,
+    fnmr, area (`partial_area`, the same in every row of a scorer).
+    """
+    codes = as_array(people)
+    _, impostor = all_pairs(embeddings, codes)
+    allowed = int(far * len(impostor))
+    threshold = float(np.partition(impostor, -allowed - 1)[-allowed - 1])
+    pairs = genuine_pairs(codes)
+    scores = similarities(embeddings, pairs)
+
+    def curve(quality: np.ndarray) -> pd.DataFrame:
+        return error_versus_discard(scores, pairs, quality, threshold=threshold)
+
+    rng = np.random.default_rng(seed)
+    random = pd.concat([curve(rng.random(len(codes))) for _ in range(10)])
+    curves = {name: curve(quality) for name, quality in orderings.items()}
+    curves["random"] = random.groupby("discarded")[["fnmr"]].mean().reset_index()
+    curves["oracle"] = curve(utility(embeddings, codes))
+    return pd.concat(
+        [c.assign(scorer=name, area=partial_area(c)) for name, c in curves.items()],
+        ignore_index=True,
+    )[["scorer", "discarded", "fnmr", "area"]]
+
+
+def genuine_pairs(people: ArrayLike) -> Pairs:
+    """Every pair of two images of one person."""
+    codes = as_array(people)
+    found = []
+    for person in np.unique(codes):
+        own = np.flatnonzero(codes == person)
+        first, second = np.triu_indices(len(own), 1)
+        found.append((own[first], own[second]))
+    left, right = (np.concatenate(side) for side in zip(*found, strict=True))
+    return Pairs(left, right, np.ones(len(left), bool))
