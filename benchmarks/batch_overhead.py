@@ -77,7 +77,7 @@ def _measured(
     """Seconds of the clock and of the processors for one side over these seeds."""
     source = runs.find_notebook(asked.notebook) if asked.notebook else _payload(place)
     environment = os.environ | {"CURE_CACHE": str(place / "cache"), "OMP_NUM_THREADS": "1"}
-    parameters = runs.read_profile(asked.profile) if asked.profile else {}
+    parameters = runs.read_profile(source.stem, asked.profile) if asked.profile else {}
     name = "seeds" if "seeds" in runs.declared(source) else "seed"
     if side == "xargs":
         lines = []

@@ -249,10 +249,10 @@ def test_figures_of_real_faces_are_refused(tmp_path, monkeypatch, capsys):
 
 def test_a_notebook_with_profiles_of_its_own_uses_those_alone(notebooks):
     shared = notebooks / "profiles"
-    assert cli.profile_path("study", "short") == shared / "short.yaml"
+    assert run_definitions.profile_path("study", "short") == shared / "short.yaml"
     (shared / "study").mkdir()
-    assert cli.profile_path("study", "short") == shared / "study" / "short.yaml"
-    assert cli.profile_path("other", "short") == shared / "short.yaml"
+    assert run_definitions.profile_path("study", "short") == shared / "study" / "short.yaml"
+    assert run_definitions.profile_path("other", "short") == shared / "short.yaml"
 
 
 def test_the_experiment_about_quality_runs_a_profile_into_its_rows(tmp_path, monkeypatch, capsys):
