@@ -18,7 +18,7 @@ from cure_core.files import data_root, file_sha256
 SAMPLE = data_root() / "data" / "insightface_sample"
 LABELS = [0, 0, 1, 1, 1, 2]
 TORN = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -103,7 +103,7 @@ def test_an_image_with_the_magic_word_is_read(tmp_path):
     st.lists(st.one_of(st.just(MAGIC), st.binary(max_size=9)), max_size=8).map(b"".join),
     st.lists(st.floats(width=32, allow_nan=False), max_size=3),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_content_comes_back_as_it_was_written(tmp_path_factory, content, labels):
     path = tmp_path_factory.getbasetemp() / "any.rec"
     path.write_bytes(image_record(7, labels, content) + image_record(8, 1.0, content))
