@@ -18,6 +18,7 @@ from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_index import ENTRIES, adopt, redraw
 from cure_core.figures.clusters import AGREEMENT, PANELS
+from cure_core.figures.maps import apart
 from cure_core.report import save_table
 from cure_core.sweep import departed, plan
 from cure_core.unlearning import CureConfig
@@ -126,10 +127,10 @@ def moves():
 
 
 def map_clusters(models=MODELS):
-    """Sixteen clusters on a grid, so that their numbers lie apart."""
+    """Sixteen clusters, a row of four at one place each: their numbers have to be put apart."""
     cluster = np.repeat(np.arange(16), 5)
     own = pd.DataFrame(
-        {"cluster": cluster, "x": 20 * (cluster % 4), "y": 20 * (cluster // 4),
+        {"cluster": cluster, "x": 20 * (cluster % 4), "y": 20 * (cluster // 4 // 2),
          "centre": np.arange(80) % 5 == 0}
     )  # fmt: skip
     return pd.concat([own.assign(model=model) for model in models if model != "oracle"])
@@ -325,6 +326,15 @@ def test_a_sheet_of_clusters_shows_the_named_faces_and_only_drawn_ones():
         assert (image == faces.images[at]).all()
     with pytest.raises(ValueError, match="only SynthFaces are shown in figures, not 'lfw'"):
         figures.draw_cluster_faces(extremes(), drawn_faces("lfw"))
+
+
+def test_numbers_that_touch_are_put_apart_and_no_other_moves():
+    points = np.array([[0, 0], [0, 0], [0.1, 0], [9, 9]])
+    moved = apart(points, 1.0)
+    distances = [np.linalg.norm(a - b) for a, b in combinations(moved, 2)]
+    assert min(distances) >= 1
+    assert (moved[3] == points[3]).all()
+    assert np.linalg.norm(moved - points, axis=1).max() < 2
 
 
 def test_the_diagram_is_readable_and_repeats(tmp_path):
