@@ -73,11 +73,13 @@ def kmeans(
     if spherical:
         x = F.normalize(x)
     _check(x, n_clusters)
-    tol *= x.var(dim=0, correction=0).mean().item()
 
     # Centred data lose fewer digits in |x|^2 - 2xc + |c|^2; the sphere is centred as it is.
-    origin = torch.zeros_like(x[0]) if spherical else x.mean(dim=0)
+    mean = x.mean(dim=0)
+    origin = torch.zeros_like(mean) if spherical else mean
     x = x if spherical else x - origin
+    variance = _square(x).mean() - (mean - origin).square().sum()  # of all features together
+    tol *= variance.item() / x.shape[1]
 
     generator = torch.Generator().manual_seed(seed)
     best: KMeansResult | None = None
@@ -156,7 +158,7 @@ def _plus_plus(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor
     n_candidates = 2 + int(math.log(n_clusters))
     draws = torch.rand(n_clusters, n_candidates, generator=generator, dtype=torch.float64)
     draws = draws.to(x.device)
-    square = torch.linalg.vector_norm(x, dim=1).square()
+    square = _square(x)
     first = (draws[0, :1] * len(x)).long()
     chosen = [first]
     nearest = _squared_distances(x, square, first)[0]
@@ -171,6 +173,11 @@ def _plus_plus(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor
     return x[torch.cat(chosen)]
 
 
+def _square(x: Tensor) -> Tensor:
+    """Squared length of each row of x (N, D), without a second array of its size."""
+    return torch.linalg.vector_norm(x, dim=1).square()
+
+
 def _squared_distances(x: Tensor, square: Tensor, candidates: Tensor) -> Tensor:
     """Squared distances (C, N) from the rows of x named by `candidates` (C,) to all rows."""
     distances = torch.addmm(square, x[candidates], x.T, alpha=-2)
@@ -181,7 +188,7 @@ def _lloyd(
     x: Tensor, centroids: Tensor, max_iter: int, tol: float, spherical: bool
 ) -> KMeansResult:
     """Update and assign until nothing moves; `tol` is absolute here."""
-    square = torch.linalg.vector_norm(x, dim=1).square()
+    square = _square(x)
     labels, nearest = _assign(x, square, centroids)
     n_iter = 0
     for n_iter in range(1, max_iter + 1):  # noqa: B007

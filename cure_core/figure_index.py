@@ -261,7 +261,7 @@ def adopt(run: Path, folder: Path) -> None:
 def redraw(folder: Path) -> list[Path]:
     """Draw the figures of `folder` anew from their CSVs, and write the index; returns the PNGs.
 
-    A figure whose table no run has made yet is neither drawn nor named in the index.
+    A figure whose table or rows no run has made yet is neither drawn nor named in the index.
     """
     faces = cache(lambda: manifests.load("synthfaces"))
     drawn = {}
@@ -270,6 +270,8 @@ def redraw(folder: Path) -> list[Path]:
         if not (entry.without_data or table.is_file()):
             continue
         data = None if entry.without_data else pd.read_csv(table)
+        if data is not None and not figures.drawable(name, data):
+            continue
         figures.save_figure(_figure(name, data, faces), None, name, folder)
         drawn[name] = {
             "files": [f"figures/{name}.png", f"figures/{name}.svg"],

@@ -175,7 +175,7 @@ figures.draw("comparison_membership", rows)
 # another's everywhere cannot be rescued by another strength.
 
 # %%
-figures.draw("frontier", strengths) if len(strengths) else None
+figures.draw("frontier", strengths) if figures.drawable("frontier", strengths) else None
 
 # %% [markdown]
 # ## What each part is worth
@@ -183,8 +183,7 @@ figures.draw("frontier", strengths) if len(strengths) else None
 # One change at a time, all else as tuned, on the same requests and seeds.
 
 # %%
-changed = rows[rows.method.map(tables.kind).eq("ablation")]
-figures.draw("ablations", rows) if len(changed) else None
+figures.draw("ablations", rows) if figures.drawable("ablations", rows) else None
 
 # %% [markdown]
 # ## When labels are wrong
@@ -193,19 +192,16 @@ figures.draw("ablations", rows) if len(changed) else None
 # the true labels, and with 20 and 40 % of them wrong.
 
 # %%
-noisy = rows.method.str.startswith("supervised_").any()
-figures.draw("label_noise", rows) if noisy else None
+figures.draw("label_noise", rows) if figures.drawable("label_noise", rows) else None
 
 # %%
 results = Path(out)
 for name, data in {"summary": table, "verdicts": verdicts, "claims": claims}.items():
     save_table(data, results / f"{name}.csv")
-drawn = {"comparison": rows, "comparison_membership": rows}
-drawn |= {"frontier": strengths} if len(strengths) else {}
-drawn |= {"ablations": rows} if len(changed) else {}
-drawn |= {"label_noise": rows} if noisy else {}
-for name, data in drawn.items():
-    figures.save_figure(figures.draw(name, data), data, name, results / "figures")
+drawn = dict.fromkeys(["comparison", "comparison_membership", "ablations", "label_noise"], rows)
+for name, data in {**drawn, "frontier": strengths}.items():
+    if figures.drawable(name, data):
+        figures.save_figure(figures.draw(name, data), data, name, results / "figures")
 sorted(path.name for path in results.rglob("*.png"))
 
 # %% [markdown]

@@ -19,6 +19,7 @@ from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_index import ENTRIES, adopt, redraw
 from cure_core.figures.clusters import AGREEMENT, PANELS
+from cure_core.figures.maps import apart
 from cure_core.quality_study import Setting, conditions
 from cure_core.report import save_table
 from cure_core.sweep import departed, plan
@@ -130,10 +131,10 @@ def moves():
 
 
 def map_clusters(models=MODELS):
-    """Sixteen clusters on a grid, so that their numbers lie apart."""
+    """Sixteen clusters, a row of four at one place each: their numbers have to be put apart."""
     cluster = np.repeat(np.arange(16), 5)
     own = pd.DataFrame(
-        {"cluster": cluster, "x": 20 * (cluster % 4), "y": 20 * (cluster // 4),
+        {"cluster": cluster, "x": 20 * (cluster % 4), "y": 20 * (cluster // 4 // 2),
          "centre": np.arange(80) % 5 == 0}
     )  # fmt: skip
     return pd.concat([own.assign(model=model) for model in models if model != "oracle"])
@@ -295,6 +296,15 @@ def assert_apart(figure):
         assert wide <= 1 or high <= 1, f"{one.get_text()!r} overlaps {two.get_text()!r}"
 
 
+@pytest.mark.parametrize("name", ["ablations", "label_noise", "comparison"])
+def test_a_shared_table_without_a_figures_rows_does_not_draw_it(name):
+    rows = comparison()
+    main = rows[rows.method.isin([*read_plan().methods, "oracle", "teacher"])]
+    assert figures.drawable(name, rows)
+    assert figures.drawable(name, main) == (name == "comparison")
+    assert not figures.drawable(name, rows[:0])
+
+
 @each_figure
 def test_a_notebook_shows_the_figure(name):
     """As a cell's result: a bare Figure prints as '<Figure size ...>' unless pyplot is set up."""
@@ -411,6 +421,15 @@ def test_deciles_hold_each_tenth_and_show_only_drawn_faces():
         figures.draw_quality_deciles(deciles(), drawn_faces("lfw"))
 
 
+def test_numbers_that_touch_are_put_apart_and_no_other_moves():
+    points = np.array([[0, 0], [0, 0], [0.1, 0], [9, 9]])
+    moved = apart(points, 1.0)
+    distances = [np.linalg.norm(a - b) for a, b in combinations(moved, 2)]
+    assert min(distances) >= 1
+    assert (moved[3] == points[3]).all()
+    assert np.linalg.norm(moved - points, axis=1).max() < 2
+
+
 def test_the_diagram_is_readable_and_repeats(tmp_path):
     """No text of the framework leaves its box's page, none overlaps, and it needs no data."""
     assert_apart(figures.draw_framework())
@@ -434,9 +453,11 @@ def test_a_picture_without_data_has_no_csv(tmp_path):
 def test_the_index_is_complete():
     """Whatever has a table is in the index, with a caption, a notebook and its data."""
     index = yaml.safe_load(INDEX.read_text())
-    made = [
-        n for n, e in ENTRIES.items() if e.without_data or (INDEX.parent / f"{n}.csv").is_file()
-    ]
+    made = []
+    for name, entry in ENTRIES.items():
+        table = INDEX.parent / f"{entry.table or name}.csv"
+        if entry.without_data or (table.is_file() and figures.drawable(name, pd.read_csv(table))):
+            made.append(name)
     assert list(index) == made
     for name, entry in index.items():
         said = ENTRIES[name]

@@ -18,6 +18,8 @@ from cure_core.figures.comparison import (
     draw_frontier,
     draw_label_noise,
     draw_membership,
+    has_ablations,
+    has_label_noise,
 )
 from cure_core.figures.framework import draw_framework
 from cure_core.figures.maps import draw_map, draw_map_clusters, draw_moves, draw_pca
@@ -75,6 +77,18 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "quality_discard": draw_quality_discard,
     "quality_accuracy": draw_quality_accuracy,
 }
+
+
+# What a table that several figures share must hold for a figure to have something to show.
+NEEDS: dict[str, Callable[[pd.DataFrame], bool]] = {
+    "ablations": has_ablations,
+    "label_noise": has_label_noise,
+}
+
+
+def drawable(name: str, data: pd.DataFrame) -> bool:
+    """Whether a table has what the named figure shows."""
+    return len(data) > 0 and NEEDS.get(name, lambda _: True)(data)
 
 
 def draw(name: str, data: pd.DataFrame) -> Figure:

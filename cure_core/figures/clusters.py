@@ -98,24 +98,28 @@ def draw_farthest_map(data: pd.DataFrame) -> Figure:
     cluster, target, distance, and a bool column for each map (`farthest_map.map_table`).
     """
     count = int(data.cluster.max()) + 1
-    looks = {"farthest": ("#D55E00", "o", "farthest"), "one_to_one": ("#0072B2", "D", "one to one")}
+    # A dot inside a diamond where the two maps agree.
+    looks = {
+        "farthest": ("#D55E00", "o", "farthest", 10),
+        "one_to_one": ("#56B4E9", "D", "one to one", 38),
+    }
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE * 0.85, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.35, 1))
         distance = data.pivot_table(index="cluster", columns="target", values="distance")
         image = left.imshow(distance, cmap="Greys", vmin=0, interpolation="nearest")
-        for name, (colour, marker, label) in looks.items():
+        for name, (colour, marker, label, size) in looks.items():
             own = data[data[name].astype(bool)]
             left.scatter(
-                own.target, own.cluster, s=min(34, 900 / count), marker=marker, label=label,
-                facecolors="none", edgecolors=colour, linewidths=1.2,
+                own.target, own.cluster, s=size * min(1, 26 / count), marker=marker, label=label,
+                facecolors=colour if marker == "o" else "none", edgecolors=colour, linewidths=1.2,
             )  # fmt: skip
         left.set(xlabel="target cluster", ylabel="cluster")
         left.grid(False)
         bar = figure.colorbar(image, ax=left, label="distance between centroids")
         bar.outline.set_visible(False)
         right.set_axisbelow(True)
-        for shift, (name, (colour, _, label)) in zip((-0.2, 0.2), looks.items(), strict=True):
+        for shift, (name, (colour, _, label, _)) in zip((-0.2, 0.2), looks.items(), strict=True):
             drawn = data.groupby("target")[name].sum()
             right.bar(drawn.index + shift, drawn, 0.4, color=colour, label=label)
         right.set(xlabel="target cluster", ylabel="clusters sent to it")

@@ -150,6 +150,16 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def has_ablations(rows: pd.DataFrame) -> bool:
+    """Whether any row varies CURE or cure_plus."""
+    return bool(rows.method.map(kind).eq("ablation").any())
+
+
+def has_label_noise(rows: pd.DataFrame) -> bool:
+    """Whether any row is of a supervised method."""
+    return bool(rows.method.str.startswith("supervised_").any())
+
+
 def draw_label_noise(rows: pd.DataFrame) -> Figure:
     """UES of supervised methods as their labels go wrong, beside CURE, which reads none."""
     names = {"supervised_scrub": "SCRUB", "supervised_neg_grad_plus": "NegGrad+"}

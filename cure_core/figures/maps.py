@@ -44,7 +44,8 @@ def draw_moves(data: pd.DataFrame) -> Figure:
         moved = data[data.drawn.astype(bool)]
         ax.quiver(
             moved.x, moved.y, moved.x_after - moved.x, moved.y_after - moved.y, angles="xy",
-            scale_units="xy", scale=1, width=0.0028, headwidth=5, headlength=6, color="0.1",
+            scale_units="xy", scale=1, width=0.0025, headwidth=5, headlength=6, color="0.1",
+            alpha=0.75,
         )  # fmt: skip
         ax.set(xlabel="t-SNE 1", ylabel="t-SNE 2")
         span = pd.DataFrame({"x": [*data.x, *moved.x_after], "y": [*data.y, *moved.y_after]})
@@ -56,11 +57,9 @@ def draw_moves(data: pd.DataFrame) -> Figure:
 def draw_map_clusters(data: pd.DataFrame) -> Figure:
     """Forget faces by pseudo-label, before and after: model, cluster, centre (bool), x, y.
 
-    A number stands at the sample nearest to its cluster's centroid: a centroid has no place of its
-    own on a map.
+    A number stands at the sample nearest to its cluster's centroid, or where it would touch
+    another, beside it with a line to it: a centroid has no place of its own on a map.
     """
-    from matplotlib.patheffects import withStroke
-
     models = [model for model in ("before", "after") if model in set(data.model)]
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 4.1), layout="compressed")
@@ -72,14 +71,42 @@ def draw_map_clusters(data: pd.DataFrame) -> Figure:
                     own.x, own.y, s=11, color=CYCLE[number % len(CYCLE)], lw=0, alpha=0.75,
                     marker=SHAPES[number // len(CYCLE) % len(SHAPES)], rasterized=True,
                 )  # fmt: skip
-                at = own[own.centre.astype(bool)].iloc[0]
-                text = ax.text(at.x, at.y, str(number), ha="center", va="center", fontsize=7)
-                text.set_path_effects([withStroke(linewidth=2, foreground="white")])
             ax.set_title(model)
             ax.set_xlabel("t-SNE 1")
         axes[0].set_ylabel("t-SNE 2")
         _frame(axes, data)
+        for ax, model in zip(axes, models, strict=True):
+            _number(ax, data[(data.model == model) & data.centre.astype(bool)])
     return figure
+
+
+def _number(ax: Axes, centres: pd.DataFrame) -> None:
+    from matplotlib.patheffects import withStroke
+
+    at = centres.groupby("cluster")[["x", "y"]].first()
+    places = apart(at.to_numpy(), 0.045 * float(np.ptp(ax.get_xlim())))
+    for number, point, place in zip(at.index, at.to_numpy(), places, strict=True):
+        if not np.array_equal(point, place):
+            ax.plot(*np.transpose([point, place]), color="0.2", lw=0.5)
+        text = ax.text(place[0], place[1], str(number), ha="center", va="center", fontsize=7)
+        text.set_path_effects([withStroke(linewidth=2, foreground="white")])
+
+
+def apart(points: np.ndarray, least: float) -> np.ndarray:
+    """The points (N, 2) with those nearer than `least` pushed off each other, the others still."""
+    points = points.astype(float)
+    for _ in range(200):
+        way = points[:, None] - points
+        # Two at one place part along a diagonal.
+        away = np.sign(np.arange(len(points))[:, None] - np.arange(len(points)))
+        way = np.where((way == 0).all(2)[..., None], 1e-9 * away[..., None], way)
+        distance = np.linalg.norm(way, axis=2)
+        np.fill_diagonal(distance, np.inf)
+        lack = np.clip(1.01 * least - distance, 0, None) * (distance < least)
+        if not lack.any():
+            break
+        points += (way / distance[..., None] * lack[..., None] / 2).sum(1)
+    return points
 
 
 def _sets(ax: Axes, own: pd.DataFrame, alpha: float = 0.8) -> None:
