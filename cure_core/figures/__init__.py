@@ -48,7 +48,7 @@ from cure_core.figures.style import (
 
 __all__ = [
     "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "PAGE", "SET_NAMES", "STYLE",
-    "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces", "draw_framework",
+    "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces", "draw_framework", "drawable",
     "draw_quality_deciles", "measure_table", "roc_table", "save_figure", "score_histogram",
 ]  # fmt: skip
 
