@@ -49,7 +49,8 @@ from cure_core.figures.style import (
 __all__ = [
     "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "PAGE", "SET_NAMES", "STYLE",
     "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces", "draw_framework",
-    "draw_quality_deciles", "drawable", "measure_table", "roc_table", "save_figure", "score_histogram",
+    "draw_quality_deciles", "drawable", "measure_table", "roc_table", "save_figure",
+    "score_histogram",
 ]  # fmt: skip
 
 DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {

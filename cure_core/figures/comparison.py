@@ -23,7 +23,8 @@ REQUESTS = {
 
 def draw_comparison(rows: pd.DataFrame) -> Figure:
     """UES of every method, a panel a data set and request: interval over seeds, each seed small."""
-    table = _main(rows)
+    rows = _competing(rows)
+    table = summary(rows)
     methods = _by_score(table)
     datasets, requests = _present(table)
     with mpl.rc_context(STYLE):
@@ -55,7 +56,8 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
 def draw_membership(rows: pd.DataFrame) -> Figure:
     """Membership recall on the forget set less the oracle's: 0 is what retraining would give."""
     rows = rows.assign(past=rows.membership_recall - rows.membership_recall_oracle)
-    table = _main(rows)
+    rows = _competing(rows)
+    table = summary(rows)
     methods = _by_score(table)
     datasets, requests = _present(table)
     with mpl.rc_context(STYLE):
@@ -191,10 +193,10 @@ def draw_label_noise(rows: pd.DataFrame) -> Figure:
     return figure
 
 
-def _main(rows: pd.DataFrame) -> pd.DataFrame:
-    """The summary of CURE and its peers, on the requests and seeds that all have been run on."""
+def _competing(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of CURE and its peers, on the requests and seeds that all have been run on."""
     methods = [m for m in dict.fromkeys(rows.method) if kind(m) in ("ours", "peer")]
-    return summary(complete(rows, methods))
+    return complete(rows, methods)
 
 
 def _by_score(table: pd.DataFrame) -> list[str]:
