@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cure_core import rich
+from cure_core.rich import table
 
 
 @dataclass(frozen=True)
@@ -74,4 +74,4 @@ class CureConfig:
     def _repr_html_(self) -> str:
         values, defaults = vars(self), vars(CureConfig())
         changed = frozenset(name for name in values if values[name] != defaults[name])
-        return rich.table("CureConfig (bold: not the default)", values, changed)
+        return table("CureConfig (bold: not the default)", values, changed)

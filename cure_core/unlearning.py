@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core import rich
 from cure_core.checkpoint import load_checkpoint, save_checkpoint
 from cure_core.config import CureConfig
 from cure_core.embedding import (
@@ -28,6 +27,7 @@ from cure_core.files import digest
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Batch, Cure, Objective, Setup
 from cure_core.progress import bar
+from cure_core.rich import table
 from cure_core.settling import settle_batchnorm
 
 __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn"]
@@ -56,7 +56,7 @@ class UnlearningResult:
         told |= {name.replace("_", " "): f"{value:g}" for name, value in self.facts.items()}
         ends = self.history.iloc[[0, -1]] if len(self.history) > 1 else self.history
         losses = ends.to_html(index=False, float_format="{:.4f}".format, border=0)
-        return rich.table("UnlearningResult", told) + "First and last epoch:" + losses
+        return table("UnlearningResult", told) + "First and last epoch:" + losses
 
 
 class UnlearningDivergedError(FloatingPointError):

@@ -114,7 +114,7 @@ budget
 won = trial_rows.loc[trial_rows.groupby(["dataset", "method"]).ues.idxmax()]
 first = trial_rows[trial_rows.trial == 0].set_index(["dataset", "method"]).ues
 won = won.set_index(["dataset", "method"]).assign(defaults=first)
-won[["trial", "defaults", "ues", "forgetting", "stability", "settings"]].style.format(precision=3)
+won[["trial", "defaults", "ues", "forgetting", "stability", "settings"]].round(3)
 
 # %% [markdown]
 # ## The main table
@@ -147,7 +147,7 @@ figures.draw("comparison", rows)
 
 # %%
 verdicts = tables.verdicts(table)
-verdicts.style.format(precision=3)
+verdicts.round(3)
 
 # %% [markdown]
 # The paper's two claims of rank, in the same words for `cure`, its method, and for `cure_plus`,
