@@ -140,6 +140,7 @@ def _end(future: "Future", run: Run, where: Path) -> tuple[str, str]:
 @contextmanager
 def _client(scheduler: str | None, cores: int | None) -> "Iterator[Client]":
     """A Dask client: of the scheduler named, or of a cluster in this process."""
+    import dask.config
     import dask.system
     import distributed
 
@@ -153,6 +154,7 @@ def _client(scheduler: str | None, cores: int | None) -> "Iterator[Client]":
         return
     threads = cores or dask.system.CPU_COUNT
     with (
+        dask.config.set({"distributed.worker.profile.enabled": False}),  # it samples all the time
         distributed.LocalCluster(
             n_workers=1,
             threads_per_worker=threads,

@@ -12,7 +12,7 @@ from cure_core import batch_process, run_folder
 from cure_core.batch_process import BUSY, DONE, FAILED, STALE, order
 from cure_core.runs import Run
 
-WATCH_SECONDS = 2.0  # between looks at a run's memory; a look costs some 15 ms
+WATCH_SECONDS = 4.0  # between looks at a run's memory; a look costs some 15 ms
 STOP_SECONDS = 10.0  # that a run is given to end by itself
 ENDS = {DONE: "done", FAILED: "failed", BUSY: "busy"}
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
