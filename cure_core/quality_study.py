@@ -31,7 +31,7 @@ from cure_core.requests import ForgetRequest
 from cure_core.rows import add_row, has_row, read_rows, select
 from cure_core.unlearning import CureConfig, unlearn
 
-VERSION = 1  # part of a row's key: raise it when the same setting would give other numbers
+VERSION = 2  # part of a row's key: raise it when the same setting would give other numbers
 PROTOCOLS = ("unseen", "cross_age")
 FAR = 1e-3
 KEY = ("training", "method", "order", "fraction")

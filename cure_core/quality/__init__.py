@@ -40,11 +40,11 @@ ENCODED: dict[str, Callable[[nn.Module, Images], np.ndarray]] = {
     "dropout_agreement": encoded.dropout_agreement,
     "cluster_margin": encoded.cluster_margin,
 }
-# What is fused, and how much each rank counts. `edges` twice: it falls with blur and with noise,
-# which sharpness takes for detail. Not exposure and contrast, which fall on dark skin; not noise
-# and compression, which a little blur improves.
-FUSED = {"sharpness": 1, "detail": 1, "edges": 2, "symmetry": 1}
-FUSED_WITH_ENCODER = {"mirror_agreement": 1, "cluster_margin": 1}
+# What is fused, and how much each rank counts. `edges` most: it falls with blur and with noise,
+# which sharpness takes for detail and which hides compression. Not exposure and contrast, which
+# fall on dark skin; not noise, which blur hides; not the encoder's other signs, which agree less.
+FUSED = {"sharpness": 1, "detail": 1, "edges": 4, "compression": 1, "symmetry": 1}
+FUSED_WITH_ENCODER = {"mirror_agreement": 1}
 RELATIVE = ("fused", "cluster_margin")  # look at all images of a call: no threshold lasts
 SCORERS = (*CLASSICAL, *ENCODED, "fused")
 CHUNK = 256
@@ -80,8 +80,9 @@ def fused(images: Images, encoder: nn.Module | None = None) -> np.ndarray:
     """Several scorers in one, by rank: the geometric mean of each image's ranks, in (0, 1].
 
     A picture that is bad in one respect is a bad picture however good it is in the others, so the
-    geometric mean, which low ranks dominate, fits better than the plain one (our choice, on a
-    drawing of SynthFaces that no result uses). Ranks are within this call.
+    geometric mean, which low ranks dominate, fits better than the plain one (our choice, as are
+    the parts and their counts, on drawings of SynthFaces that no result uses). Ranks are within
+    this call.
     """
     counts = FUSED if encoder is None else FUSED | FUSED_WITH_ENCODER
     total = np.zeros(len(images))
