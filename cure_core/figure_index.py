@@ -19,6 +19,7 @@ CLUSTERING = "notebooks/01_clustering_analysis.ipynb"
 MAIN = "notebooks/02_unlearning.ipynb"
 MAPS = "notebooks/04_embedding_tsne.ipynb"
 COMPARISON = "notebooks/05_comparison.ipynb"
+ATTACKS = "notebooks/06_attacks.ipynb"
 QUALITY = "notebooks/03_quality_aware_forgetting.ipynb"
 QUICK = "SynthFaces, profile quick"
 
@@ -206,6 +207,25 @@ ENTRIES = {
         "which read none (mean over the same seeds).",
         run="compare",
         table="comparison",
+    ),
+    "membership_attacks": Entry(
+        ATTACKS,
+        "membership inference before and after",
+        "Membership attacks by one signal each: how well it tells members from people never seen "
+        "(left; dotted: not at all), and the share of forget pictures it still calls members "
+        f"(right). Large: mean over seeds; lines: each seed's 95 % interval. {QUICK}.",
+    ),
+    "recovery": Entry(
+        ATTACKS,
+        "ours: hidden or forgotten?",
+        "How fast the forgotten come back: enrolled anew by a few pictures, and when the model is "
+        f"trained on one or three pictures of each. Mean over seeds. {QUICK}.",
+    ),
+    "collateral": Entry(
+        ATTACKS,
+        "ours: who else pays",
+        "Each retained person: how far their held-out pictures moved, after the best rotation, "
+        f"against how near they were to someone forgotten. {QUICK}, all seeds.",
     ),
     "quality_deciles": Entry(
         QUALITY,

@@ -18,6 +18,7 @@ from cure_core.comparison import read_plan
 from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_index import ENTRIES, adopt, redraw
+from cure_core.figures.attacks import MEMBERSHIP
 from cure_core.figures.clusters import AGREEMENT, PANELS
 from cure_core.figures.maps import apart
 from cure_core.quality_study import Setting, conditions
@@ -196,8 +197,34 @@ def quality_scores(kinds=("no", "blurred", "covered", "mislabelled")):
     return pd.concat([pd.DataFrame({"kind": k, "rank": rank, "share": 0.05}) for k in kinds])
 
 
+def attack_rows(models=MODELS, seeds=(0, 1, 2)):
+    """Every signal, both curves: values rise with the model's place, an interval 0.2 wide."""
+    lines = []
+    for (k, model), seed in product(enumerate(models), seeds):
+        value = 0.3 + 0.15 * k + 0.02 * seed
+        for attack, metric in product(MEMBERSHIP, ("auc", "recall")):
+            lines.append((model, attack, metric, np.nan, value, value - 0.1, value + 0.1, seed))
+        for at in (1, 2, 5):
+            lines.append((model, "few_shot", "rank1", at, value, np.nan, np.nan, seed))
+        for n, at in product((1, 3), range(6)):
+            lines.append((model, f"relearning_{n}", "accuracy", at, value, np.nan, np.nan, seed))
+    columns = ["model", "attack", "metric", "at", "value", "low", "high", "seed"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def collateral(models=("after", "oracle"), each=40):
+    near = np.linspace(0.1, 0.9, each)
+    return pd.concat(
+        [pd.DataFrame({"model": m, "nearness": near, "movement": near / (k + 2)})
+         for k, m in enumerate(models)]
+    )  # fmt: skip
+
+
 def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
     return {
+        "membership_attacks": attack_rows(models, seeds),
+        "recovery": attack_rows(models, seeds),
+        "collateral": collateral(models[1:]),
         "quality_discard": quality_discard(),
         "quality_accuracy": quality_changes(seeds),
         "quality_scores": quality_scores(),
@@ -227,7 +254,8 @@ def drawn_faces(name="synthfaces"):
 
 
 each_figure = pytest.mark.parametrize("name", sorted(figures.DRAWN))
-JUDGED = ("score_distributions", "measures", "roc", "map_joint")
+ATTACKED = ("membership_attacks", "recovery", "collateral")
+JUDGED = ("score_distributions", "measures", "roc", "map_joint", *ATTACKED)
 SEEDED = ("measures", "loss_terms", "sensitivity", "quality_accuracy", "frontier", *COMPARED)
 CASES = [
     *((name, {}) for name in sorted(figures.DRAWN)),
@@ -499,6 +527,7 @@ def run_folder(folder, notebook="02_unlearning", dataset="synthfaces"):
     [
         ("02_unlearning", {"score_distributions", "measures", "roc", "loss_terms"}),
         ("sweep", {"sensitivity"}),
+        ("06_attacks", {"membership_attacks", "recovery", "collateral"}),
         (
             "03_quality_aware_forgetting",
             {"quality_scores", "quality_discard", "quality_accuracy", "quality_deciles"},

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cure_core.figures.attacks import draw_collateral, draw_membership_attacks, draw_recovery
 from cure_core.figures.clusters import (
     draw_agreement,
     draw_criteria,
@@ -74,6 +75,9 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "frontier": draw_frontier,
     "ablations": draw_ablations,
     "label_noise": draw_label_noise,
+    "membership_attacks": draw_membership_attacks,
+    "recovery": draw_recovery,
+    "collateral": draw_collateral,
     "quality_scores": draw_quality_scores,
     "quality_discard": draw_quality_discard,
     "quality_accuracy": draw_quality_accuracy,

@@ -1,0 +1,82 @@
+"""The attacks drawn, from the tidy rows of `attacks.attack_all`."""
+
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cure_core.figures.style import COLOURS, COLUMN, MARKERS, PAGE, STYLE, Picture
+
+MEMBERSHIP = {
+    "norm": "norm",
+    "views": "steadiness under views",
+    "compactness": "closeness to own person",
+    "nearest_centroid": "nearest centroid",
+    "likelihood_ratio": "likelihood ratio (shadows)",
+}
+
+
+def draw_membership_attacks(rows: pd.DataFrame) -> Figure:
+    """AUC and recall of each membership attack: means over seeds, and each seed's interval."""
+    attacks = [name for name in MEMBERSHIP if name in set(rows.attack)]
+    panels = {"auc": "AUC on held-out people", "recall": "forget images called members"}
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 0.36 * len(attacks) + 0.9), layout="constrained")
+        axes = figure.subplots(1, 2, sharey=True)
+        for ax, (metric, label) in zip(axes, panels.items(), strict=True):
+            for offset, (model, colour) in zip((-0.22, 0, 0.22), COLOURS.items(), strict=True):
+                chosen = rows.attack.isin(attacks) & (rows.metric == metric)
+                own = rows[chosen & (rows.model == model)]
+                if own.empty:
+                    continue
+                y = own.attack.map(attacks.index) + offset
+                ax.hlines(y, own.low, own.high, color=colour, lw=1, alpha=0.45)
+                mean = own.groupby("attack").value.mean()
+                place = mean.index.map(attacks.index) + offset
+                ax.plot(mean, place, MARKERS[model], color=colour, ms=5, label=model)
+            ax.set(xlabel=label, xlim=(-0.03, 1.03))
+        axes[0].axvline(0.5, color="0.4", lw=0.8, ls=":")
+        axes[0].set_yticks(range(len(attacks)), [MEMBERSHIP[name] for name in attacks])
+        axes[0].invert_yaxis()
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def draw_recovery(rows: pd.DataFrame) -> Figure:
+    """Rank-1 against images enrolled, and accuracy against steps of relearning; a line a model."""
+    curves = ["few_shot", *sorted(name for name in set(rows.attack) if "relearning" in name)]
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 2.4), layout="constrained")
+        for ax, attack in zip(figure.subplots(1, len(curves)), curves, strict=True):
+            for model, colour in COLOURS.items():
+                own = rows[(rows.model == model) & (rows.attack == attack)]
+                if own.empty:
+                    continue
+                mean = own.groupby("at").value.mean()
+                ax.plot(mean.index, mean, marker=MARKERS[model], color=colour, ms=4, label=model)
+            if attack == "few_shot":
+                ax.set(xlabel="images enrolled a person", ylabel="rank-1 of the forgotten")
+                ax.set_xticks(sorted(set(rows[rows.attack == attack]["at"])))
+            else:
+                n = attack.removeprefix("relearning_")
+                ax.set(xlabel=f"steps on {n} image{'s' * (n != '1')} a person")
+                ax.set(ylabel="accuracy, forget pairs")
+            ax.set_ylim(-0.03 if attack == "few_shot" else 0.42, 1.03)
+        handles, labels = ax.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def draw_collateral(people: pd.DataFrame) -> Figure:
+    """Each retained person: how near they were to someone forgotten, and how much they moved."""
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(COLUMN, 2.6), layout="constrained")
+        ax = figure.subplots()
+        for model, own in people.groupby("model"):
+            look: dict[str, Any] = {"color": COLOURS[str(model)], "marker": MARKERS[str(model)]}
+            ax.scatter(own.nearness, own.movement, s=9, alpha=0.6, lw=0, label=model, **look)
+        ax.set(xlabel="cosine to the nearest forgotten person", ylabel="movement (1 - cosine)")
+        ax.legend(frameon=False)
+    return figure

@@ -1,0 +1,78 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from cure_core.attack_table import summarise_attacks
+from cure_core.figures.attacks import draw_collateral, draw_membership_attacks, draw_recovery
+
+MODELS = ("before", "after", "oracle")
+
+
+def row(attack, metric, value, model="after", at=np.nan, low=np.nan, high=np.nan, seed=0):
+    return {
+        "model": model, "set": "forget", "attack": attack, "metric": metric, "at": at,
+        "value": value, "low": low, "high": high, "seed": seed,
+    }  # fmt: skip
+
+
+def rows(seeds=1):
+    every = []
+    for s in range(seeds):
+        for k, model in enumerate(MODELS):
+            value = 0.2 + 0.2 * k + 0.1 * s
+            every += [
+                row("norm", "auc", value, model, low=value - 0.1, high=value + 0.1, seed=s),
+                row("norm", "recall", value, model, seed=s),
+                *(row("few_shot", "rank1", value, model, at=n, seed=s) for n in (1, 5)),
+                *(row("relearning_2", "accuracy", value, model, at=n, seed=s) for n in (0, 3, 6)),
+            ]
+    return pd.DataFrame(every)
+
+
+def test_one_seed_is_told_with_its_interval():
+    table = summarise_attacks(rows())
+    assert list(table) == list(MODELS)
+    assert table.loc[("norm", "auc", ""), "after"] == "0.400 [0.300, 0.500]"
+    assert table.loc[("few_shot", "rank1", "5"), "oracle"] == "0.600"
+    assert len(table) == 2 + 2 + 3
+
+
+def test_several_seeds_are_told_as_mean_and_interval():
+    """Two values 0.1 apart: mean half-way, and t(0.975, 1) = 12.706 times 0.05."""
+    table = summarise_attacks(rows(seeds=2))
+    assert table.loc[("norm", "recall", ""), "before"] == "0.250 [-0.385, 0.885]"
+
+
+def test_what_a_model_lacks_is_left_empty():
+    table = summarise_attacks(pd.DataFrame([row("a", "auc", 0.5), row("b", "auc", 0.5, "oracle")]))
+    assert table.loc[("a", "auc", ""), "oracle"] == ""
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_membership_figure_shows_means_and_each_seeds_interval(seeds):
+    data = rows(seeds)
+    auc, recall = draw_membership_attacks(data).axes
+    drawn = [line.get_xdata()[0] for line in auc.lines if line.get_label() in MODELS]
+    own = data[data.metric == "auc"].groupby("model").value.mean()
+    assert drawn == pytest.approx([own[model] for model in MODELS])
+    spans = [s[:, 0].tolist() for c in auc.collections for s in c.get_segments()]
+    assert len(spans) == 3 * seeds
+    assert [0.1, pytest.approx(0.3)] in spans
+    assert auc.get_yticklabels()[0].get_text() == "norm"
+    assert recall.get_xlabel() == "forget images called members"
+
+
+def test_recovery_figure_has_a_panel_a_curve_and_a_line_a_model():
+    shots, steps = draw_recovery(rows(seeds=2)).axes
+    assert [line.get_xdata().tolist() for line in shots.lines] == [[1, 5]] * 3
+    assert steps.lines[1].get_ydata().tolist() == pytest.approx([0.45] * 3)
+    assert steps.get_xlabel() == "steps on 2 images a person"
+
+
+def test_collateral_figure_has_a_point_a_person():
+    people = pd.DataFrame(
+        {"model": ["after"] * 3 + ["oracle"] * 2, "nearness": range(5), "movement": range(5, 10)}
+    )
+    (ax,) = draw_collateral(people).axes
+    points = [c.get_offsets().tolist() for c in ax.collections]
+    assert points == [[[0, 5], [1, 6], [2, 7]], [[3, 8], [4, 9]]]
