@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cure_core import encoders, objectives, quality
+from cure_core import encoders, manifests, objectives, quality
 from cure_core.embedding import embed
 from cure_core.faces.faceset import ImageView
 from cure_core.files import cache_root, digest
 from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
-from cure_core.pairs import similarities
+from cure_core.pairs import Pairs, similarities
 from cure_core.progress import bar
 from cure_core.quality_worlds import GROUPS, World, group_of, group_pairs, natural, plant
 from cure_core.recognition import Recipe, Trained, train_cached
@@ -45,7 +45,8 @@ class Setting:
     `Recipe` and `CureConfig`; `scorer` one of `quality.SCORERS`; `fractions` of the training
     pictures are forgotten, and the model is trained anew without them at `oracle_fractions`;
     `planted` is the share spoilt in the planted world, 0 leaves that out; `group_pairs` genuine
-    pairs, and as many impostors, judge a group.
+    pairs, and as many impostors, judge a group. `judges` are manifests whose verification pairs
+    judge every model besides, such as agedb_30.
     """
 
     dataset_options: Mapping[str, Any] = field(default_factory=dict)
@@ -57,8 +58,10 @@ class Setting:
     oracle_fractions: Sequence[float] = (0.05, 0.2)
     planted: float = 0.2
     group_pairs: int = 600
+    judges: Sequence[str] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "judges", tuple(self.judges))
         for name in ("fractions", "oracle_fractions"):
             values = tuple(float(value) for value in getattr(self, name))
             if not all(0 < value < 1 for value in values):
@@ -161,13 +164,16 @@ class Bench:
         return np.sort(ranked[:count] if order == "lowest" else ranked[-count:])
 
     def judge(self, model: nn.Module) -> dict[str, float]:
-        """Accuracy and TAR@FAR=1e-3 on both protocols, and accuracy within each group."""
+        """Accuracy and TAR@FAR=1e-3 on every protocol, and accuracy within each group."""
         faces = self.world.strangers
         embeddings = embed(model, faces.images)
+        judged = {name: (embeddings, faces.protocols[name]) for name in PROTOCOLS}
+        for name in self.setting.judges:
+            images, pairs = verification_set(name)
+            judged[Path(name).stem] = embed(model, images), pairs
         values = {}
-        for name in PROTOCOLS:
-            pairs = faces.protocols[name]
-            scores = similarities(embeddings, pairs)
+        for name, (known, pairs) in judged.items():
+            scores = similarities(known, pairs)
             values[f"accuracy_{name}"] = ten_fold_accuracy(scores, pairs.genuine)
             genuine, impostor = scores[pairs.genuine], scores[~pairs.genuine]
             values[f"tar_{name}"] = tar_at_far(genuine, impostor, FAR)
@@ -266,6 +272,23 @@ class Bench:
         return values
 
 
+@cache
+def verification_set(name: str) -> tuple[ImageView, Pairs]:
+    """The pictures of a manifest's own verification pairs, and the pairs among these.
+
+    `name` is that of a manifest or the path of one; its pairs are called as its file is.
+
+    Raises ValueError where it has none, and what `manifests.load` raises where data are missing.
+    """
+    faces = manifests.load(name)
+    if faces.name not in faces.protocols:
+        raise ValueError(f"{name} cannot judge a model: it has no verification pairs of its own")
+    pairs = faces.protocols[faces.name]
+    used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+    left, right = np.split(rows, 2)
+    return ImageView(faces.images, used), Pairs(left, right, pairs.genuine)
+
+
 def rows_path(setting: Setting) -> Path:
     """Where a setting's rows are kept unless told otherwise: in the cache, by its digest."""
     return cache_root() / "quality" / f"{setting.key}.csv"
@@ -283,6 +306,8 @@ def run(
     by then stay.
     """
     path = Path(path) if path is not None else rows_path(setting)
+    for name in setting.judges:  # told before any training
+        verification_set(name)
     seeds = list(seeds)
     wanted = [(seed, condition) for seed in seeds for condition in conditions(setting)]
     bench: Bench | None = None

@@ -10,7 +10,7 @@ from cure_core.faces.faceset import FaceSet
 from cure_core.files import data_root
 from cure_core.metrics.discard import discard_table
 from cure_core.metrics.intervals import mean_interval
-from cure_core.quality_study import KEY, PROTOCOLS, Bench
+from cure_core.quality_study import KEY, Bench
 
 RUN = [*KEY]
 # the control of each run: the same method and number of pictures, drawn at random
@@ -95,14 +95,15 @@ def changes(rows: pd.DataFrame) -> pd.DataFrame:
     One row a run and protocol: the run's key, seed, protocol, accuracy, change.
     """
     parts = []
-    for protocol in PROTOCOLS:
-        name = f"accuracy_{protocol}"
+    for name in (column for column in rows.columns if column.startswith("accuracy_")):
         teacher = rows[rows.method == "teacher"].set_index(["training", "seed"])[name]
         own = rows[rows.method != "teacher"]
         before = teacher.reindex(pd.MultiIndex.from_frame(own[["training", "seed"]])).to_numpy()
         parts.append(
             own[[*RUN, "seed"]].assign(
-                protocol=protocol, accuracy=own[name], change=own[name].to_numpy() - before
+                protocol=name.removeprefix("accuracy_"),
+                accuracy=own[name],
+                change=own[name].to_numpy() - before,
             )
         )
     return pd.concat(parts, ignore_index=True).dropna(subset="change")

@@ -35,6 +35,7 @@ fractions = [0.01, 0.02, 0.05, 0.1, 0.2]  # shares of the training pictures to f
 oracle_fractions = [0.05, 0.2]  # at these the model is also trained anew without them
 planted = 0.2  # share of the pictures that are spoilt in the planted world
 group_pairs = 600  # genuine pairs, and as many impostors, to judge a group
+judges = []  # manifests whose pairs judge besides: agedb_30, where you have its .bin
 seeds = [0]  # faces, teacher and students are drawn anew for each
 real = None  # "lfw": error-versus-discard also on real faces, with the weights below
 real_images = 1500
@@ -66,6 +67,7 @@ setting = quality_study.Setting(
     oracle_fractions=oracle_fractions,
     planted=planted,
     group_pairs=group_pairs,
+    judges=judges,
 )
 bench = quality_study.Bench(setting, seeds[0], "natural")
 faces = bench.world.train
@@ -95,9 +97,9 @@ correlations.pivot_table(index="scorer", columns="seed", values="correlation").r
 
 # %% [markdown]
 # The fused score takes the geometric mean of several ranks, since a picture that is bad in one
-# respect is bad. What is in it was chosen on a drawing (seed 100) that no result uses. Norm and
-# dropout agreement, the encoder's own signals, say little here: the norm is flattened by the batch
-# norm that ends this encoder.
+# respect is bad. What is in it was chosen on drawings (seeds 100 to 102) that no result uses. Norm
+# and dropout agreement, the encoder's own signals, say little here: the norm is flattened by the
+# batch norm that ends this encoder.
 #
 # Its deciles, the poorest on top:
 

@@ -1,4 +1,5 @@
 import json
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 
@@ -220,6 +221,7 @@ def collateral(models=("after", "oracle"), each=40):
     )  # fmt: skip
 
 
+@cache
 def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
     return {
         "membership_attacks": attack_rows(models, seeds),

@@ -1,10 +1,14 @@
 """The experiment about quality: planted worlds, runs that resume, and what the tables say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
+from packs import encoded, write_bin
 
-from cure_core import quality_study, quality_tables
+from cure_core import manifests, quality_study, quality_tables
 from cure_core.faces.faceset import FaceSet
 from cure_core.quality_study import Bench, Condition, Setting
 from cure_core.quality_worlds import World, group_of, group_pairs, natural, plant
@@ -93,6 +97,45 @@ def test_pairs_of_a_group_are_within_it():
 def test_a_world_without_strangers_is_refused():
     with pytest.raises(ValueError, match="give unseen_people"):
         natural({"people": 2, "images_per_person": 2, "unseen_people": 0}, 0)
+
+
+def own_pairs(folder, count=20):
+    """A manifest of pairs as AgeDB-30's, over a .bin of noise: even pairs show one image twice."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (2 * count, 112, 112, 3), dtype=np.uint8)
+    images[1::4] = images[0::4]
+    genuine = np.arange(count) % 2 == 0
+    write_bin(folder / "own.bin", [encoded(image) for image in images], genuine)
+    fields = yaml.safe_load((manifests.FOLDER / "agedb_30.yaml").read_text())
+    fields |= {"path": "own.bin", "images": 2 * count}
+    (folder / "own.yaml").write_text(yaml.safe_dump(fields))
+    return str(folder / "own.yaml")
+
+
+def test_pairs_from_a_file_judge_every_model(tmp_path, monkeypatch):
+    """Whatever the encoder, an image is nearest to itself: all pairs are told apart."""
+    monkeypatch.setenv("CURE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("CURE_DATA_ROOT", str(tmp_path))
+    judge = own_pairs(tmp_path)
+    made = Bench(replace(TINY, judges=[judge]), 0, "natural")
+    values = made.judge(made.start)
+    assert values["accuracy_own"] == 1
+    assert values["tar_own"] == 1
+    rows = pd.DataFrame(
+        [{"training": "natural", "method": m, "order": o, "fraction": 0.1, "seed": 0, **values}
+         for m, o in (("teacher", "none"), ("cure", "lowest"))]
+    )  # fmt: skip
+    assert set(quality_tables.changes(rows).protocol) == {"unseen", "cross_age", "own"}
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"), [("agedb_30", "agedb_30.bin"), ("synthfaces", "no verification pairs")]
+)
+def test_a_judge_that_cannot_is_told_before_any_run(tmp_path, monkeypatch, judge, message):
+    monkeypatch.setenv("CURE_DATA_ROOT", str(tmp_path))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        quality_study.run(replace(TINY, judges=[judge]), [0], tmp_path / "rows.csv")
+    assert not (tmp_path / "rows.csv").exists()
 
 
 def bench(scores):

@@ -96,8 +96,9 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
     fractions = sorted(own.fraction.unique())
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 3.4), layout="constrained")
-        axes = figure.subplots(1, len(PROTOCOL_NAMES), sharey=True)
-        for ax, (protocol, title) in zip(axes, PROTOCOL_NAMES.items(), strict=True):
+        protocols = list(dict.fromkeys(own.protocol))
+        axes = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
+        for ax, protocol in zip(axes, protocols, strict=True):
             for shift, ((method, order), look) in enumerate(RUNS.items()):
                 label, colour, marker, dash = look
                 runs = own[
@@ -117,7 +118,7 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
             _zero(ax)
             ax.set_xticks(range(len(fractions)), [f"{100 * f:g}" for f in fractions])
             ax.set_xlabel("training pictures forgotten (%)")
-            ax.set_title(title)
+            ax.set_title(PROTOCOL_NAMES.get(protocol, protocol))
         axes[0].set_ylabel("change of accuracy (percentage points)")
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
