@@ -88,10 +88,14 @@ def choose(
             display(draw_choice(faces, scores, slider.value))
 
     def start_run(_: object) -> None:
+        assert run is not None  # else the button is disabled
+        button.disabled, button.description = True, "forgetting ..."
         result.clear_output(wait=True)
         with result:
-            if run is not None:
+            try:
                 display(run(box.request))
+            finally:
+                button.disabled, button.description = False, "forget these"
 
     slider.observe(show, names="value")
     button.on_click(start_run)
