@@ -212,20 +212,23 @@ ENTRIES = {
         ATTACKS,
         "membership inference before and after",
         "Membership attacks by one signal each: how well it tells members from people never seen "
-        "(left; dotted: not at all), and the share of forget pictures it still calls members "
-        f"(right). Large: mean over seeds; lines: each seed's 95 % interval. {QUICK}.",
+        "(left; dotted: not at all), and the share of forget pictures it calls members (right). "
+        "The student's are called members less often than the oracle's: it over-forgets. Large: "
+        f"mean over seeds; lines: each seed's 95 % interval over people. {QUICK}.",
     ),
     "recovery": Entry(
         ATTACKS,
         "ours: hidden or forgotten?",
         "How fast the forgotten come back: enrolled anew by a few pictures, and when the model is "
-        f"trained on one or three pictures of each. Mean over seeds. {QUICK}.",
+        "trained on one or three pictures of each. The student gains from three, and stays behind "
+        f"the oracle. Mean over seeds. {QUICK}.",
     ),
     "collateral": Entry(
         ATTACKS,
         "ours: who else pays",
         "Each retained person: how far their held-out pictures moved, after the best rotation, "
-        f"against how near they were to someone forgotten. {QUICK}, all seeds.",
+        "against how near they were to someone forgotten. The student moves the near ones a little "
+        f"more; the oracle, another training, moves everyone. {QUICK}, all seeds.",
     ),
     "quality_deciles": Entry(
         QUALITY,

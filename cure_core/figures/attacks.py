@@ -30,8 +30,9 @@ def draw_membership_attacks(rows: pd.DataFrame) -> Figure:
                 own = rows[chosen & (rows.model == model)]
                 if own.empty:
                     continue
-                y = own.attack.map(attacks.index) + offset
-                ax.hlines(y, own.low, own.high, color=colour, lw=1, alpha=0.45)
+                seeds = own.seed.rank(method="dense") - 0.5 - own.seed.nunique() / 2
+                y = own.attack.map(attacks.index) + offset + 0.06 * seeds
+                ax.hlines(y, own.low, own.high, color=colour, lw=0.8, alpha=0.6)
                 mean = own.groupby("attack").value.mean()
                 place = mean.index.map(attacks.index) + offset
                 ax.plot(mean, place, MARKERS[model], color=colour, ms=5, label=model)
@@ -78,5 +79,5 @@ def draw_collateral(people: pd.DataFrame) -> Figure:
             look: dict[str, Any] = {"color": COLOURS[str(model)], "marker": MARKERS[str(model)]}
             ax.scatter(own.nearness, own.movement, s=9, alpha=0.6, lw=0, label=model, **look)
         ax.set(xlabel="cosine to the nearest forgotten person", ylabel="movement (1 - cosine)")
-        ax.legend(frameon=False)
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
