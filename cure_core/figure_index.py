@@ -233,27 +233,31 @@ ENTRIES = {
     "quality_deciles": Entry(
         QUALITY,
         "ours",
-        "Training pictures by tenths of the fused score, the poorest on top: blur, noise, turned "
-        f"and covered faces come first. {QUICK}, seed 0.",
+        "Training pictures by tenths of the fused score, the poorest on top: blur, coarse pixels "
+        "and noise come first; what covers a face in sharp outline is hardly noticed. "
+        f"{QUICK}, seed 0.",
     ),
     "quality_scores": Entry(
         QUALITY,
         "ours",
         "Where planted bad pictures lie in the order of quality: the fused score finds the blurred "
-        f"ones, not the mislabelled, which look well. {QUICK}, seed 0.",
+        "ones, hardly the covered, and not the mislabelled, which look well. "
+        f"{QUICK}, seed 0.",
     ),
     "quality_discard": Entry(
         QUALITY,
         "ours",
         "False non-match rate of what is left as the poorest images are discarded, the threshold "
-        "fixed at a false match rate of 1e-3: a useful score falls below the line of random "
-        "discarding. The oracle knows the labels and scores.",
+        "fixed at a false match rate of 1e-3; the oracle knows labels and scores. What the encoder "
+        "says (norm, mirror agreement, cluster margin) foretells failure better than what the "
+        f"picture shows. {QUICK}, seed 0, and 1,500 images of LFW by MobileFaceNet.",
     ),
     "quality_accuracy": Entry(
         QUALITY,
         "accuracy after forgetting low-quality images",
         "Signed change of accuracy against the teacher as more pictures are forgotten; 0 is no "
-        f"change. Mean and 95 % interval over seeds. {QUICK}.",
+        "change. By CURE and cure_plus, forgetting the poorest costs what forgetting as many at "
+        f"random costs, and raises accuracy nowhere. Mean and 95 % interval, five seeds. {QUICK}.",
     ),
 }
 

@@ -97,9 +97,9 @@ correlations.pivot_table(index="scorer", columns="seed", values="correlation").r
 
 # %% [markdown]
 # The fused score takes the geometric mean of several ranks, since a picture that is bad in one
-# respect is bad. What is in it was chosen on drawings (seeds 100 to 102) that no result uses. Norm
-# and dropout agreement, the encoder's own signals, say little here: the norm is flattened by the
-# batch norm that ends this encoder.
+# respect is bad. What is in it was chosen on drawings (seeds 100 to 102) that no result uses. The
+# encoder's own signals (norm, dropout agreement, cluster margin) say little about what was done to
+# a picture. Whether they say more about its utility is the next question.
 #
 # Its deciles, the poorest on top:
 
