@@ -23,12 +23,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cure_core.batches import draw_batches
 from cure_core.embedding import embed, take
 from cure_core.encoders import REGISTRY, build
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Setup
 from cure_core.objectives.cure_plus import CurePlus
-from cure_core.unlearning import CureConfig, draw_batches, run_epoch
+from cure_core.precision import autocast
+from cure_core.unlearning import CureConfig, run_epoch
 
 LIMIT = 1.10
 CLUSTERS = 32
@@ -109,7 +111,7 @@ def bare_epoch(
 
     def epoch() -> None:
         for _ in range(steps):
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
+            with autocast(config.amp, images.device):
                 embeddings = student(images)
             loss = embeddings.square().sum()
             optimiser.zero_grad(set_to_none=True)

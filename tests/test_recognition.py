@@ -225,7 +225,8 @@ def trainings(monkeypatch):
 
 
 def cached_files() -> list[Path]:
-    return sorted((Path(os.environ["CURE_CACHE"]) / "encoders").iterdir())
+    """What is in the cache: encoders, and checkpoints of trainings that were stopped."""
+    return sorted(p for p in Path(os.environ["CURE_CACHE"]).rglob("*") if p.is_file())
 
 
 def test_the_second_call_reads_what_the_first_trained(tiny_encoder, draw_faces, monkeypatch):
