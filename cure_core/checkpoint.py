@@ -85,9 +85,10 @@ class Checkpoint:
             signal.raise_signal(self._signal)  # it came after the last step
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None:  # the second time: at once
+        if self._signal is None:
+            self._signal = number
+        else:  # the second time: at once
             self._stop()
-        self._signal = number
 
     def _stop(self) -> None:
         """Let the signal do what it would have done without us."""
