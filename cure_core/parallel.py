@@ -84,11 +84,18 @@ def gather(own: Tensor, count: int) -> Tensor:
     return torch.cat(parts)
 
 
-def mean_(tensor: Tensor | None) -> None:
-    """Replace a tensor by its mean over the processes: the same bits in all."""
-    if world() > 1 and tensor is not None:
+def sum_(tensor: Tensor) -> Tensor:
+    """Replace a tensor by its sum over the processes; returns it."""
+    if world() > 1:
         dist.all_reduce(tensor)
-        tensor /= world()
+    return tensor
+
+
+def same_(tensor: Tensor) -> Tensor:
+    """Replace what every process has computed alike by the first's, to the last bit; returns it."""
+    if world() > 1:
+        dist.broadcast(tensor, 0)
+    return tensor
 
 
 def from_first(make: Callable[[], T]) -> T:

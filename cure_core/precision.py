@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from cure_core.parallel import mean_
+from cure_core.parallel import same_
 
 TYPES = {False: None, True: torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -30,14 +30,15 @@ def descend(
 ) -> torch.Tensor:
     """Backward and one step; the norm of the gradient before it is cut to `clip`.
 
-    `same` are parameters whose gradients every process computes whole: made the same to the bit.
+    `same` are parameters whose gradients every process computes whole.
     Where float16 has overflowed the scaler leaves the step out and tries a smaller scale next; the
     norm is 0 then. Nothing here waits for the device, but for float16.
     """
     optimiser.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
     for parameter in same:
-        mean_(parameter.grad)
+        if parameter.grad is not None:
+            same_(parameter.grad)
     scaler.unscale_(optimiser)
     norm = loss.detach()
     if clip is not None:
