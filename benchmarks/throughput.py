@@ -13,46 +13,52 @@ import argparse
 import gc
 import json
 import sys
-import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from step_ratio import step_ratio, unlearning_epoch
 
 from cure_core.encoders import REGISTRY, build
-from cure_core.memory import available, footprint
+from cure_core.memory import footprint
 from cure_core.unlearning import CureConfig
 
 LEAST = 0.9  # of the bare step's images a second
 GROWTH = 2**20  # bytes that the steps may add and keep: none, but for the runtime's own accounts
-SIZES = {"cuda": ("iresnet50", (256, 256), "bfloat16"), "cpu": ("small", (32, 32), False)}
+SIZES: dict[str, tuple[str, tuple[int, int], bool | str]] = {
+    "cuda": ("iresnet50", (256, 256), "bfloat16"),
+    "cpu": ("small", (32, 32), False),
+}
 
 
 def growth(encoder: str, steps: int, device: str, config: CureConfig) -> tuple[float, float]:
-    """Bytes held more after `steps` further steps than after as many; peak bytes, on the device."""
+    """Bytes held more after `steps` further steps than before them, and the peak in them."""
     epoch = unlearning_epoch(build(encoder), steps, device, config)
-    held = []
-    for _ in range(3):
+    for _ in range(2):
         epoch()
-        gc.collect()
-        held.append(_held(device))
-    return held[2] - held[1], _peak(device)
+    gc.collect()
+    before = _held(device)
+    epoch()
+    gc.collect()
+    return _held(device) - before, _peak(device)
 
 
 def _held(device: str) -> float:
     """Bytes of live tensors on a GPU; what the process keeps for itself on a CPU (Linux)."""
     if torch.device(device).type == "cuda":
         return torch.cuda.memory_allocated(device)
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+    return _status("RssAnon")
 
 
 def _peak(device: str) -> float:
+    """The most bytes there were at once; on a CPU all of the process's, libraries included."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    return _status("VmHWM")
+
+
+def _status(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+    return 1024 * int(next(line for line in lines if line.startswith(name)).split()[1])
 
 
 def main(arguments: list[str] | None = None) -> int:

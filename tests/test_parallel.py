@@ -9,11 +9,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from cure_core import checkpoint as checkpoints
-from cure_core import parallel
+from cure_core import encoders, parallel, recognition, study, unlearning
 from cure_core.clustering import kmeans
 from cure_core.embedding import embed
+from cure_core.faces.faceset import FaceSet
 from cure_core.objectives import build
 from cure_core.recognition import Recipe, train, train_cached
 from cure_core.unlearning import CureConfig, unlearn
@@ -208,3 +210,59 @@ def test_the_first_process_alone_fills_the_cache(sets, tmp_path):
     assert first == second
     cache = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert [path.suffix for path in cache] == [".safetensors"]
+
+
+# Started by Accelerate, as in a notebook.
+
+
+@pytest.fixture
+def world_of_faces(draw_faces, monkeypatch):
+    monkeypatch.setitem(encoders.REGISTRY, "normless", Normless)
+    images, identities = draw_faces(people=14, each=7)
+    setting = study.Setting(
+        encoder="normless",
+        forget_people=3,
+        split={"min_images": 6, "outsiders": 4, "heldout": 0.3},
+        recipe=Recipe(epochs=1, batch_size=16),
+        config=CureConfig(clusters=(2, 3), epochs=2, batch_size=(8, 8), batchnorm="frozen"),
+        n_pairs=20,
+        processes=2,
+    )
+    return FaceSet("painted", images, identities, "abc"), setting
+
+
+def test_launched_processes_leave_in_the_cache_what_the_study_then_finds(
+    world_of_faces, monkeypatch
+):
+    study.ahead(*world_of_faces, [0])
+
+    def never(*_, **__):
+        raise AssertionError("it was trained here")
+
+    monkeypatch.setattr(recognition, "train", never)
+    monkeypatch.setattr(unlearning, "run_epoch", never)
+    outcome = study.run(*world_of_faces, 0, n_bootstrap=0, progress=False)
+    assert len(outcome.history()) == 2
+    assert not dist.is_initialized()
+
+
+def test_a_process_that_dies_is_told_and_the_rest_goes_on_from_the_last_save(
+    world_of_faces, monkeypatch, tmp_path
+):
+    """The second of two dies in the second epoch, as by a fault of the machine."""
+    descend, steps = unlearning.descend, []
+
+    def dies(*arguments, **options):
+        steps.append(1)
+        if len(steps) == 4 and parallel.rank() == 1:
+            os._exit(9)
+        return descend(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(unlearning, "descend", dies)
+        with pytest.raises(ChildFailedError, match=r"exitcode *: 9"):
+            study.ahead(*world_of_faces, [0])
+    (kept,) = (tmp_path / "cache" / "checkpoints").glob("student-*.pt")
+    assert len(torch.load(kept, weights_only=True)["state"]["rows"]) == 1
+    study.ahead(*world_of_faces, [0])
+    assert len(torch.load(kept, weights_only=True)["state"]["rows"]) == 2

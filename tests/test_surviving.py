@@ -267,7 +267,9 @@ def test_a_run_that_cannot_fit_is_refused_with_the_batch_that_would(
     config = replace(CONFIG, batch_size=(12, 16))
     need = memory.footprint(tiny_encoder(), torch.device("cpu"), False, train=True)
     fixed = 5 * need.weights + need.step + 2 * 4 * need.dim * 28
-    monkeypatch.setattr(memory, "available", lambda device: fixed + 14.5 * 1.2 * need.image)
+    monkeypatch.setattr(
+        memory, "available", lambda device: fixed + 14.5 * memory.MARGIN * need.image
+    )
 
     def never(*_):
         raise AssertionError("the teacher was asked")
