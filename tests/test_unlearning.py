@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core import unlearning
+from cure_core import precision, unlearning
 from cure_core.embedding import embed
 from cure_core.faces import FaceSet
 from cure_core.faces.faceset import ImageView
@@ -650,3 +650,28 @@ def test_bfloat16_runs_on_the_cpu_and_stays_close(teacher, sets):
     np.testing.assert_allclose(*first, atol=0.1)
     cosine = (embed(plain.student, sets[0]) * embed(half.student, sets[0])).sum(1)
     assert cosine.min() > 0.98
+
+
+def test_float16_learns_with_scaled_gradients(teacher, sets):
+    result = unlearn(teacher, *sets, replace(CONFIG, amp="float16", epochs=8))
+    assert all(p.dtype == torch.float32 for p in result.student.parameters())
+    assert np.isfinite(result.history).all(axis=None)
+    assert result.history.loss.iloc[-1] < result.history.loss.iloc[0]
+
+
+def test_float16_leaves_out_a_step_that_overflows():
+    """A gradient of 2, scaled by 2**15, passes float16's 65504: no step, and half the scale."""
+    weight = torch.ones(1, requires_grad=True)
+    optimiser = torch.optim.SGD([weight], lr=0.5)
+    scaler = precision.gradient_scaler("float16", torch.device("cpu"))
+    for scale, moved in ((2.0**16, 0.0), (2.0**15, 0.0), (2.0**14, 1.0)):
+        before = weight.item()
+        assert scaler.get_scale() == scale
+        norm = precision.descend((2 * weight.half()).float().sum(), optimiser, scaler, clip=9.0)
+        assert before - weight.item() == moved
+        assert norm.item() == 2 * moved
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="amp='half'; it is"):
+        CureConfig(amp="half")
