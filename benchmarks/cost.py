@@ -84,13 +84,16 @@ def predicted(rate: float, dim: int = 512) -> pd.DataFrame:
     forward = 1 / (3 * rate)  # backward costs two forward passes
     steps = EPOCHS * math.ceil(FORGOTTEN / BATCH)
     clustering = 2 * dim / (PEAK_FLOAT32 * REACHED)  # seconds a distance
-    start = 2 + math.log(PEOPLE)  # of greedy k-means++: as many passes over all distances
-    distances = TRAINED * PEOPLE * (ITERATIONS + start)
+    # "auto" tries a grid of ratio sqrt(2) up to half the images, then halves the gap at the best.
+    grid = TRAINED / 2 / (1 - 0.5**0.5)
+    closing = 2 * math.log2(0.4 * PEOPLE) * PEOPLE
+    passes = ITERATIONS + 2 + math.log(PEOPLE)  # greedy k-means++ looks at 2 + ln K candidates
     seconds = {
         "teacher": TEACHER_EPOCHS * TRAINED * 3 * forward,
         "oracle": TEACHER_EPOCHS * (TRAINED - FORGOTTEN) * 3 * forward,
         "teacher's views of both sets": 2 * TRAINED * forward,
-        "K-means of the retain side, K = people": distances * clustering,
+        "K-means of the retain side, one K": TRAINED * PEOPLE * passes * clustering,
+        "K-means, all others that auto tries": TRAINED * (grid + closing) * passes * clustering,
         "unlearning steps": steps * 2 * BATCH * 3 * forward,
         "embedding the forget set each epoch": EPOCHS * FORGOTTEN * forward,
     }

@@ -7,6 +7,7 @@ process makes the same calls in the same order. Without a group nothing here doe
 import os
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -21,7 +22,9 @@ def join() -> None:
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         from accelerate import PartialState
 
-        PartialState()  # also makes "cuda" mean this process's own GPU
+        # It also makes "cuda" mean this process's own GPU. Where the first reads or decodes a large
+        # set alone, the others wait longer than the default lets them.
+        PartialState(timeout=timedelta(hours=3))
 
 
 def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int) -> None:
