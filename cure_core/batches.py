@@ -1,9 +1,6 @@
 """Batches: drawn from a seed, read ahead of the step that needs them, mirrored on the device."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,39 +9,7 @@ from torch import Tensor
 from cure_core.config import CureConfig
 from cure_core.embedding import Images, mirrored, take
 from cure_core.parallel import share
-
-T = TypeVar("T")
-R = TypeVar("R")
-AHEAD = 2  # batches that wait for their step
-
-
-def ahead(jobs: Iterable[T], load: Callable[[T], R]) -> Iterator[R]:
-    """`load` of each job, in order, by a thread of its own that stays `AHEAD` of the reader.
-
-    The jobs themselves are drawn in the reader's thread.
-    """
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(1, "batches") as thread:
-        try:
-            for job in jobs:
-                waiting.append(thread.submit(load, job))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """Where the device can fetch it from while the processor goes on."""
-    return tensor.pin_memory() if device.type == "cuda" else tensor
-
-
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device without waiting for it."""
-    return pinned(tensor, device).to(device, non_blocking=True)
+from cure_core.prefetch import ahead, pinned
 
 
 def flipped(images: Tensor, flip: Tensor) -> Tensor:

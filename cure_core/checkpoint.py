@@ -40,13 +40,19 @@ class Checkpoint:
 
         Where the newest file is damaged, the one before it is taken, with a warning. Raises
         ValueError naming what differs where they are of another run, or where none is readable.
+        Torch's own generators are set to where they were.
         """
         path = self.path
         if path is None:
             return None
-        state = from_first(lambda: _load(path, self.identity))
-        self._saved = None if state is None else time.monotonic()
-        return state
+        saved = from_first(lambda: _load(path, self.identity))
+        if saved is None:
+            return None
+        self._saved = time.monotonic()
+        torch.set_rng_state(saved["generator"])
+        if "cuda_generator" in saved and torch.cuda.is_available():
+            torch.cuda.set_rng_state(saved["cuda_generator"])
+        return saved["state"]
 
     def due(self) -> bool:
         """Whether this process is to save now: the time has come, or a signal to stop has."""
@@ -60,7 +66,11 @@ class Checkpoint:
         Raises OSError where the disk is full, and keeps the files of before.
         """
         if self.path is not None and rank() == 0:
-            _save(self.path, {"identity": self.identity, "state": state})
+            content: dict[str, Any] = {"identity": self.identity, "state": state}
+            content["generator"] = torch.get_rng_state()  # an encoder may have dropout
+            if torch.cuda.is_initialized():
+                content["cuda_generator"] = torch.cuda.get_rng_state()
+            _save(self.path, content)
             self._saved = self._looked = time.monotonic()
             self._stop()
 
@@ -133,14 +143,14 @@ def _load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     for candidate in filter(Path.exists, _generations(path)):
         try:
             saved = torch.load(candidate, map_location="cpu", weights_only=True)
-            known, state = saved["identity"], saved["state"]
+            known, _, _ = saved["identity"], saved["state"], saved["generator"]
         except Exception as error:
             troubles.append(f"{candidate} is no readable checkpoint ({error})")
             continue
         _compare(candidate, known, identity)
         if troubles:
             warnings.warn(f"{'; '.join(troubles)}; going on from {candidate}", stacklevel=4)
-        return state
+        return saved
     if troubles:
         raise ValueError(f"{'; '.join(troubles)}; move it away to start anew")
     return None

@@ -90,7 +90,11 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, PapermillExecutionError):
             raise
         told = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
-        print(f"cure: {told} (the notebook as far as it came is kept)", file=sys.stderr)
+        print(
+            f"cure: {told} (the notebook as far as it came is kept; what "
+            "was trained, too: the same command goes on)",
+            file=sys.stderr,
+        )
         return 1
 
 

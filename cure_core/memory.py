@@ -63,7 +63,11 @@ def footprint(encoder: nn.Module, device: torch.device, amp: bool | str, train: 
 
         images = torch.zeros(count, 3, 112, 112, dtype=torch.uint8, device=device)
         images = images.to(memory_format=torch.channels_last)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        devices = [device] if device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices),
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        ):
             with autocast(amp, device):
                 embeddings = probe(images)
             dim = embeddings.shape[1]

@@ -185,10 +185,10 @@ def train(
                 schedule.step()
                 total += loss.detach() * len(targets)
                 step += 1
-                if keeper.due() and total.isfinite():
+                if keeper.due() and total.isfinite() and _finite(encoder, head):
                     save(beginning)
             losses.append(float(total) / len(codes))
-            if not math.isfinite(losses[-1]):
+            if not (math.isfinite(losses[-1]) and _finite(encoder, head)):
                 raise FloatingPointError(
                     f"training diverged in epoch {epoch + 1} of {recipe.epochs}; lower "
                     f"learning_rate={recipe.learning_rate}"
@@ -241,6 +241,11 @@ def _read(path: Path, start: nn.Module) -> Trained:
     encoder = copy.deepcopy(start).cpu().eval()
     encoder.load_state_dict(state)
     return Trained(encoder, tuple(made["losses"]), made["seconds"])
+
+
+def _finite(encoder: nn.Module, head: Tensor) -> bool:
+    """Whether the last step, whose weights have had no loss yet, has left only numbers."""
+    return all(bool(tensor.isfinite().all()) for tensor in (*encoder.state_dict().values(), head))
 
 
 def _identity(

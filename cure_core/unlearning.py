@@ -19,10 +19,9 @@ from cure_core.config import CureConfig
 from cure_core.embedding import (
     Images,
     embed,
-    mirrored,
     module_device,
-    raw_embeddings,
     take,
+    teacher_views,
 )
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Batch, Cure, Objective, Setup
@@ -258,14 +257,6 @@ def _finish(
         plain.load_state_dict(student.state_dict())
         student = plain
     return student.eval()
-
-
-def teacher_views(
-    teacher: nn.Module, images: Images, device: torch.device | str | None = None
-) -> Tensor:
-    """The teacher's embeddings of every image and of its mirror image, (2, N, D), L2-normalised."""
-    views = [raw_embeddings(teacher, images, device=device, view=v) for v in (None, mirrored)]
-    return F.normalize(torch.stack(views), dim=2)
 
 
 def _sound(student: nn.Module, images: Images, device: torch.device) -> bool:

@@ -122,6 +122,30 @@ def test_every_method_goes_on_from_within_an_epoch(
     assert_same_run(unlearn(tiny_encoder(), *sets, CONFIG, **run, checkpoint=path), whole)
 
 
+def test_an_encoder_with_dropout_draws_on_where_it_was(tiny_encoder, sets, tmp_path, monkeypatch):
+    """Its masks come from torch's own generator, which is in the file too."""
+    path, descend, steps = tmp_path / "run.pt", unlearning.descend, []
+    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    teacher = tiny_encoder()
+    teacher.stages.append(torch.nn.Dropout(0.3))
+
+    def stops(*arguments, **options):
+        steps.append(1)
+        if len(steps) == 9:
+            raise KeyboardInterrupt
+        return descend(*arguments, **options)
+
+    torch.manual_seed(5)
+    whole = unlearn(teacher, *sets, CONFIG)
+    torch.manual_seed(5)
+    with monkeypatch.context() as patched:
+        patched.setattr(unlearning, "descend", stops)
+        with pytest.raises(KeyboardInterrupt):
+            unlearn(teacher, *sets, CONFIG, checkpoint=path)
+    torch.rand(3)
+    assert_same_run(unlearn(teacher, *sets, CONFIG, checkpoint=path), whole)
+
+
 @forked
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_stop_it_finishes_the_step_saves_and_goes(number, tiny_encoder, sets, tmp_path):

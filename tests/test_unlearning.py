@@ -91,8 +91,15 @@ ROOT = Path(unlearning.__file__).parent
 @pytest.mark.parametrize(
     "file",
     [
-        *("unlearning.py", "batches.py", "preflight.py", "embedding.py", "choose_k.py"),
-        *("settling.py", "checkpoint.py", "parallel.py", "precision.py", "memory.py"),
+        *("unlearning.py", "batches.py", "preflight.py", "embedding.py", "prefetch.py"),
+        *(
+            "choose_k.py",
+            "settling.py",
+            "checkpoint.py",
+            "parallel.py",
+            "precision.py",
+            "memory.py",
+        ),
         *(f"objectives/{path.name}" for path in sorted((ROOT / "objectives").glob("*.py"))),
     ],
 )
@@ -112,7 +119,7 @@ def test_the_loop_imports_nothing_that_knows_labels(file):
         "memory",
     }
     allowed |= {"objectives", "progress", "rich", "settling", "unlearning"}
-    allowed |= {"batches", "parallel", "precision", "preflight"}
+    allowed |= {"batches", "parallel", "precision", "prefetch", "preflight"}
     own = {name.split(".")[1] for name in names if name.startswith("cure_core.")}
     assert own <= allowed
     assert "cure_core" not in names
