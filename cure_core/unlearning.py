@@ -149,6 +149,9 @@ def unlearn(
             }
             keeper.save(state)
 
+        if saved is None:
+            save()  # K-means at scale is minutes of work
+
         def after_step(step: int, sums: Tensor) -> None:
             if keeper.due() and sums.isfinite().all() and _sound(student, forget, device):
                 part.update(step=step, sums=sums)
