@@ -13,6 +13,7 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cure_core.batches import draw_batches
 from cure_core.embedding import embed, take
 from cure_core.encoders import REGISTRY, build
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Setup
 from cure_core.objectives.cure_plus import CurePlus
-from cure_core.unlearning import CureConfig, draw_batches, run_epoch
+from cure_core.precision import autocast
+from cure_core.unlearning import CureConfig, run_epoch
 
 LIMIT = 1.10
 CLUSTERS = 32
@@ -109,7 +112,7 @@ def bare_epoch(
 
     def epoch() -> None:
         for _ in range(steps):
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
+            with autocast(config.amp, images.device):
                 embeddings = student(images)
             loss = embeddings.square().sum()
             optimiser.zero_grad(set_to_none=True)
@@ -156,7 +159,13 @@ def _prepared(student: nn.Module, device: str, config: CureConfig) -> torch.opti
 
 
 def _images(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, 112, 112, 3), np.uint8)
+    """As a data set's: in a memory map of a file, which vanishes with it."""
+    with tempfile.TemporaryFile() as file:
+        images = np.memmap(file, np.uint8, "w+", shape=(count, 112, 112, 3))
+    rng = np.random.default_rng(0)
+    for image in images:
+        image[:] = rng.integers(0, 256, image.shape, np.uint8)
+    return images
 
 
 def _seconds(epoch: Callable[[], None], device: str) -> float:

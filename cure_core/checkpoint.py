@@ -1,41 +1,162 @@
-"""A run's state as one file, written whole, read without unpickling code."""
+"""A run's state as one file: written whole, read without unpickling code, and in time."""
 
 import io
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 
-from cure_core.files import atomic_path
+from cure_core.parallel import from_first, rank
+
+EVERY = 60.0  # seconds of work that a run may lose
+KEPT = 2  # states on disk: the newest, and the one before it in case the disk has damaged that
 
 
-def save_checkpoint(path: str | Path, identity: Mapping[str, Any], state: dict[str, Any]) -> None:
-    """Write `state` (tensors and plain values) with the `identity` of the run it belongs to.
+class Checkpoint:
+    """The file that a run goes on from; without a path it does nothing.
 
-    Raises OSError where the disk is full, and keeps the file of before.
+    Inside `with`, SIGINT and SIGTERM wait for the end of a step: `due` is then true, and `save`
+    lets them act after it has written. Whatever else ends the run is told where it can go on from.
     """
+
+    def __init__(self, path: str | Path | None, identity: Mapping[str, Any]) -> None:
+        self.path, self.identity = None if path is None else Path(path), dict(identity)
+        self._saved: float | None = None
+        self._looked = time.monotonic()
+        self._signal: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def load(self) -> dict[str, Any] | None:
+        """The state saved for this run, or None where there is none; read by the first process.
+
+        Where the newest file is damaged, the one before it is taken, with a warning. Raises
+        ValueError naming what differs where they are of another run, or where none is readable.
+        Torch's own generators are set to where they were.
+        """
+        path = self.path
+        if path is None:
+            return None
+        saved = from_first(lambda: _load(path, self.identity))
+        if saved is None:
+            return None
+        self._saved = time.monotonic()
+        torch.set_rng_state(saved["generator"])
+        if "cuda_generator" in saved and torch.cuda.is_available():
+            torch.cuda.set_rng_state(saved["cuda_generator"])
+        return saved["state"]
+
+    def due(self) -> bool:
+        """Whether this process is to save now: the time has come, or a signal to stop has."""
+        if self.path is None or rank():
+            return False
+        return self._signal is not None or time.monotonic() - self._looked >= EVERY
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write `state` (tensors and plain values), in the first process.
+
+        Raises OSError where the disk is full, and keeps the files of before.
+        """
+        if self.path is not None and rank() == 0:
+            content: dict[str, Any] = {"identity": self.identity, "state": state}
+            content["generator"] = torch.get_rng_state()  # an encoder may have dropout
+            if torch.cuda.is_initialized():
+                content["cuda_generator"] = torch.cuda.get_rng_state()
+            _save(self.path, content)
+            self._saved = self._looked = time.monotonic()
+            self._stop()
+
+    def discard(self) -> None:
+        """Remove the files: what they were for is done."""
+        if self.path is not None and rank() == 0:
+            for path in _generations(self.path):
+                path.unlink(missing_ok=True)
+
+    def __enter__(self) -> "Checkpoint":
+        if self.path is not None and threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._handlers[number] = signal.signal(number, self._told)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._release()
+        if error is not None and self._saved is not None:
+            ago = time.monotonic() - self._saved
+            error.add_note(f"all but the last {ago:.0f} s is in {self.path}; run it again to go on")
+        elif self._signal is not None and error is None:
+            signal.raise_signal(self._signal)  # it came after the last step
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is None:
+            self._signal = number
+        else:  # the second time: at once
+            self._stop()
+
+    def _stop(self) -> None:
+        """Let the signal do what it would have done without us."""
+        number, self._signal = self._signal, None
+        if number is not None:
+            if self._saved is not None:
+                name = signal.Signals(number).name
+                print(f"{name}: saved in {self.path}; run it again to go on", file=sys.stderr)
+            self._release()
+            signal.raise_signal(number)
+
+    def _release(self) -> None:
+        while self._handlers:
+            signal.signal(*self._handlers.popitem())
+
+
+def _generations(path: Path) -> list[Path]:
+    """The file and its predecessors, newest first."""
+    return [path, *(path.with_name(f"{path.name}.{age}") for age in range(1, KEPT))]
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()  # torch's own writer would report a full disk as a RuntimeError
-    torch.save({"identity": dict(identity), "state": state}, buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-
-
-def load_checkpoint(path: str | Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The state saved for this run, or None where there is none.
-
-    Raises ValueError naming what differs where the file is of another run, or is not readable.
-    """
-    path = Path(path)
-    if not path.exists():
-        return None
+    torch.save(content, buffer)
+    temporary = path.with_name(f".{path.name}.part")  # one name: a kill leaves one file at most
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        known, state = saved["identity"], saved["state"]
-    except Exception as error:
-        raise ValueError(
-            f"{path} is no readable checkpoint ({error}); move it away to start anew"
-        ) from error
+        with open(temporary, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        for newer, old in reversed(list(pairwise(_generations(path)))):
+            if newer.exists():
+                newer.replace(old)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    troubles = []
+    for candidate in filter(Path.exists, _generations(path)):
+        try:
+            saved = torch.load(candidate, map_location="cpu", weights_only=True)
+            known, _, _ = saved["identity"], saved["state"], saved["generator"]
+        except Exception as error:
+            troubles.append(f"{candidate} is no readable checkpoint ({error})")
+            continue
+        _compare(candidate, known, identity)
+        if troubles:
+            warnings.warn(f"{'; '.join(troubles)}; going on from {candidate}", stacklevel=4)
+        return saved
+    if troubles:
+        raise ValueError(f"{'; '.join(troubles)}; move it away to start anew")
+    return None
+
+
+def _compare(path: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     differing = [
         f"{name}: {known.get(name)!r} there, {identity.get(name)!r} now"
         for name in sorted(known.keys() | identity.keys())
@@ -46,4 +167,3 @@ def load_checkpoint(path: str | Path, identity: Mapping[str, Any]) -> dict[str, 
             f"{path} belongs to another run ({'; '.join(differing)}); "
             "pass another checkpoint path, or move it away to start anew"
         )
-    return state

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from cure_core import batch_cli, run_folder, runs
+from cure_core.unlearn_cli import run_unlearning
 
 ROOT = runs.ROOT
 
@@ -35,6 +36,15 @@ def main(arguments: list[str] | None = None) -> int:
         do=lambda asked: run_study(
             asked.notebook, asked.profile, asked.runs, _changes(asked.changes)
         )
+    )
+    bare = commands.add_parser(
+        "unlearn", help="the same without a notebook: tables alone; see also accelerate launch"
+    )
+    bare.add_argument("--profile", default="quick", help="quick (the default), lfw, tiny, paper")
+    bare.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE")
+    bare.add_argument("--out", type=Path, default=Path("runs/unlearn"), help="where tables go")
+    bare.set_defaults(
+        do=lambda asked: run_unlearning(asked.profile, asked.out, _changes(asked.changes)) and None
     )
     claim = commands.add_parser(
         "quality", help="run the experiment of notebook 03; a run stopped goes on where it was"
@@ -71,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         done = asked.do(asked)
         return done if isinstance(done, int) else 0
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, MemoryError) as error:
         print(f"cure: {error}", file=sys.stderr)
         return 1
     except Exception as error:
@@ -80,7 +90,11 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(error, PapermillExecutionError):
             raise
         told = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
-        print(f"cure: {told} (the notebook as far as it came is kept)", file=sys.stderr)
+        print(
+            f"cure: {told} (the notebook as far as it came is kept; what "
+            "was trained, too: the same command goes on)",
+            file=sys.stderr,
+        )
         return 1
 
 

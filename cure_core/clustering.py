@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cure_core.parallel import gather, same_, share, sum_
+
 # Bytes of the distance matrix worked on at once: on a CPU what stays in the cache, on a GPU enough
 # rows to fill it.
 CPU_CHUNK_BYTES = 2**25
@@ -58,6 +60,7 @@ def kmeans(
     that nearest means highest cosine. Runs on `device` (default: that of x) and leaves the result
     there. The random numbers are drawn on the CPU: a seed means the same draws on every machine.
 
+    In a group of processes each works on its share of the samples, and all get the whole result.
     Beyond x, needs memory for one copy of it and a bounded chunk of the distances.
 
     Raises ValueError for NaN or infinity in x or `init`, for K < 2, and for K above the number of
@@ -161,13 +164,14 @@ def _plus_plus(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor
     square = _square(x)
     first = (draws[0, :1] * len(x)).long()
     chosen = [first]
-    nearest = _squared_distances(x, square, first)[0]
+    own = share(len(x))
+    nearest = _squared_distances(x, square, first, own)[0]
     for draw in draws[1:]:
-        cumulative = nearest.cumsum(dim=0, dtype=torch.float64)
+        cumulative = gather(nearest, len(x)).cumsum(dim=0, dtype=torch.float64)
         candidates = torch.searchsorted(cumulative, draw * cumulative[-1], right=True)
         candidates = candidates.clamp(max=len(x) - 1)
-        distances = _squared_distances(x, square, candidates).minimum(nearest)
-        best = distances.sum(dim=1).argmin(dim=0, keepdim=True)
+        distances = _squared_distances(x, square, candidates, own).minimum(nearest)
+        best = sum_(distances.sum(dim=1)).argmin(dim=0, keepdim=True)
         nearest = distances.index_select(0, best)[0]
         chosen.append(candidates.index_select(0, best))
     return x[torch.cat(chosen)]
@@ -178,9 +182,9 @@ def _square(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=1).square()
 
 
-def _squared_distances(x: Tensor, square: Tensor, candidates: Tensor) -> Tensor:
-    """Squared distances (C, N) from the rows of x named by `candidates` (C,) to all rows."""
-    distances = torch.addmm(square, x[candidates], x.T, alpha=-2)
+def _squared_distances(x: Tensor, square: Tensor, candidates: Tensor, rows: slice) -> Tensor:
+    """Squared distances (C, rows) from the rows of x named by `candidates` (C,) to some rows."""
+    distances = torch.addmm(square[rows], x[candidates], x[rows].T, alpha=-2)
     return distances.add_(square[candidates, None]).clamp_(min=0)
 
 
@@ -206,6 +210,8 @@ def _assign(x: Tensor, square: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     """Nearest centroid (N,) int64 and squared distance to it (N,); `square` is |x|^2 (N,)."""
     offset = centroids.square().sum(dim=1)
     minus_twice = -2 * centroids.T
+    count, part = len(x), share(len(x))
+    x, square = x[part], square[part]
     labels = torch.empty(len(x), dtype=torch.int64, device=x.device)
     nearest = torch.empty_like(square)
     step = _rows_per_chunk(x, len(centroids))
@@ -214,7 +220,7 @@ def _assign(x: Tensor, square: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
         rows = slice(i, i + step)
         distances = torch.addmm(offset, x[rows], minus_twice, out=buffer[: len(x[rows])])
         torch.min(distances, dim=1, out=(nearest[rows], labels[rows]))
-    return labels, nearest.add_(square).clamp_(min=0)
+    return gather(labels, count), gather(nearest.add_(square).clamp_(min=0), count)
 
 
 def _update(
@@ -230,7 +236,7 @@ def _update(
     if spherical:
         known &= means.norm(dim=1, keepdim=True) > 1e-6  # opposite samples point nowhere
         means = F.normalize(means)
-    return torch.where(known, means, centroids)
+    return same_(torch.where(known, means, centroids))
 
 
 def _means(x: Tensor, labels: Tensor, n_clusters: int) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,8 @@ class CureConfig:
     batchnorm: "train" normalises by the mixed batch and takes the statistics anew at the end,
         "frozen" keeps the teacher's
     clip: largest norm of the gradient
-    amp, channels_last, compile: bf16 autocast, memory format, torch.compile
+    amp: False, "bfloat16" (True for short) or "float16", with gradients scaled: autocast
+    channels_last, compile: memory format, torch.compile
     check_every: steps between looks for divergence (there is one at each epoch's end)
     """
 
@@ -36,7 +37,7 @@ class CureConfig:
     batchnorm: str = "train"
     clip: float = 5.0
     seed: int = 0
-    amp: bool = False
+    amp: bool | str = False
     channels_last: bool = True
     compile: bool = False
     check_every: int = 50
@@ -44,6 +45,8 @@ class CureConfig:
     def __post_init__(self) -> None:
         if self.batchnorm not in ("train", "frozen"):
             raise ValueError(f"batchnorm={self.batchnorm!r}; it is 'train' or 'frozen'")
+        if self.amp not in (False, True, "bfloat16", "float16"):
+            raise ValueError(f"amp={self.amp!r}; it is False, True, 'bfloat16' or 'float16'")
         if isinstance(self.clusters, str) and self.clusters != "auto":
             raise ValueError(f"clusters={self.clusters!r}; it is 'auto', a number or two numbers")
         if not isinstance(self.clusters, str):

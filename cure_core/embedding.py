@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from cure_core.files import digest
 from cure_core.memory import keep_freed_memory
+from cure_core.parallel import gather, share, world
+from cure_core.prefetch import ahead, pinned
 from cure_core.progress import bar
 
 
@@ -47,25 +49,33 @@ def raw_embeddings(
 
     `view` maps a uint8 batch (B, 3, 112, 112) to another: `mirrored` is one.
     Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
+    In a group of processes each embeds its share, and all get the whole.
     Raises ValueError that names the first image whose embedding is not finite.
     """
     keep_freed_memory()
     device = torch.device(device) if device is not None else module_device(encoder)
     was_training = encoder.training
     encoder.to(device).eval()
-    starts = range(0, len(images), batch_size)
+    if not len(images):
+        raise ValueError("no images to embed: the set is empty")
+    shared = len(images) >= world() > 1
+    own = share(len(images)) if shared else slice(0, len(images))
+    starts = range(own.start, own.stop, batch_size)
+
+    def read(start: int) -> Tensor:
+        return pinned(take(images, np.arange(start, min(start + batch_size, own.stop))), device)
+
     parts = []
     try:
         with torch.inference_mode():
-            for start in bar(starts, "embedding", progress, unit="batch"):
-                index = np.arange(start, min(start + batch_size, len(images)))
-                batch = take(images, index).to(device, non_blocking=True)
-                parts.append(encoder(view(batch) if view else batch).float().cpu())
+            for batch in ahead(bar(starts, "embedding", progress, unit="batch"), read):
+                batch = batch.to(device, non_blocking=True)
+                parts.append(encoder(view(batch) if view else batch).float())
+            raw = torch.cat(parts)
+            raw = (gather(raw, len(images)) if shared else raw).cpu()
     finally:
         encoder.train(was_training)
-    if not parts:
-        raise ValueError("no images to embed: the set is empty")
-    raw = torch.cat(parts).clone()
+    raw = raw.clone()
     bad = (~raw.isfinite().all(1)).nonzero().flatten()
     if len(bad):
         raise ValueError(
@@ -93,6 +103,14 @@ def embed(
     if mirror:
         views.append(raw_embeddings(encoder, images, batch_size, device, mirrored, progress))
     return F.normalize(torch.cat(views, 1), dim=1)
+
+
+def teacher_views(
+    teacher: nn.Module, images: Images, device: torch.device | str | None = None
+) -> Tensor:
+    """The teacher's embeddings of every image and of its mirror image, (2, N, D), L2-normalised."""
+    views = [raw_embeddings(teacher, images, device=device, view=v) for v in (None, mirrored)]
+    return F.normalize(torch.stack(views), dim=2)
 
 
 def mirrored(batch: Tensor) -> Tensor:

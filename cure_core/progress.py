@@ -6,10 +6,13 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
+from cure_core.parallel import rank
+
 T = TypeVar("T")
 
 
 def bar(items: Iterable[T], label: str, show: bool | None = None, unit: str = "it") -> "tqdm[T]":
     """`items` with a progress bar: shown, hidden, or (None) shown only on a terminal outside CI."""
     hidden = not show if show is not None else (True if os.environ.get("CI") else None)
+    hidden = True if rank() else hidden  # of several processes the first tells
     return tqdm(items, desc=label, disable=hidden, leave=False, unit=unit)

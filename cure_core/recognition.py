@@ -4,24 +4,29 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cure_core.batches import draw_labelled
+from cure_core.checkpoint import Checkpoint
 from cure_core.embedding import (
     Images,
     content_digest,
     embed,
     module_device,
     raw_embeddings,
-    take,
 )
 from cure_core.files import atomic_path, cache_root, digest
-from cure_core.memory import keep_freed_memory
+from cure_core.memory import check_memory, footprint, keep_freed_memory
+from cure_core.parallel import from_first, gather, rank, spread, world
+from cure_core.precision import TYPES, autocast, descend, gradient_scaler
 from cure_core.progress import bar
 
 VERSION = 2  # part of the cache's key: raise it when the same recipe would train another encoder
@@ -86,14 +91,19 @@ def train(
     *,
     device: torch.device | str | None = None,
     compile: bool = False,
+    amp: bool | str = False,
+    checkpoint: str | Path | None = None,
     progress: bool | None = False,
 ) -> Trained:
     """Train a copy of `start` to tell `people` apart; `start` itself is left as it is.
 
     `images` as in `embed`, `people` (N,) any integers, one an image. Batches are shuffled and half
-    of the images mirrored, all from the recipe's seed. The ArcFace head is thrown away. `compile`:
-    by torch.compile.
-    Raises ValueError for fewer than two people, and FloatingPointError when the loss diverges.
+    of the images mirrored, all from the recipe's seed. The ArcFace head is thrown away. `compile`
+    and `amp` as in CureConfig. `checkpoint` names a file written every minute and after every
+    epoch, from which a training that was stopped goes on to the same numbers (CPU). In a group of
+    processes (`cure_core.parallel`) all call this alike and share the work.
+    Raises ValueError for fewer than two people or another training's checkpoint, MemoryError for a
+    batch that cannot fit, and FloatingPointError when the loss diverges.
     """
     recipe = recipe or Recipe()
     names, codes = np.unique(np.asarray(people), return_inverse=True)
@@ -105,6 +115,7 @@ def train(
     keep_freed_memory()
     began = time.perf_counter()
     device = torch.device(device) if device is not None else module_device(start)
+    _check_fits(start, recipe.batch_size, len(images), len(names), amp, device)
     encoder = copy.deepcopy(start).to(device).train()
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(recipe.seed)
@@ -126,54 +137,104 @@ def train(
     )
     steps = math.ceil(len(codes) / recipe.batch_size) * recipe.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_cosine(steps, recipe.warmup))
-    forward = torch.compile(encoder) if compile else encoder
-    losses = []
-    for epoch in bar(range(recipe.epochs), "training", progress, unit="epoch"):
-        total = torch.zeros((), device=device)
-        for index in _batches(len(codes), recipe.batch_size, generator):
-            batch = take(images, index).to(device, memory_format=torch.channels_last)
-            mirrored = torch.rand(len(index), generator=generator) < 0.5
-            batch = torch.where(mirrored.to(device)[:, None, None, None], batch.flip(-1), batch)
-            targets = torch.from_numpy(codes[index]).to(device)
-            cosine = F.normalize(forward(batch)) @ F.normalize(head).T
-            logits = arcface_logits(cosine, targets, recipe.scale, recipe.margin)
-            loss = F.cross_entropy(logits, targets)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += loss.detach() * len(index)
-        losses.append(float(total) / len(codes))
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(
-                f"training diverged in epoch {epoch + 1} of {recipe.epochs}; lower "
-                f"learning_rate={recipe.learning_rate}"
-            )
-    return Trained(encoder.cpu().eval(), tuple(losses), time.perf_counter() - began)
+    scaler = gradient_scaler(amp, device)
+    losses: list[float] = []
+    step, total = 0, torch.zeros((), device=device)  # of the epoch that has begun
+    parts: dict[str, Any] = {
+        "encoder": encoder,
+        "optimiser": optimiser,
+        "schedule": schedule,
+        "scaler": scaler,
+    }
+
+    def made_of() -> dict[str, object]:
+        return _identity(start, images, people, recipe, amp) if checkpoint else {}
+
+    with Checkpoint(checkpoint, from_first(made_of)) as keeper:
+        saved = keeper.load()
+        if saved is not None:
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+            head.data.copy_(saved["head"])
+            generator.set_state(saved["generator"])
+            losses, step, total = saved["losses"], saved["step"], saved["total"].to(device)
+            began -= saved["seconds"]
+
+        def save(at: Tensor) -> None:
+            state = {name: part.state_dict() for name, part in parts.items()}
+            state |= {
+                "head": head.detach(),
+                "generator": at,
+                "seconds": time.perf_counter() - began,
+            }
+            keeper.save({**state, "losses": losses, "step": step, "total": total})
+
+        forward: Callable[[Tensor], Tensor] = spread(encoder, device, trains_statistics=True)
+        forward = torch.compile(forward) if compile else forward
+        for epoch in bar(range(len(losses), recipe.epochs), "training", progress, unit="epoch"):
+            beginning = generator.get_state()
+            for batch, targets in draw_labelled(
+                images, codes, recipe.batch_size, generator, device, step
+            ):
+                with autocast(amp, device):
+                    embeddings = forward(batch)
+                cosine = F.normalize(gather(embeddings.float(), len(targets))) @ F.normalize(head).T
+                logits = arcface_logits(cosine, targets, recipe.scale, recipe.margin)
+                loss = F.cross_entropy(logits, targets)
+                descend(loss, optimiser, scaler, same=[head])
+                schedule.step()
+                total += loss.detach() * len(targets)
+                step += 1
+                if keeper.due() and total.isfinite() and _finite(encoder, head):
+                    save(beginning)
+            losses.append(float(total) / len(codes))
+            if not (math.isfinite(losses[-1]) and _finite(encoder, head)):
+                raise FloatingPointError(
+                    f"training diverged in epoch {epoch + 1} of {recipe.epochs}; lower "
+                    f"learning_rate={recipe.learning_rate}"
+                )
+            step, total = 0, torch.zeros((), device=device)
+            save(generator.get_state())
+    plain = copy.deepcopy(start).cpu()  # without the layers that only a group of processes has
+    plain.load_state_dict(encoder.state_dict())
+    return Trained(plain.eval(), tuple(losses), time.perf_counter() - began)
 
 
 def train_cached(
-    start: nn.Module, images: Images, people: np.ndarray, recipe: Recipe, **options: object
+    start: nn.Module, images: Images, people: np.ndarray, recipe: Recipe, **options: Any
 ) -> Trained:
     """As `train`, kept in the cache under the hash of all that made it: start, data, recipe.
 
-    The seconds are those of the first, real training.
+    A training that was stopped goes on where it was. The seconds are those of the first, real
+    training.
     """
-    from safetensors import safe_open
-    from safetensors.torch import save
-
     kind = (type(start).__qualname__, *start.state_dict())
     weights = (tensor.cpu().numpy() for tensor in start.state_dict().values())
-    key = digest(
-        VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind, *weights
-    )
+    half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
+    made = (VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind, *weights)
+    key = from_first(lambda: digest(*made, *half))
     path = cache_root() / "encoders" / f"{key}.safetensors"
-    if not path.is_file():
-        result = train(start, images, people, recipe, **options)  # type: ignore[arg-type]
-        made = {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)}
-        state = {name: tensor.contiguous() for name, tensor in result.encoder.state_dict().items()}
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(save(state, metadata={"made": json.dumps(made)}))
+    if not from_first(path.is_file):
+        stopped = cache_root() / "checkpoints" / f"encoder-{key}.pt"
+        result = train(start, images, people, recipe, checkpoint=stopped, **options)
+        if rank() == 0:
+            _keep(result, recipe, path)
+            Checkpoint(stopped, {}).discard()
+    return from_first(lambda: _read(path, start))
+
+
+def _keep(result: Trained, recipe: Recipe, path: Path) -> None:
+    from safetensors.torch import save
+
+    made = {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)}
+    state = {name: tensor.contiguous() for name, tensor in result.encoder.state_dict().items()}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save(state, metadata={"made": json.dumps(made)}))
+
+
+def _read(path: Path, start: nn.Module) -> Trained:
+    from safetensors import safe_open
+
     with safe_open(path, framework="pt") as file:
         made = json.loads(file.metadata()["made"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -182,17 +243,38 @@ def train_cached(
     return Trained(encoder, tuple(made["losses"]), made["seconds"])
 
 
+def _finite(encoder: nn.Module, head: Tensor) -> bool:
+    """Whether the last step, whose weights have had no loss yet, has left only numbers."""
+    return all(bool(tensor.isfinite().all()) for tensor in (*encoder.state_dict().values(), head))
+
+
+def _identity(
+    start: nn.Module, images: Images, people: np.ndarray, recipe: Recipe, amp: bool | str
+) -> dict[str, object]:
+    return {
+        **{f"recipe.{name}": value for name, value in asdict(recipe).items()},
+        "amp": str(TYPES[amp]),
+        "start": digest(*(t.cpu().numpy() for t in start.state_dict().values())),
+        "images": content_digest(images),
+        "people": digest(np.asarray(people)),
+    }
+
+
+def _check_fits(
+    start: nn.Module, batch: int, images: int, people: int, amp: bool | str, device: torch.device
+) -> None:
+    """Weights, gradients and momentum of encoder and head; activations; some copies of logits."""
+    need = footprint(start, device, amp, train=True)
+    head = 4 * need.dim * people
+    logits = 6 * 4 * people * world()  # every process has all of them
+    fixed = 3 * (need.weights + head) + need.step
+    size = {"batch_size": min(batch, images)}
+    check_memory(size, need.image + logits, fixed, device, host=3 * (need.weights + head))
+
+
 def _person_means(embeddings: Tensor, codes: np.ndarray) -> Tensor:
     sums = embeddings.new_zeros(int(codes.max()) + 1, embeddings.shape[1])
     return F.normalize(sums.index_add_(0, torch.from_numpy(codes), embeddings))
-
-
-def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[np.ndarray]:
-    order = torch.randperm(count, generator=generator).numpy()
-    batches = [order[first : first + size] for first in range(0, count, size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm cannot train on one sample
-        batches[-2:] = [np.concatenate(batches[-2:])]
-    yield from batches
 
 
 def _warm_cosine(steps: int, warmup: float) -> Callable[[int], float]:

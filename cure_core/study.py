@@ -1,24 +1,28 @@
 """One study from data to report: the same steps for every data set, seed and scale."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
-from cure_core import encoders, objectives
+from cure_core import encoders, manifests, objectives
 from cure_core.embedding import embed
 from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet, ImageView
-from cure_core.files import data_root, digest
+from cure_core.files import cache_root, data_root, digest
+from cure_core.parallel import launch, world
 from cure_core.protocol import Protocol, make_protocol
 from cure_core.recognition import Recipe, Trained, train_cached
 from cure_core.report import Report
 from cure_core.requests import ForgetRequest
+from cure_core.runs import code_version
 from cure_core.splits import Split, split_people
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 
+WHERE = ("device", "processes")
 REQUESTS = ("random_people", "hardest_people", "random_samples")
 
 
@@ -29,7 +33,8 @@ class Setting:
     `weights` is a path from the data root to start from, or None for a fresh start; `split` holds
     arguments of `split_people`; `request`, one of `REQUESTS`, says what must go: `forget_people`
     people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
-    `config.compile` holds for the training of teacher and oracle too.
+    `config.compile` and `config.amp` hold for the training of teacher and oracle too. `device`
+    ("cuda"; None: the CPU) and `processes`, one a GPU (`ahead`), change no number beyond rounding.
     """
 
     encoder: str = "small"
@@ -41,6 +46,27 @@ class Setting:
     method: str = "cure_plus"
     config: CureConfig = field(default_factory=CureConfig)
     n_pairs: int = 1500
+    device: str | None = None
+    processes: int = 1
+
+    def asked(self) -> dict[str, Any]:
+        """What results depend on: all but where they are made."""
+        return {name: value for name, value in asdict(self).items() if name not in WHERE}
+
+
+def setting_of(parameters: Mapping[str, Any]) -> Setting:
+    """The setting that the parameters of notebook 02, or of a profile, describe.
+
+    `split` is what differs from the manifest's.
+    """
+    p = dict(parameters)
+    return Setting(
+        split=manifests.read(p["dataset"]).splits.model_dump() | p["split"],
+        recipe=Recipe(**p["teacher"]),
+        config=CureConfig(**p["unlearning"]),
+        **{name: p[name] for name in ("encoder", "weights", "forget_people", "method", "n_pairs")},
+        **{name: p[name] for name in WHERE},
+    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -95,7 +121,7 @@ class Outcome:
             seed=case.seed,
             encoder=case.setting.encoder,
             data=case.faces.fingerprint,
-            setting=digest(asdict(case.setting)),
+            setting=digest(case.setting.asked()),
             **result.facts,
             **seconds,
         )
@@ -126,24 +152,48 @@ def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     return Case(seed, faces, setting, start, split, request, protocol)
 
 
+def ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+    """With `setting.processes` above 1, do all training by that many, into the cache.
+
+    The same study, done in this process afterwards, finds it there. Raises RuntimeError where
+    CUDA is already in use: the processes are forks.
+    """
+    if setting.processes > 1 and world() == 1:
+        launch(_ahead, (faces, setting, seeds), setting.processes)
+
+
+def _ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        case = prepare(faces, setting, seed)
+        forget(case, train_teacher(case))
+        train_oracle(case)
+
+
 def train_teacher(case: Case, progress: bool | None = None) -> Trained:
     """The encoder that has seen everyone, from the cache where it was trained before."""
-    return _train(case, case.split.train, progress)
+    return _trained(case, case.split.train, progress)
 
 
 def train_oracle(case: Case, progress: bool | None = None) -> Trained:
     """The encoder trained from the same start by the same recipe without the forget set."""
-    return _train(case, case.request.retain_index, progress)
+    return _trained(case, case.request.retain_index, progress)
 
 
 def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
-    """The student: the teacher made to forget by the setting's method."""
+    """The student: the teacher made to forget by the setting's method.
+
+    What was stopped goes on where it was, and what was done before comes from the cache.
+    """
+    weights = (tensor.cpu().numpy() for tensor in trained.encoder.state_dict().values())
+    made_of = (code_version(), case.faces.fingerprint, case.setting.asked(), case.seed)
+    name = f"student-{digest(*made_of, *weights)}.pt"
     return unlearn(
         trained.encoder,
         case.request.forget,
         case.request.retain,
         case.config,
         objective=objectives.build(case.setting.method),
+        checkpoint=cache_root() / "checkpoints" / name,
         progress=progress,
     )
 
@@ -181,14 +231,32 @@ def _request(
     if setting.request == "random_samples":
         share = count / len(np.unique(faces.identities[train]))
         return ForgetRequest.random_samples(faces, train, round(share * len(train)), seed)
-    recipe = replace(setting.recipe, seed=seed)
-    images, people = ImageView(faces.images, train), faces.identities[train]
-    teacher = train_cached(start, images, people, recipe, compile=setting.config.compile).encoder
-    known = embed(teacher, images).numpy()
+    teacher = _train(faces, setting, seed, start, train, False).encoder
+    known = embed(teacher, ImageView(faces.images, train)).numpy()
     return ForgetRequest.hardest_people(faces, train, count, known)
 
 
-def _train(case: Case, index: np.ndarray, progress: bool | None) -> Trained:
-    images, people = ImageView(case.faces.images, index), case.faces.identities[index]
-    fast = case.setting.config.compile
-    return train_cached(case.start, images, people, case.recipe, compile=fast, progress=progress)
+def _trained(case: Case, index: np.ndarray, progress: bool | None) -> Trained:
+    return _train(case.faces, case.setting, case.seed, case.start, index, progress)
+
+
+def _train(
+    faces: FaceSet,
+    setting: Setting,
+    seed: int,
+    start: nn.Module,
+    index: np.ndarray,
+    progress: bool | None,
+) -> Trained:
+    trained = train_cached(
+        start,
+        ImageView(faces.images, index),
+        faces.identities[index],
+        replace(setting.recipe, seed=seed),
+        device=setting.device,
+        compile=setting.config.compile,
+        amp=setting.config.amp,
+        progress=progress,
+    )
+    trained.encoder.to(setting.device or "cpu")
+    return trained

@@ -8,7 +8,7 @@ reports on.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,7 +106,7 @@ def sweep(
     )
     folder = Path(folder)
     path = folder / "figures" / f"{TABLE}.csv"
-    _claim(folder, {"dataset": "synthfaces", "options": options, "setting": asdict(setting)})
+    _claim(folder, {"dataset": "synthfaces", "options": options, "setting": setting.asked()})
     rows: list[dict[Any, Any]] = (
         pd.read_csv(path, dtype={"value": str}).to_dict("records") if path.is_file() else []
     )

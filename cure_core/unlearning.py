@@ -2,9 +2,10 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,20 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.checkpoint import load_checkpoint, save_checkpoint
+from cure_core.batches import draw_batches
+from cure_core.checkpoint import Checkpoint
 from cure_core.config import CureConfig
 from cure_core.embedding import (
     Images,
-    content_digest,
     embed,
-    mirrored,
     module_device,
-    raw_embeddings,
     take,
+    teacher_views,
 )
-from cure_core.files import digest
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Batch, Cure, Objective, Setup
+from cure_core.parallel import from_first, gather, spread, world
+from cure_core.precision import autocast, descend, gradient_scaler
+from cure_core.preflight import check_fits, check_sets, identity, term_weights
 from cure_core.progress import bar
 from cure_core.rich import table
 from cure_core.settling import settle_batchnorm
@@ -86,20 +88,24 @@ def unlearn(
     such images and nothing else: no label is asked for. `on_epoch(student)` joins the history,
     which is empty for a method that takes no step.
     `views`: `teacher_views` of both sets, where they are known from another run on them.
-    `checkpoint` names a file written after every epoch; where it exists, the run goes on from it
-    and ends with the numbers an uninterrupted one would have had (CPU).
+    `checkpoint` names a file written every minute and after every epoch; where it exists, the run
+    goes on from it and ends with the numbers an uninterrupted one would have had (CPU).
+    In a group of processes (`cure_core.parallel`) all call this alike and share the work.
     Raises ValueError for an empty set, K out of range, views of other sets, embeddings that are
-    not finite, or a checkpoint of another run; UnlearningDivergedError, which carries the last
-    good student.
+    not finite, or a checkpoint of another run; MemoryError, before anything is done, for what
+    cannot fit; UnlearningDivergedError, which carries the last good student.
     Source: the student-teacher loop of CURE (arXiv:2509.19562), for any objective.
     """
     config = config or CureConfig()
     goal = objective(config)
-    _check_sets(forget, retain)
-    weights = _weights(goal, config)
+    check_sets(forget, retain)
+    weights = term_weights(goal, config)
     keep_freed_memory()
     began = time.perf_counter()
     device = torch.device(device) if device is not None else module_device(teacher)
+    trains_statistics = config.batchnorm == "train"
+    if weights:
+        check_fits(teacher, forget, retain, config, device)
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     student = copy.deepcopy(teacher).to(device)
     student.to(memory_format=layout)  # type: ignore[call-overload]
@@ -109,58 +115,86 @@ def unlearn(
     )
     targets = tuple(x.to(device) for x in views)
     optimiser = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
+    scaler = gradient_scaler(config.amp, device)
     generator = torch.Generator().manual_seed(config.seed)
     rows: list[dict[str, float]] = []
+    # Of an epoch begun: steps done, sums of the terms, and the student and generator it began with.
+    part: dict[str, Any] = {}
 
-    identity = _identity(teacher, forget, retain, config, goal) if checkpoint else {}
-    saved = load_checkpoint(checkpoint, identity) if checkpoint else None
-    if saved is None:
-        goal.start(Setup(student, forget, retain, targets[0], targets[1], device))
-    else:
-        student.load_state_dict(saved["student"])
-        optimiser.load_state_dict(saved["optimiser"])
-        goal.load_state({k: v.to(device) for k, v in saved["objective"].items()})
-        generator.set_state(saved["generator"])
-        rows, began = saved["rows"], began - saved["seconds"]
+    def made_of() -> dict[str, object]:
+        return identity(teacher, forget, retain, config, goal) if checkpoint else {}
 
-    forward = torch.compile(student) if config.compile else student
-    epochs = range(len(rows), config.epochs if weights else 0)  # without terms there is no step
-    for epoch in bar(epochs, "unlearning", progress, unit="epoch"):
-        goal.begin_epoch(epoch, lambda: embed(student, forget, device=device).to(device))
-        good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-        drawn_so_far = generator.get_state()
-        student.train(config.batchnorm == "train")
-        batches = draw_batches((forget, retain), targets, config, generator, device)
-        means, failed = run_epoch(forward, goal, weights, optimiser, batches, config)
-        student.eval()
-        trouble = f"the loss is not finite in epoch {epoch + 1}, by step {failed}"
-        if failed is None and not _sound(student, forget, device):
-            trouble, failed = f"the student's embeddings are not finite after epoch {epoch + 1}", 0
-        if failed is not None:
-            student.load_state_dict(good)
-            generator.set_state(drawn_so_far)
-            _finish(student, retain, config, generator, len(rows))
-            raise UnlearningDivergedError(
-                f"{trouble}; the student of epoch {epoch} is kept; "
-                f"lower learning_rate={config.learning_rate}",
-                student,
-                pd.DataFrame(rows),
-            )
-        watched = on_epoch(student) if on_epoch else {}
-        rows.append({"epoch": epoch + 1, **means, **{k: float(v) for k, v in watched.items()}})
-        if checkpoint:
+    with Checkpoint(checkpoint, from_first(made_of)) as keeper:
+        saved = keeper.load()
+        if saved is None:
+            goal.start(Setup(student, forget, retain, targets[0], targets[1], device))
+        else:
+            student.load_state_dict(saved["student"])
+            optimiser.load_state_dict(saved["optimiser"])
+            scaler.load_state_dict(saved["scaler"])
+            goal.load_state(_moved(saved["objective"], device))
+            generator.set_state(saved["generator"])
+            rows, part, began = saved["rows"], saved["part"], began - saved["seconds"]
+
+        def save() -> None:
             state = {
                 "student": student.state_dict(),
                 "optimiser": optimiser.state_dict(),
+                "scaler": scaler.state_dict(),
                 "objective": goal.state(),
-                "generator": generator.get_state(),
+                "generator": part["generator"] if part else generator.get_state(),
                 "rows": rows,
+                "part": part,
                 "seconds": time.perf_counter() - began,
             }
-            save_checkpoint(checkpoint, identity, state)
-    _finish(student, retain, config, generator, len(rows))
+            keeper.save(state)
+
+        if saved is None:
+            save()  # K-means at scale is minutes of work
+
+        def after_step(step: int, sums: Tensor) -> None:
+            if keeper.due() and sums.isfinite().all() and _sound(student, forget, device):
+                part.update(step=step, sums=sums)
+                save()
+
+        def embedded() -> Tensor:
+            return embed(student, forget, device=device).to(device)
+
+        forward: Callable[[Tensor], Tensor] = spread(student, device, trains_statistics)
+        forward = torch.compile(forward) if config.compile else forward
+        epochs = range(len(rows), config.epochs if weights else 0)  # no terms, no steps
+        for epoch in bar(epochs, "unlearning", progress, unit="epoch"):
+            if not part:
+                goal.begin_epoch(epoch, embedded)
+                good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+                part = {"good": good, "generator": generator.get_state(), "step": 0, "sums": None}
+            student.train(trains_statistics)
+            sets, begun = (forget, retain), (part["step"], part["sums"])
+            batches = draw_batches(sets, targets, config, generator, device, skip=part["step"])
+            means, failed = run_epoch(
+                forward, goal, weights, optimiser, batches, config, scaler, begun, after_step
+            )
+            student.eval()
+            trouble = f"the loss is not finite in epoch {epoch + 1}, by step {failed}"
+            if failed is None and not _sound(student, forget, device):
+                trouble = f"the student's embeddings are not finite after epoch {epoch + 1}"
+                failed = 0
+            if failed is not None:
+                student.load_state_dict(part["good"])
+                generator.set_state(part["generator"])
+                raise UnlearningDivergedError(
+                    f"{trouble}; the student of epoch {epoch} is kept; "
+                    f"lower learning_rate={config.learning_rate}",
+                    _finish(teacher, student, retain, config, generator, len(rows)),
+                    pd.DataFrame(rows),
+                )
+            watched = on_epoch(student) if on_epoch else {}
+            rows.append({"epoch": epoch + 1, **means, **{k: float(v) for k, v in watched.items()}})
+            part = {}
+            save()
+    done = _finish(teacher, student, retain, config, generator, len(rows))
     seconds = time.perf_counter() - began
-    return UnlearningResult(student, pd.DataFrame(rows), goal.facts(), config, seconds)
+    return UnlearningResult(done, pd.DataFrame(rows), goal.facts(), config, seconds)
 
 
 def run_epoch(
@@ -170,138 +204,73 @@ def run_epoch(
     optimiser: torch.optim.Optimizer,
     batches: Iterator[tuple[Tensor, dict[str, Tensor]]],
     config: CureConfig,
+    scaler: torch.amp.GradScaler | None = None,
+    begun: tuple[int, Tensor | None] = (0, None),
+    after_step: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[dict[str, float], int | None]:
     """One pass over `batches`: the mean of each loss term, and the step that diverged, or None.
 
+    `begun`: the steps that the epoch has behind it, and their sums; `after_step` is given both.
     Nothing in a step waits for the device; only the looks for divergence do.
     """
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
+    device = optimiser.param_groups[0]["params"][0].device
+    scaler = scaler or gradient_scaler(config.amp, device)
     names = [*weights, "loss", "gradient_norm"]
-    weight = torch.tensor(list(weights.values()), device=parameters[0].device)
-    sums, step = torch.zeros(len(names), device=weight.device), 0  # not finite from the first lapse
-    for step, (images, known) in enumerate(batches, 1):
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=config.amp):
+    weight = torch.tensor(list(weights.values()), device=device)
+    step, done = begun
+    sums = torch.zeros(len(names), device=device) if done is None else done.to(device)
+    for images, known in batches:
+        step += 1
+        with autocast(config.amp, device):
             embeddings = forward(images)
-        n = len(known["forget_index"])
-        unit = F.normalize(embeddings.float(), dim=1)
+        n, both = (
+            len(known["forget_index"]),
+            len(known["forget_index"]) + len(known["retain_index"]),
+        )
+        unit = F.normalize(gather(embeddings.float(), both), dim=1)
         terms = objective.terms(Batch(student_forget=unit[:n], student_retain=unit[n:], **known))
         # A term of weight 0 is watched, not followed: nothing is spent on its gradient.
         followed = [terms[k].mean() if w else terms[k].detach().mean() for k, w in weights.items()]
         values = torch.stack(followed)
         loss = (weight * values).sum()
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(parameters, config.clip)
-        optimiser.step()
+        norm = descend(loss, optimiser, scaler, config.clip)
         sums += torch.cat([values.detach(), loss.detach()[None], norm[None]])
         if step % config.check_every == 0 and not sums.isfinite().all():
-            return {}, step
+            return {}, step  # sums stay not finite from the first lapse
+        if after_step is not None:
+            after_step(step, sums)
     if not sums.isfinite().all():
         return {}, step
     return {name: total / step for name, total in zip(names, sums.tolist(), strict=True)}, None
 
 
-def draw_batches(
-    sets: tuple[Images, Images],
-    targets: Sequence[Tensor],
+def _finish(
+    teacher: nn.Module,
+    student: nn.Module,
+    retain: Images,
     config: CureConfig,
     generator: torch.Generator,
-    device: torch.device,
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """One pass over the forget set: images, forget first, and what the objective knows of them."""
-    size, beside = (min(b, len(s)) for b, s in zip(config.batch_size, sets, strict=True))
-    for forget_index in torch.randperm(len(sets[0]), generator=generator).split(size):
-        retain_index = torch.randint(len(sets[1]), (beside,), generator=generator)
-        both = (forget_index, retain_index)
-        images = torch.cat([take(s, i.numpy()) for s, i in zip(sets, both, strict=True)])
-        flip = torch.rand(len(images), generator=generator) < 0.5
-        images, flip, forget_index, retain_index = (
-            _send(tensor, device) for tensor in (images, flip, *both)
-        )
-        images = torch.where(flip[:, None, None, None], mirrored(images), images)
-        views = flip.long().split([len(forget_index), len(retain_index)])
-        yield (
-            images,
-            {
-                "teacher_forget": targets[0][views[0], forget_index],
-                "teacher_retain": targets[1][views[1], retain_index],
-                "forget_index": forget_index,
-                "retain_index": retain_index,
-                "forget_view": views[0],
-                "retain_view": views[1],
-            },
-        )
-
-
-def _finish(
-    student: nn.Module, retain: Images, config: CureConfig, generator: torch.Generator, epochs: int
-) -> None:
-    """Make the student that `epochs` have left ready for use."""
+    epochs: int,
+) -> nn.Module:
+    """The student that `epochs` have left, ready for use."""
     if epochs and config.batchnorm == "train" and len(retain) > 1:  # one sample has no variance
         settle_batchnorm(student, retain, generator)
-    student.eval()
-
-
-def _send(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device without waiting for it."""
-    if device.type == "cuda":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
-
-
-def teacher_views(
-    teacher: nn.Module, images: Images, device: torch.device | str | None = None
-) -> Tensor:
-    """The teacher's embeddings of every image and of its mirror image, (2, N, D), L2-normalised."""
-    views = [raw_embeddings(teacher, images, device=device, view=v) for v in (None, mirrored)]
-    return F.normalize(torch.stack(views), dim=2)
+    if world() > 1:  # without the layers that only a group of processes has
+        plain = copy.deepcopy(teacher).to(module_device(student))
+        plain.load_state_dict(student.state_dict())
+        student = plain
+    return student.eval()
 
 
 def _sound(student: nn.Module, images: Images, device: torch.device) -> bool:
     """Whether one batch still has finite embeddings: the last step's weights had no loss yet."""
     batch = take(images, np.arange(min(64, len(images)))).to(device)
+    training = student.training
     with torch.inference_mode():
-        return bool(student(batch).isfinite().all())
+        sound = bool(student.eval()(batch).isfinite().all())
+    student.train(training)
+    return sound
 
 
-def _check_sets(forget: Images, retain: Images) -> None:
-    for name, images in (("forget", forget), ("retain", retain)):
-        if len(images) == 0:
-            raise ValueError(f"the {name} set is empty; unlearning needs both sets")
-        first = images[0]
-        if isinstance(first, tuple | list | dict):
-            raise ValueError(
-                f"the {name} set yields {type(first).__name__}; expected images and nothing else: "
-                "labels have no place here"
-            )
-        first = np.asarray(first)
-        if first.dtype != np.uint8 or first.shape != (112, 112, 3):
-            raise ValueError(
-                f"the {name} set holds {first.dtype} images of shape {first.shape}; "
-                "expected uint8 of shape (112, 112, 3)"
-            )
-
-
-def _weights(objective: Objective, config: CureConfig) -> dict[str, float]:
-    unknown = sorted(config.weights.keys() - objective.weights.keys())
-    if unknown:
-        raise ValueError(
-            f"no loss term {', '.join(unknown)} in {type(objective).__name__}; "
-            f"its terms are {', '.join(objective.weights)}"
-        )
-    weights = {name: float(w) for name, w in {**objective.weights, **config.weights}.items()}
-    if weights and not any(weights.values()):
-        raise ValueError(f"every weight is 0 ({', '.join(weights)}); give one loss term a weight")
-    return weights
-
-
-def _identity(
-    teacher: nn.Module, forget: Images, retain: Images, config: CureConfig, objective: Objective
-) -> dict[str, object]:
-    return {
-        **{f"config.{name}": value for name, value in asdict(config).items()},
-        "objective": objective.described(),
-        "teacher": digest(*(t.cpu().numpy() for t in teacher.state_dict().values())),
-        "forget": content_digest(forget),
-        "retain": content_digest(retain),
-    }
+def _moved(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.items()}

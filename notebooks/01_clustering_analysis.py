@@ -34,7 +34,9 @@ seeds = [0]  # the first is shown
 repeats = 5  # starts, and resamples, behind each stability
 out = "runs/01_clustering_analysis"  # where results and figures go
 progress = True
+device = None  # "cuda" for a GPU; None is the CPU
 n_pairs = 1500  # this and what follows are for 02_unlearning, which judges
+processes = 1
 n_bootstrap = 300
 least_ues = 0.0
 least_stability = 0.0
@@ -64,6 +66,7 @@ setting = study.Setting(
     recipe=Recipe(**teacher),
     config=CureConfig(**unlearning),
     n_pairs=n_pairs,
+    device=device,
 )
 seed = seeds[0]
 case = study.prepare(faces, setting, seed)

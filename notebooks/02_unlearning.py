@@ -37,6 +37,8 @@ forget_people = 15  # how many people ask to be forgotten
 teacher = {}  # the training recipe: epochs, batch_size, learning_rate, ...
 method = "cure_plus"  # or cure, the paper's; every name in cure_core.objectives.METHODS
 unlearning = {}  # CureConfig: clusters, epochs, tau, temperature, learning_rate, ...
+device = None  # "cuda" for a GPU; None is the CPU
+processes = 1  # that share the training, each with a GPU of its own
 n_pairs = 1500  # genuine pairs a set, and as many impostor pairs
 n_bootstrap = 300  # resamples of people behind each interval of one seed
 seeds = [0]  # everything is drawn and trained anew for each
@@ -66,7 +68,10 @@ setting = study.Setting(
     method=method,
     config=CureConfig(**unlearning),
     n_pairs=n_pairs,
+    device=device,
+    processes=processes,
 )
+study.ahead(faces, setting, seeds)  # with more processes than one they train, into the cache
 faces
 
 # %% [markdown]

@@ -38,8 +38,10 @@ arrows = 24  # how many of the largest moves are drawn
 explorer = None  # None: where Jupyter runs with someone to look; True or False decide it
 out = "runs/04_embedding_tsne"  # where results and figures go
 progress = True
+device = None  # "cuda" for a GPU; None is the CPU
 least_ues = 0.0  # above 0 the profile claims that something was forgotten, and that is asserted
 n_pairs = 1500  # this and what follows are for 02_unlearning, which judges
+processes = 1
 n_bootstrap = 300
 least_stability = 0.0
 
@@ -68,6 +70,7 @@ setting = study.Setting(
     method=method,
     config=CureConfig(**unlearning),
     n_pairs=n_pairs,
+    device=device,
 )
 seed = seeds[0]
 case = study.prepare(faces, setting, seed)

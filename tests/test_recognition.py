@@ -148,6 +148,22 @@ def test_labels_that_cannot_be_trained_on_are_refused(tiny_encoder, draw_faces):
         train(tiny_encoder(), images, people[:3])
 
 
+def test_half_precision_trains_nearly_the_same(tiny_encoder, draw_faces):
+    images, people = draw_faces(4, 4)
+    once = replace(RECIPE, epochs=1, learning_rate=1e-3)
+    plain, half = (train(tiny_encoder(), images, people, once, amp=a) for a in (False, True))
+    assert not same(plain.encoder, half.encoder)
+    assert half.losses[0] == pytest.approx(plain.losses[0], rel=0.05)
+    assert all(p.dtype == torch.float32 for p in half.encoder.parameters())
+
+
+def test_half_precision_has_its_own_place_in_the_cache(tiny_encoder, draw_faces, trainings):
+    images, people = draw_faces(3, 4)
+    for amp in (False, True, "bfloat16", "float16"):
+        train_cached(tiny_encoder(), images, people, replace(RECIPE, epochs=1), amp=amp)
+    assert len(trainings) == len(cached_files()) == 3  # True is bfloat16
+
+
 def test_divergence_says_when_and_what_to_lower(tiny_encoder, draw_faces):
     images, people = draw_faces(2, 8)
     recipe = replace(RECIPE, learning_rate=1e38)
@@ -225,7 +241,8 @@ def trainings(monkeypatch):
 
 
 def cached_files() -> list[Path]:
-    return sorted((Path(os.environ["CURE_CACHE"]) / "encoders").iterdir())
+    """What is in the cache: encoders, and checkpoints of trainings that were stopped."""
+    return sorted(p for p in Path(os.environ["CURE_CACHE"]).rglob("*") if p.is_file())
 
 
 def test_the_second_call_reads_what_the_first_trained(tiny_encoder, draw_faces, monkeypatch):

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from cure_core import manifests, objectives, study
 from cure_core.comparison.plan import Arena, Plan, Settings, split_settings
 from cure_core.config import CureConfig
+from cure_core.embedding import teacher_views
 from cure_core.evaluation import accuracies, evaluate
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.protocol import Protocol, verification_only
 from cure_core.recognition import Recipe
 from cure_core.space import Space
-from cure_core.unlearning import UnlearningDivergedError, teacher_views, unlearn
+from cure_core.unlearning import UnlearningDivergedError, unlearn
 
 Row = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -86,11 +86,13 @@ class Objective:
         name = type(self).__name__
         return f"{name}({', '.join(chosen)})" if chosen else name
 
-    def state(self) -> dict[str, Tensor]:
-        """What `start` and `begin_epoch` made, for a checkpoint: every tensor held, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+    def state(self) -> dict[str, Any]:
+        """What `start` and `begin_epoch` made, for a checkpoint: every tensor and number held."""
+        settings = {setting.name for setting in fields(self)}
+        made = {name: value for name, value in vars(self).items() if name not in settings}
+        return {name: v for name, v in made.items() if isinstance(v, Tensor | int | float)}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         """Take back what `state` gave."""
-        for name, tensor in state.items():
-            setattr(self, name, tensor)
+        for name, value in state.items():
+            setattr(self, name, value)

@@ -1,7 +1,7 @@
 """Label-agnostic forgetting: models of the embeddings say what to keep and what to lose."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +53,11 @@ class Laf(Objective):
             "alignment": kept / temperature - (left / temperature).logsumexp(0),
         }
 
-    def state(self) -> dict[str, Tensor]:
+    def state(self) -> dict[str, Any]:
         models = {"retain": self.retain_vae, "forget": self.forget_vae}
         return {f"{s}.{n}": t for s, vae in models.items() for n, t in vae.state_dict().items()}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state(self, state: dict[str, Any]) -> None:
         dim = state["retain.decode.2.bias"]
         for side in ("retain", "forget"):
             vae = Vae(len(dim), self.hidden, self.latent).to(dim).requires_grad_(False)

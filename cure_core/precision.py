@@ -1,0 +1,49 @@
+"""Half precision where it is asked for: which type, and the care that float16 needs."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from cure_core.parallel import same_
+
+TYPES = {False: None, True: torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(amp: bool | str, device: torch.device) -> torch.autocast:
+    """A block in which convolutions and products run in the type that `amp` names."""
+    dtype = TYPES[amp]
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def gradient_scaler(amp: bool | str, device: torch.device) -> torch.amp.GradScaler:
+    """What keeps float16 gradients from vanishing; it does nothing for other types."""
+    return torch.amp.GradScaler(device.type, enabled=TYPES[amp] == torch.float16)
+
+
+def descend(
+    loss: torch.Tensor,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    clip: float | None = None,
+    same: Sequence[nn.Parameter] = (),
+) -> torch.Tensor:
+    """Backward and one step; the norm of the gradient before it is cut to `clip`.
+
+    `same` are parameters whose gradients every process computes whole.
+    Where float16 has overflowed the scaler leaves the step out and tries a smaller scale next; the
+    norm is 0 then. Nothing here waits for the device, but for float16.
+    """
+    optimiser.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    for parameter in same:
+        if parameter.grad is not None:
+            same_(parameter.grad)
+    scaler.unscale_(optimiser)
+    norm = loss.detach()
+    if clip is not None:
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, clip)
+    scaler.step(optimiser)
+    scaler.update()
+    return norm.where(norm.isfinite(), 0) if scaler.is_enabled() else norm

@@ -1,0 +1,45 @@
+"""`cure unlearn`: the study without its notebook, for scripts and for many processes."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+NOTEBOOK = "02_unlearning"
+
+
+def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None = None) -> Path:
+    """Teacher, student, oracle and report for each seed of a profile; the tables go to `where`.
+
+    Under `accelerate launch` all processes share the work and the first writes. What is trained
+    lies in the cache afterwards, and what was stopped goes on: `cure study` with the same profile
+    draws its figures without training anything.
+    Raises FileNotFoundError for an unknown profile, ValueError for a change of an unknown name.
+    """
+    import pandas as pd
+
+    from cure_core import manifests, runs, study
+    from cure_core.files import atomic_path
+    from cure_core.parallel import from_first, join, rank
+    from cure_core.report import save_table, summarise
+
+    source = runs.find_notebook(NOTEBOOK)
+    runs.check_names(source, changes or {})
+    given = runs.declared(source) | runs.read_profile(NOTEBOOK, profile) | dict(changes or {})
+    join()
+    dataset, options = given["dataset"], given["dataset_options"]
+    from_first(lambda: len(manifests.load(dataset, **options)))  # decoded once, not by every one
+    faces = manifests.load(dataset, **options)
+    setting = study.setting_of(given)
+    study.ahead(faces, setting, given["seeds"])
+    shown = {"n_bootstrap": given["n_bootstrap"], "progress": given["progress"]}
+    outcomes = [study.run(faces, setting, seed, **shown) for seed in given["seeds"]]
+    if rank() == 0:
+        tidy = pd.concat([outcome.tidy() for outcome in outcomes], ignore_index=True)
+        table = summarise(tidy)
+        save_table(tidy, where / "results.csv")
+        save_table(table.rename_axis("measure").reset_index(), where / "table.csv")
+        with atomic_path(where / "parameters.json") as temporary:
+            temporary.write_text(json.dumps(given, indent=1, default=str))
+        print(table.to_string(), end=f"\n\n{where}\n")
+    return where
