@@ -33,6 +33,8 @@ forget_people = 15  # how many people ask to be forgotten
 teacher = {}  # the training recipe: epochs, batch_size, learning_rate, ...
 method = "cure_plus"  # or cure, the paper's; every name in cure_core.objectives.METHODS
 unlearning = {}  # CureConfig: clusters, epochs, tau, temperature, learning_rate, ...
+device = None  # "cuda" for a GPU; None is the CPU
+processes = 1  # that share the training, each with a GPU of its own
 n_pairs = 1500  # genuine pairs a set, and as many impostor pairs
 n_bootstrap = 300  # resamples of people behind each interval of one seed
 seeds = [0]  # everything is drawn and trained anew for each
@@ -69,7 +71,10 @@ setting = study.Setting(
     method=method,
     config=CureConfig(**unlearning),
     n_pairs=n_pairs,
+    device=device,
+    processes=processes,
 )
+study.ahead(faces, setting, seeds)  # with more processes than one they train, into the cache
 faces
 
 # %% [markdown]
@@ -90,7 +95,7 @@ for seed in seeds:
     own = []
     if shadows and seed == seeds[0]:
         index = np.concatenate([case.split.train, case.split.outsiders])
-        plan = {"count": shadows, "seed": seed, "progress": progress}
+        plan = {"count": shadows, "seed": seed, "device": device, "progress": progress}
         own = train_shadows(case.start, faces, index, case.recipe, **plan)
     found[seed] = attack_all(
         case.protocol,
@@ -102,6 +107,7 @@ for seed in seeds:
         relearn_images=relearn_images,
         relearn_epochs=relearn_epochs,
         n_bootstrap=n_bootstrap,
+        device=device,
         progress=progress,
     )
 rows = pd.concat([one.rows.assign(seed=s) for s, one in found.items()], ignore_index=True)
