@@ -3,29 +3,41 @@
 import contextlib
 import io
 import traceback
+from typing import NamedTuple
 
 
-def play(notebook, answers=None):
-    """Execute the code cells in turn; returns the graded cells' points, and what went wrong where.
+class Played(NamedTuple):
+    """The points of each graded cell, what went wrong where, and what the other cells defined."""
+
+    points: dict
+    wrong: dict
+    around: dict
+
+
+def play(notebook, answers=None, around=None):
+    """Execute the code cells in turn; with `around`, only exercises and tests, in what it defines.
 
     `answers` take the place of the cells of these names. As in nbgrader, a graded cell that raises
-    or prints to stderr gets nothing, and the next cell goes on.
+    gets nothing, and the next cell goes on.
     """
-    space, points, wrong = {"__name__": "lesson"}, {}, {}
+    space, own = {"__name__": "lesson", **(around or {})}, set()
+    points, wrong, quiet = {}, {}, io.StringIO()
     for number, cell in enumerate(notebook.cells):
-        if cell.cell_type != "code":
-            continue
         told = cell.metadata.get("nbgrader", {})
-        name = told.get("grade_id", f"cell {number}")
+        if cell.cell_type != "code" or (around is not None and not told):
+            continue
+        name, before = told.get("grade_id", f"cell {number}"), dict(space)
         source = (answers or {}).get(name, cell.source)
-        errors = io.StringIO()
         try:
-            with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
+            with (
+                contextlib.redirect_stderr(io.StringIO()),
+                contextlib.redirect_stdout(io.StringIO()),
+            ):
                 exec(compile(source, name, "exec"), space)
         except Exception:
             wrong[name] = traceback.format_exc(limit=-3)
+        if told:
+            own |= {key for key, value in space.items() if before.get(key) is not value}
         if told.get("grade"):
-            if errors.getvalue() and name not in wrong:
-                wrong[name] = errors.getvalue()
             points[name] = 0 if name in wrong else told["points"]
-    return points, wrong
+    return Played(points, wrong, {key: space[key] for key in space if key not in own})

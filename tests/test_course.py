@@ -1,5 +1,6 @@
 """The course: lessons in step with their answers, and grading that a submission cannot spoil."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -8,9 +9,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from course_answers import OTHERWISE, WRONG
+from course_play import play
 from nbformat.v4 import new_code_cell, new_notebook
 
 COURSE = Path(__file__).parents[1] / "notebooks" / "course"
+
+LESSONS = sorted(path.name for path in (COURSE / "source").iterdir())
 
 TOY = [
     ("first", "def double(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"),
@@ -20,7 +25,10 @@ TOY = [
     ("test_second", "### BEGIN HIDDEN TESTS\nassert answer == 4\n### END HIDDEN TESTS"),
 ]  # fmt: skip
 POINTS = {"test_first": 3, "test_second": 2}
-RIGHT = ("def double(x):\n    return x + x", "answer = 2 + 2")
+RIGHT = (
+    "import warnings\ndef double(x):\n    warnings.warn('slow')\n    return x + x",
+    "answer = 2 + 2",
+)
 
 # What each student hands in for the two exercises, and the points it is worth.
 HANDED_IN = {
@@ -136,3 +144,61 @@ def test_what_was_meddled_with_is_put_back_and_kept(graded):
         HANDED_IN
     )
     assert "it changed" in said
+
+
+def released(notebook):
+    """The student version, as nbgrader makes it."""
+    from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
+
+    stub = {"python": "# Write your code here.\nraise NotImplementedError"}
+    notebook = copy.deepcopy(notebook)
+    for step in (ClearSolutions(code_stub=stub), ClearHiddenTests()):
+        notebook, _ = step.preprocess(notebook, {"language": "python"})
+    return notebook
+
+
+@pytest.fixture(scope="module", params=LESSONS)
+def lesson(request, tmp_path_factory):
+    """A lesson's name, its notebook, and how it went with the solutions, in the tiny world."""
+    notebook = nbformat.read(COURSE / "source" / request.param / f"{request.param}.ipynb", 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NBGRADER_EXECUTION", "autograde")
+        patch.setenv("MPLBACKEND", "agg")
+        patch.setenv("CURE_CACHE", str(tmp_path_factory.getbasetemp() / "lessons"))
+        return request.param, notebook, play(notebook)
+
+
+@pytest.mark.xdist_group("lessons")  # one after another, for the sake of the cache
+def test_the_solution_gets_full_marks_and_the_untouched_version_none(lesson):
+    _, notebook, played = lesson
+    assert not played.wrong
+    assert sum(played.points.values()) >= 8
+    untouched = play(released(notebook), around=played.around)
+    assert untouched.points == dict.fromkeys(played.points, 0)
+
+
+@pytest.mark.xdist_group("lessons")
+def test_other_words_keep_the_points_and_a_mistake_loses_its_own(lesson):
+    name, notebook, played = lesson
+    exercises = {told["grade_id"] for told in metadata(notebook) if told.get("solution")}
+    assert set(OTHERWISE[name]) == set(WRONG[name]) == exercises
+    otherwise = play(notebook, OTHERWISE[name], played.around)
+    assert otherwise.points == played.points, otherwise.wrong
+    for exercise, answer in WRONG[name].items():
+        points = play(notebook, {exercise: answer}, played.around).points
+        lost = {test for test in points if points[test] < played.points[test]}
+        assert lost == {f"test_{exercise}"}
+
+
+def metadata(notebook):
+    """What nbgrader knows of each of its cells."""
+    return [cell.metadata.nbgrader for cell in notebook.cells if "nbgrader" in cell.metadata]
+
+
+def test_hidden_tests_and_solutions_are_marked_in_every_exercise(lesson):
+    _, notebook, _ = lesson
+    for cell in notebook.cells:
+        told = cell.metadata.get("nbgrader", {})
+        assert ("BEGIN SOLUTION" in cell.source) == bool(told.get("solution"))
+        assert ("BEGIN HIDDEN TESTS" in cell.source) == bool(told.get("grade"))
+    assert len({told["grade_id"] for told in metadata(notebook)}) == len(metadata(notebook))

@@ -111,6 +111,8 @@ def checked(executed: NotebookNode, sent: NotebookNode) -> NotebookNode:
     graded = [c for c in executed.cells if is_grade(c) and c.cell_type == "code"]
     if any(cell.execution_count is None for cell in graded if cell.source.strip()):
         raise NotGradedError("not every graded cell was executed")
+    for cell in graded:  # nbgrader takes whatever is on stderr for an error; a warning is none
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return executed
 
 

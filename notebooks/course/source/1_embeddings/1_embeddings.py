@@ -213,6 +213,7 @@ draws_ = np.random.default_rng(0)
 for far_ in (0, 0.01, 0.05, 0.3):
     g_, i_ = draws_.normal(1, 1, 80), draws_.normal(0, 1, 200)
     assert abs(tar_at(g_, i_, far_) - verification.tar_at_far(g_, i_, far_)) < 1e-9, far_
+assert tar_at(np.array([0.9, 1.5]), np.array([0.0, 1.0]), 0.25) == 0.5, "one of two is too many"
 assert tar_at(np.full(5, 0.3), np.full(9, 0.3), 0.2) == 0, "tied scores: nobody can be let in"
 ### END HIDDEN TESTS
 

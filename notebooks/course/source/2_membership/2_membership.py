@@ -149,6 +149,7 @@ def auc(members, outsiders):
 # %% nbgrader={"grade": true, "grade_id": "test_auc", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 assert auc(np.array([0.9, 0.4]), np.array([0.5, 0.1])) == 0.75
 ### BEGIN HIDDEN TESTS
+draws_ = np.random.default_rng(0)
 from sklearn.metrics import roc_auc_score as theirs_
 
 a_, b_ = draws_.integers(0, 6, 30), draws_.integers(0, 5, 20)  # many ties
@@ -202,6 +203,7 @@ people = np.array([3, 3, 5, 8, 8, 8, 9])
 half = half_of_people(people, 0)
 assert half.shape == people.shape
 ### BEGIN HIDDEN TESTS
+draws_ = np.random.default_rng(0)
 people_ = draws_.integers(0, 11, 80)
 masks_ = [np.asarray(half_of_people(people_, seed)) for seed in range(6)]
 for mask_ in masks_:

@@ -159,6 +159,12 @@ def score(before, after):
 
 
 # %% nbgrader={"grade": true, "grade_id": "test_score", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+### BEGIN HIDDEN TESTS
+def forgetting(before, after):  # a mistake in exercise 1 does not cost this one too
+    return min(max((before - after) / (before - 0.5), 0.0), 1.0)
+
+
+### END HIDDEN TESTS
 start = {"forget": 0.9, "retain": 0.9, "test": 0.8}
 assert score(start, start) == 0, "nothing forgotten"
 assert score(start, dict.fromkeys(start, 0.5)) == 0, "all forgotten"
@@ -210,6 +216,7 @@ def tug_of_war(model, oracle):
 # %% nbgrader={"grade": true, "grade_id": "test_tug_of_war", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 assert tug_of_war(start, start) == 1
 ### BEGIN HIDDEN TESTS
+draws_ = np.random.default_rng(0)
 for _ in range(5):
     a_, b_ = ({name: draws_.uniform(0.5, 1) for name in start} for _ in range(2))
     expected_ = np.prod([1 - abs(a_[name] - b_[name]) for name in start])

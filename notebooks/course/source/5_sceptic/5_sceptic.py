@@ -138,8 +138,8 @@ def best_accuracy(scores, genuine):
 # %% nbgrader={"grade": true, "grade_id": "test_best_accuracy", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 assert best_accuracy(np.array([0.9, 0.8, 0.7]), np.array([True, True, False])) == 1
 ### BEGIN HIDDEN TESTS
-assert best_accuracy(np.full(6, 0.3), np.array([True, False] * 3)) == 0.5, "collapsed: chance"
 draws_ = np.random.default_rng(0)
+assert best_accuracy(np.full(6, 0.3), np.array([True, False] * 3)) == 0.5, "collapsed: chance"
 for _ in range(4):
     truth_ = draws_.random(50) < 0.3
     scores_ = np.round(draws_.normal(truth_, 1), 1)
@@ -202,6 +202,7 @@ assert (
     == 0.5
 )
 ### BEGIN HIDDEN TESTS
+draws_ = np.random.default_rng(0)
 for _ in range(3):
     people_ = np.repeat([4, 8, 15, 16], 5)
     rows_ = np.eye(6)[np.searchsorted([4, 8, 15, 16], people_)] + draws_.normal(0, 0.7, (20, 6))
@@ -325,6 +326,7 @@ mean, low, high = paired([1.0, 2.0, 3.0], [0.0, 0.0, 0.0])
 assert mean == 2
 assert abs((low + high) / 2 - 2) < 1e-9
 ### BEGIN HIDDEN TESTS
+draws_ = np.random.default_rng(0)
 for n_ in (3, 8):
     a_, b_ = draws_.normal(size=n_), draws_.normal(size=n_)
     theirs_ = stats.ttest_rel(a_, b_).confidence_interval(0.95)
