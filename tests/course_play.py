@@ -29,10 +29,7 @@ def play(notebook, answers=None, around=None):
         name, before = told.get("grade_id", f"cell {number}"), dict(space)
         source = (answers or {}).get(name, cell.source)
         try:
-            with (
-                contextlib.redirect_stderr(io.StringIO()),
-                contextlib.redirect_stdout(io.StringIO()),
-            ):
+            with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
                 exec(compile(source, name, "exec"), space)
         except Exception:
             wrong[name] = traceback.format_exc(limit=-3)

@@ -71,7 +71,7 @@ case.request
 # %%
 oracle = study.train_oracle(case, progress=True).encoder
 models = {"teacher": teacher, "oracle": oracle}
-spaces = {name: Space(case.protocol, model) for name, model in models.items()}
+spaces = {name: Space(case.protocol, model, progress=False) for name, model in models.items()}
 pd.DataFrame({name: accuracies(space) for name, space in spaces.items()}).round(3)
 
 # %% [markdown]
@@ -236,8 +236,8 @@ if (table.teacher > 0.5).all():  # else there is nothing to forget
 pd.DataFrame(measures, index=table.columns).T.round(3)
 
 # %% [markdown]
-# Compare the two rows. The same models, two different winners: a score is a *question*, and you must
-# know which one was asked.
+# Compare the two rows. The same models, two different winners (the oracle wins the first by definition): a
+# score is a *question*, and you must know which one was asked.
 #
 # ## 5. Over and under
 #

@@ -315,7 +315,7 @@ def gradient_norm(loss_of):
     return float(torch.stack([p.grad.norm() for p in student.parameters()]).norm())
 
 
-{
+norms = {
     "cosine to the teacher": gradient_norm(
         lambda z: losses.cosine_forgetting_loss(z, x_forget[first])
     ),
@@ -323,6 +323,7 @@ def gradient_norm(loss_of):
         lambda z: losses.centroid_contrastive_loss(z, side_forget.centroids, targets_forget[first])
     ),
 }
+{name: f"{norm:.1e}" for name, norm in norms.items()}
 
 # %% [markdown]
 # Many orders of magnitude apart. Once the contrastive term has moved the student off the top, the
@@ -477,14 +478,16 @@ figure
 library = unlearn(teacher, forget, retain, case.config, progress=True).student
 protocol = verification_only(case.protocol)
 models = {"teacher": teacher, "by hand": by_hand, "library": library}
-table = pd.DataFrame({name: accuracies(Space(protocol, model)) for name, model in models.items()})
+table = pd.DataFrame(
+    {name: accuracies(Space(protocol, model, progress=False)) for name, model in models.items()}
+)
 table.round(3)
 
 # %% [markdown]
 # Yours and the library's need not agree to the digit: they draw other batches, the library mirrors
 # half of the pictures and bounds the gradient. They should agree in what happened.
 #
-# **Think.** Forget accuracy has fallen, but hardly to chance, 0.5. Which *design* decision of CURE
+# **Think.** Forget accuracy has fallen, but not to chance, 0.5. Which *design* decision of CURE
 # holds it up? (Look again at the counts under exercise 3.)
 #
 # <details><summary>Answer</summary>

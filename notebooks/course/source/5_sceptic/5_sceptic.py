@@ -36,8 +36,8 @@ case = draw_case()
 trained = study.train_teacher(case, progress=True)
 student = study.forget(case, trained, progress=True).student
 models = {"teacher": trained.encoder, "student": student}
-spaces = {name: Space(case.protocol, model) for name, model in models.items()}
-spaces
+spaces = {name: Space(case.protocol, model, progress=False) for name, model in models.items()}
+case.request
 
 # %% [markdown]
 # ## 1. A metric to break
@@ -58,7 +58,8 @@ def gate_accuracy(scores, genuine, threshold):
 
 pairs = case.protocol.pairs["forget"]
 threshold = verification.best_threshold(spaces["teacher"].scores(pairs), pairs.genuine)
-{n: round(gate_accuracy(s.scores(pairs), pairs.genuine, threshold), 3) for n, s in spaces.items()}
+gate = {n: gate_accuracy(s.scores(pairs), pairs.genuine, threshold) for n, s in spaces.items()}
+pd.Series(gate, name="gate accuracy, forgotten people").round(3)
 
 # %% [markdown]
 # **Predict.** An encoder gives *one and the same* embedding for every picture. What is its gate accuracy?
@@ -231,7 +232,8 @@ rank1 = {
 pd.Series(rank1, name="rank-1 of the forgotten people").round(3)
 
 # %% [markdown]
-# So "they are no longer identified" is half a sentence: *against which gallery?*
+# In this small world the two galleries are close; on real faces this project measured 0.33 against the old
+# and 0.59 against the new. So "they are no longer identified" is half a sentence: *against which gallery?*
 #
 # A stubborn attacker goes on. He has three pictures of each forgotten person, and **fine-tunes** the student on
 # them: how fast does what was forgotten come back? If in a few steps, it was hidden rather than gone. (Judged
@@ -240,7 +242,7 @@ pd.Series(rank1, name="rank-1 of the forgotten people").round(3)
 # **Predict** the curve.
 
 # %%
-shown, rounds = (1, 1) if graded() else (3, 6)
+shown, rounds = (1, 1) if graded() else (3, 4)
 curves = {
     name: pd.DataFrame(attacks.relearning(case.protocol, model, shown, rounds))
     for name, model in models.items()
@@ -295,9 +297,11 @@ for seed in range(2 if graded() else 3):
     row = {"seed": seed}
     for name, goes in (("poorest", order[:tenth]), ("random", drawn[:tenth])):
         request = ForgetRequest.from_indices(case.faces, goes, np.setdiff1d(train, goes))
-        config = type(settings)(epochs=1 if graded() else 6, clusters=2, seed=seed)
-        model = unlearn(trained.encoder, request.forget, request.retain, config).student
-        space, test = Space(judge, model), judge.pairs["test"]
+        config = type(settings)(epochs=1 if graded() else 4, clusters=2, seed=seed)
+        model = unlearn(
+            trained.encoder, request.forget, request.retain, config, progress=False
+        ).student
+        space, test = Space(judge, model, progress=False), judge.pairs["test"]
         row[name] = verification.ten_fold_accuracy(space.scores(test), test.genuine)
     results.append(row)
 results = pd.DataFrame(results).set_index("seed")
