@@ -1,6 +1,5 @@
 """The course: lessons in step with their answers, and grading that a submission cannot spoil."""
 
-import copy
 import os
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ import pytest
 from course_answers import OTHERWISE, WRONG
 from course_play import play
 from nbformat.v4 import new_code_cell, new_notebook
+
+from cure_core.course.release import released
 
 COURSE = Path(__file__).parents[1] / "notebooks" / "course"
 
@@ -144,17 +145,6 @@ def test_what_was_meddled_with_is_put_back_and_kept(graded):
         HANDED_IN
     )
     assert "it changed" in said
-
-
-def released(notebook):
-    """The student version, as nbgrader makes it."""
-    from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
-
-    stub = {"python": "# Write your code here.\nraise NotImplementedError"}
-    notebook = copy.deepcopy(notebook)
-    for step in (ClearSolutions(code_stub=stub), ClearHiddenTests()):
-        notebook, _ = step.preprocess(notebook, {"language": "python"})
-    return notebook
 
 
 @pytest.fixture(scope="module", params=LESSONS)

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from cure_core.course.release import STUB
+
 c = get_config()  # noqa: F821
 
 # nbgrader calls `alembic`, which lies beside this Python, whether or not its folder is on the path.
@@ -22,4 +24,4 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 c.OverwriteCells.add_missing_cells = True  # a test that was deleted still counts
-c.ClearSolutions.code_stub = {"python": "# Write your code here.\nraise NotImplementedError"}
+c.ClearSolutions.code_stub = {"python": STUB}

@@ -256,6 +256,9 @@ axes.legend(frameon=False)
 figure
 
 # %% [markdown]
+# Read it with care. A curve that stays low says: *this* attack, with these few pictures and steps, brings
+# little back. It does not say that no attack does.
+#
 # ## 3. Forgetting by quality
 #
 # The paper claims that forgetting *low-quality* pictures makes an encoder **better**. It sounds right. Sceptics
