@@ -42,16 +42,16 @@ def main() -> int:
         for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))
     ]
     lessons = [
-        stage_lesson(path, source / "course", given.out / "executed", given.bare)
+        stage_lesson(path, source / "notebooks" / "course", given.out / "executed", given.bare)
         for path in sorted((COURSE / "source").glob("*/*.ipynb"))
     ]
     shutil.copytree(ROOT / "figures", source / "figures")
     for name in ("CONTRIBUTING.md", "CITATION.cff"):
         shutil.copy(ROOT / name, source)
-    shutil.copy(COURSE / "README.md", source / "course" / "teachers.md")
+    shutil.copy(COURSE / "README.md", source / "notebooks" / "course")
     pages = {
         "The study": study,
-        "The course": [*lessons, "course/teachers"],
+        "The course": [*lessons, "notebooks/course/README"],
         "More": ["CONTRIBUTING"],
     }
     trees = [TOCTREE.format(caption=c, pages="\n".join(p)) for c, p in pages.items()]
@@ -59,6 +59,7 @@ def main() -> int:
     from sphinx.cmd.build import main as sphinx
 
     options = ["-W", "--keep-going", "-q", "-b", "html", "-c", str(ROOT / "docs")]
+    options += ["-d", str(given.out / "doctrees")]
     return sphinx([*options, str(source), str(given.out / "html")])
 
 
@@ -84,7 +85,7 @@ def stage_lesson(notebook: Path, folder: Path, kept: Path, bare: bool) -> str:
             if cell.cell_type == "code":
                 cell.outputs = done.outputs
     write(page, folder / notebook.name)
-    return f"course/{notebook.stem}"
+    return f"notebooks/course/{notebook.stem}"
 
 
 def execute(notebook: NotebookNode, kept: Path) -> NotebookNode:

@@ -65,8 +65,8 @@ def test_pages_need_nothing_from_elsewhere(pages):
 
 
 def test_the_course_is_there_without_its_answers(site, pages):
-    text = pages[site / "course" / "4_cure_by_hand.html"].get_text()
+    text = pages[site / "notebooks" / "course" / "4_cure_by_hand.html"].get_text()
     assert "raise NotImplementedError" in text
     assert "argmin(1)" not in text
     assert "BEGIN HIDDEN" not in text
-    assert pages[site / "course" / "4_cure_by_hand.html"].find_all("math")
+    assert pages[site / "notebooks" / "course" / "4_cure_by_hand.html"].find_all("math")

@@ -270,12 +270,15 @@ def probabilities(temperature):
     logits = x_forget[0] @ side_forget.centroids.T / temperature
     axes.bar(range(1, k_forget + 1), logits.softmax(0), color="#0072B2")
     axes.set(xlabel="centroid", ylabel="probability", ylim=(0, 1), title=f"T = {temperature:.2f}")
+    axes.set_xticks(range(1, k_forget + 1))
     return figure
 
 
 _ = interact(
     probabilities,
-    temperature=FloatSlider(value=0.1, min=0.05, max=2, step=0.05, continuous_update=False),
+    temperature=FloatSlider(
+        value=0.1, min=0.05, max=2, step=0.05, continuous_update=False, description="T"
+    ),
 )
 
 
