@@ -36,7 +36,8 @@ def main() -> int:
     asked.add_argument("--out", type=Path, default=SITE, help="where the site is built")
     given = asked.parse_args()
     source = given.out / "src"
-    shutil.rmtree(source, ignore_errors=True)
+    for old in (source, given.out / "html"):
+        shutil.rmtree(old, ignore_errors=True)
     study = [
         stage(path, source / "notebooks", None if given.bare else given.profile)
         for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))

@@ -271,7 +271,7 @@ assert recall(few_, many_, gone_) == 0.75, "balanced: both kinds count the same"
 #
 # ## 4. An attack that only seems to work
 #
-# A company reports: "our attack has AUC 1.00!" Its members are the training pictures; its outsiders were
+# A company reports: "our attack works very well!" Its members are the training pictures; its outsiders were
 # taken with another, blurrier camera. Let us do the same, but to an encoder that **was never trained on
 # anything**: it cannot remember a thing.
 #

@@ -346,6 +346,10 @@ difference = (results.poorest - results.random).mean()
 f"poorest minus random: {difference:+.3f}, from {interval.low:+.3f} to {interval.high:+.3f}"
 
 # %% [markdown]
+# Whatever it says, mind what the seeds vary: which pictures are the random ones, and the order of training. The
+# teacher, the people and the poorest pictures are the same in all three. So the interval speaks for *this*
+# teacher; another could differ by more. And three seeds are few.
+#
 # ### Exercise 5: what may be said (1 point)
 #
 # Suppose the interval reads -0.010 to +0.018. Which sentence may stand in the report?
