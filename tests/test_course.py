@@ -115,6 +115,8 @@ def graded(tmp_path_factory):
         config.write("c.Apart.cell_seconds, c.Apart.seconds, c.Apart.memory = 3, 15, 10**9\n")
     (course / "source" / "toy").mkdir(parents=True)
     nbformat.write(toy_notebook(), course / "source" / "toy" / "toy.ipynb")
+    (course / "source" / "toy" / "toy.py").write_text("the solutions")  # as beside every lesson
+    (course / "source" / "toy" / "data.csv").write_text("1,2")
     nbgrader(course, "generate_assignment", "toy")
     for student, (answers, _) in HANDED_IN.items():
         named = dict(zip(("first", "second"), answers or (), strict=False))
@@ -127,6 +129,10 @@ def test_the_student_version_has_neither_solutions_nor_hidden_tests(graded):
     course, _ = graded
     released = (course / "release" / "toy" / "toy.ipynb").read_text()
     assert "double(1) == 2" in released
+    assert {path.name for path in (course / "release" / "toy").iterdir()} == {
+        "toy.ipynb",
+        "data.csv",
+    }
     for hidden in ("return 2 * x", "double(3) == 6", "answer == 4"):
         assert hidden not in released
 

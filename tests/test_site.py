@@ -1,5 +1,6 @@
 """The website: it builds without a warning, and every link inside it leads somewhere."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,23 @@ def test_the_course_is_there_without_its_answers(site, pages):
     assert "argmin(1)" not in text
     assert "BEGIN HIDDEN" not in text
     assert pages[site / "notebooks" / "course" / "4_cure_by_hand.html"].find_all("math")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_fit_a_desktop_and_a_phone(site, width):
+    reason = "no playwright: pip install -e .[browser]"
+    sync_api = pytest.importorskip("playwright.sync_api", reason=reason)
+    found = [path for name in ("chromium", "chromium-browser", "google-chrome")
+             if (path := shutil.which(name))]  # fmt: skip
+    if not found:
+        pytest.skip("no Chromium or Chrome on the path")
+    with sync_api.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=found[0], args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        for path in ("index", "notebooks/02_unlearning", "notebooks/course/4_cure_by_hand"):
+            page.goto((site / f"{path}.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        browser.close()
+    assert not complaints

@@ -13,6 +13,8 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 c.CourseDirectory.course_id = "cure"
 c.CourseDirectory.root = str(Path(__file__).parent)
+# The .py beside each notebook holds its solutions: it is neither handed out nor copied about.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.py"]
 # Each submission in a process and a folder of its own, in the place of nbgrader's Execute.
 c.Autograde.autograde_preprocessors = [
     "cure_core.course.grading.Apart",
