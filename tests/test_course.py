@@ -33,7 +33,6 @@ RIGHT = (
 
 # What each student hands in for the two exercises, and the points it is worth.
 HANDED_IN = {
-    "solution": ((TOY[0][1], TOY[2][1]), (3, 2)),
     "otherwise": (RIGHT, (3, 2)),
     "visible_only": (("def double(x):\n    return 2", RIGHT[1]), (0, 2)),
     "leaves": (("def double(x):\n    raise SystemExit", RIGHT[1]), (0, 2)),
@@ -58,7 +57,6 @@ HANDED_IN = {
          RIGHT[1]),
         (0, 0),
     ),
-    "untouched": (None, (0, 0)),
 }  # fmt: skip
 
 
@@ -119,7 +117,7 @@ def graded(tmp_path_factory):
     (course / "source" / "toy" / "data.csv").write_text("1,2")
     nbgrader(course, "generate_assignment", "toy")
     for student, (answers, _) in HANDED_IN.items():
-        named = dict(zip(("first", "second"), answers or (), strict=False))
+        named = dict(zip(("first", "second"), answers, strict=True))
         named = {name: f"COURSE = {str(course)!r}\n{text}" for name, text in named.items()}
         hand_in(course, "toy", student, named)
     return course, nbgrader(course, "autograde", "toy")
