@@ -7,7 +7,7 @@ BIN := .venv/bin
 BUILT := .venv/built
 LOCK := requirements.lock
 
-.PHONY: help env study batch figures test fast notebooks lock clean
+.PHONY: help env study batch figures site test fast notebooks lock clean
 
 help: ## list what can be made (the default)
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ batch: $(BUILT) ## carry out a study of many runs (STUDY=...), collect it and wr
 figures: $(BUILT) ## draw every figure anew from its table (FROM=runs/..., to take a run's in first)
 	$(BIN)/cure figures $(if $(FROM),--from $(FROM))
 
+site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick): build/site/html
+	$(BIN)/python docs/build.py --profile $(PROFILE)
+
 test: fast ## every check, in under ten minutes; a process a core, a thread a process
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
 
@@ -34,9 +37,9 @@ fast: $(BUILT) ## lint, types, notebooks in step: what the pre-commit hook runs
 	$(BIN)/pytest tests/test_notebooks.py -k "not repeats"
 
 notebooks: $(BUILT) ## bring .ipynb and .py in step (the newer wins) and strip outputs
-	$(BIN)/jupytext --sync $$(find notebooks -name '*.py' -not -path '*/.*')
+	$(BIN)/jupytext --sync $$(ls notebooks/*.py notebooks/course/source/*/*.py)
 	$(BIN)/jupyter nbconvert --clear-output --inplace \
-		$$(find notebooks -name '*.ipynb' -not -path '*/.*')
+		$$(ls notebooks/*.ipynb notebooks/course/source/*/*.ipynb)
 
 lock: | $(BIN)/uv ## resolve the dependencies again after a change to pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

@@ -20,10 +20,14 @@ STEMS = sorted(
     {
         path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
         for path in NOTEBOOKS.rglob("*")
-        if path.suffix in {".ipynb", ".py"} and ".ipynb_checkpoints" not in path.parts
+        if path.suffix in {".ipynb", ".py"} and not {".ipynb_checkpoints", "course"} & {*path.parts}
     }
 )
 LIGHTER = {"06_attacks": {"seeds": [0]}}  # than its profile, for the sake of time
+LESSONS = sorted(
+    path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
+    for path in (NOTEBOOKS / "course" / "source").glob("*/*.py")
+)
 CELL_SECONDS = 120
 NOTEBOOK_SECONDS = 240
 
@@ -33,7 +37,7 @@ each_notebook = pytest.mark.parametrize("stem", STEMS)
 def content(notebook):
     """What a notebook says, without what a run or an editor leaves in it."""
     return [
-        (cell.cell_type, cell.source, sorted(cell.metadata.get("tags", [])))
+        (cell.cell_type, cell.source, {key: cell.metadata.get(key) for key in ("tags", "nbgrader")})
         for cell in notebook.cells
     ]
 
@@ -83,7 +87,7 @@ def rerun(executed, folder, cache):
     run(["pytest", "--nbval", *tidy, *limits, executed.name], folder, cache)
 
 
-@each_notebook
+@pytest.mark.parametrize("stem", [*STEMS, *LESSONS])
 def test_ipynb_and_py_are_in_step(stem):
     stored = nbformat.read(NOTEBOOKS / f"{stem}.ipynb", as_version=4)
     assert content(stored) == content(jupytext.read(NOTEBOOKS / f"{stem}.py")), "run make notebooks"

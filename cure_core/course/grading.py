@@ -1,0 +1,182 @@
+"""Grading by nbgrader, each submission in a process and a folder of its own.
+
+nbgrader executes submissions one after another, in the course's own folder. `Apart` takes the place
+of its `Execute`, so that what a submission does to its time, memory, kernel or folder costs only
+that submission. It is no sandbox: the code runs as the user who grades.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import psutil
+from nbformat import NotebookNode
+from nbgrader.preprocessors import NbGraderPreprocessor
+from nbgrader.utils import is_grade
+from traitlets import Integer
+
+from cure_core.course import execute
+
+MARK = "CURE_SUBMISSION"  # in the environment of all that a submission starts
+GUARDED = ("gradebook.db", "submitted", "autograded")
+
+
+class NotGradedError(Exception):
+    """The submission did not come to its end, or did what no submission may."""
+
+
+class Apart(NbGraderPreprocessor):
+    """Executes a notebook in a process and a folder of its own, within limits.
+
+    A submission that breaks off gets nothing, and the reason as the error of every graded cell.
+    """
+
+    seconds = Integer(900, help="for the whole notebook").tag(config=True)
+    cell_seconds = Integer(120, help="for one cell, which fails then").tag(config=True)
+    memory = Integer(6 * 10**9, help="bytes that a process may write to").tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
+        told = resources["nbgrader"]
+        beside = Path("autograded") / told["student"] / told["assignment"]
+        try:
+            with guarded(Path.cwd(), told["student"]):
+                executed = run_apart(nb, beside, self.seconds, self.cell_seconds, self.memory)
+        except NotGradedError as error:
+            self.log.error("%s: %s", told["student"], error)
+            executed = not_graded(nb, str(error))
+        return executed, resources
+
+
+def run_apart(
+    notebook: NotebookNode, beside: Path, seconds: int, cell_seconds: int, memory: int
+) -> NotebookNode:
+    """The notebook with its outputs, executed among copies of the files in the folder `beside`.
+
+    Cache and home are empty folders of its own. When it is over, no process that it started is
+    left. Raises NotGradedError where it took more than `seconds`, its kernel died, or what comes
+    back is not what was sent.
+    """
+    mark = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as temporary:
+        home, source, target = (
+            Path(temporary) / name for name in ("home", "in.ipynb", "out.ipynb")
+        )
+        room, log = home / "work", Path(temporary) / "log"
+        room.mkdir(parents=True)
+        for path in beside.rglob("*"):
+            if path.is_file() and path.suffix != ".ipynb":
+                copy = room / path.relative_to(beside)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                copy.write_bytes(path.read_bytes())
+        nbformat.write(notebook, source)
+        own = {name: str(home / name.lower()) for name in ("CURE_CACHE", "IPYTHONDIR")}
+        own |= {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "HOME": str(home), MARK: mark}
+        own |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}  # the same numbers every time
+        asked = [str(source), str(target), str(cell_seconds), str(memory)]
+        with open(log, "w") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", execute.__name__, *asked],
+                cwd=room, env=os.environ | own, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+            )  # fmt: skip
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise NotGradedError(f"it was not done after {seconds} seconds") from error
+        finally:
+            end_all(process, mark)
+        if status != 0 or not target.is_file():
+            said = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+            raise NotGradedError(f"its execution broke off: {said[-1] if said else status}"[:500])
+        try:
+            executed = nbformat.read(target, as_version=4)
+        except Exception as error:
+            raise NotGradedError("what came back is no notebook") from error
+    return checked(executed, notebook)
+
+
+def checked(executed: NotebookNode, sent: NotebookNode) -> NotebookNode:
+    """`executed`, where its cells are those that were sent and every graded one was executed."""
+    if [(c.cell_type, c.source, c.metadata.get("nbgrader")) for c in executed.cells] != [
+        (c.cell_type, c.source, c.metadata.get("nbgrader")) for c in sent.cells
+    ]:
+        raise NotGradedError("the notebook that came back is not the one that was sent")
+    graded = [c for c in executed.cells if is_grade(c) and c.cell_type == "code"]
+    if any(cell.execution_count is None for cell in graded if cell.source.strip()):
+        raise NotGradedError("not every graded cell was executed")
+    for cell in graded:  # nbgrader takes whatever is on stderr for an error; a warning is none
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    return executed
+
+
+def end_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
+    """End the process, and whatever it or its kernel started, by the mark in its environment."""
+    process.kill()
+    process.wait()
+    for other in psutil.process_iter():
+        try:
+            if other.environ().get(MARK) == mark:
+                other.kill()
+        except (psutil.Error, OSError):
+            continue
+
+
+def not_graded(notebook: NotebookNode, reason: str) -> NotebookNode:
+    """The notebook with every graded code cell failed, for this reason."""
+    for cell in notebook.cells:
+        if is_grade(cell) and cell.cell_type == "code":
+            told = [f"The submission was not graded: {reason}"]
+            cell.outputs = [
+                nbformat.v4.new_output("error", ename="NotGraded", evalue=reason, traceback=told)
+            ]
+    return notebook
+
+
+@contextmanager
+def guarded(course: Path, student: str) -> Iterator[None]:
+    """Put the gradebook and everybody's work back as they were before the block, if it meddled.
+
+    What it made of the gradebook is kept beside it, under the student's name.
+    Raises NotGradedError then.
+    """
+    before = contents(course)
+    try:
+        yield
+    finally:
+        meddled = sorted(str(path.relative_to(course)) for path in changed(course, before))
+        if meddled:
+            restore(course, before, student)
+    if meddled:
+        raise NotGradedError(f"it changed {', '.join(meddled[:3])} of the course")
+
+
+def contents(course: Path) -> dict[Path, bytes]:
+    """Every guarded file, with its content."""
+    roots = [course / name for name in GUARDED]
+    found = [p for root in roots for p in (root, *root.rglob("*")) if p.is_file()]
+    return {path: path.read_bytes() for path in found}
+
+
+def changed(course: Path, before: dict[Path, bytes]) -> set[Path]:
+    """The files that are new, gone, or other than `before`."""
+    now = contents(course)
+    return {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
+
+
+def restore(course: Path, before: dict[Path, bytes], student: str) -> None:
+    """Make every guarded file what it was."""
+    for path in changed(course, before):
+        if path.name == GUARDED[0] and path.is_file():
+            path.with_name(f"{path.name}.changed-by-{student}").write_bytes(path.read_bytes())
+        if path in before:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(before[path])
+        else:
+            path.unlink()

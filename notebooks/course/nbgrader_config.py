@@ -1,0 +1,29 @@
+"""nbgrader in this folder: `nbgrader generate_assignment`, `nbgrader autograde`, and so on."""
+
+import os
+import sys
+from pathlib import Path
+
+from cure_core.course.release import STUB
+
+c = get_config()  # noqa: F821
+
+# nbgrader calls `alembic`, which lies beside this Python, whether or not its folder is on the path.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+c.CourseDirectory.course_id = "cure"
+c.CourseDirectory.root = str(Path(__file__).parent)
+# The .py beside each notebook holds its solutions: it is neither handed out nor copied about.
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.py"]
+# Each submission in a process and a folder of its own, in the place of nbgrader's Execute.
+c.Autograde.autograde_preprocessors = [
+    "cure_core.course.grading.Apart",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.OverwriteCells.add_missing_cells = True  # a test that was deleted still counts
+c.ClearSolutions.code_stub = {"python": STUB}
