@@ -50,10 +50,13 @@ def main() -> int:
     for name in ("CONTRIBUTING.md", "CITATION.cff"):
         shutil.copy(ROOT / name, source)
     shutil.copy(COURSE / "README.md", source / "notebooks" / "course")
+    (source / "docs").mkdir()
+    for path in (ROOT / "docs").glob("*.md"):
+        shutil.copy(path, source / "docs")
     pages = {
         "The study": study,
         "The course": [*lessons, "notebooks/course/README"],
-        "More": ["CONTRIBUTING"],
+        "More": ["docs/paper_scale", "CONTRIBUTING"],
     }
     trees = [TOCTREE.format(caption=c, pages="\n".join(p)) for c, p in pages.items()]
     (source / "index.md").write_text((ROOT / "README.md").read_text() + "".join(trees))
