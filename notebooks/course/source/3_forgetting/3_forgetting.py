@@ -15,7 +15,7 @@
 # - tell two notions of forgetting apart, and say why the *oracle* matters;
 # - recognise under- and over-forgetting, and say why one accuracy misleads.
 #
-# **Time:** 75 minutes, of which the computer takes about two. Lessons 1 and 2 come first.
+# **Time:** 75 minutes, of which the computer takes about one. Lessons 1 and 2 come first.
 
 # %%
 import numpy as np

@@ -15,7 +15,7 @@
 # - say what each loss term pulls where, and why one of them pulls nowhere at the start;
 # - put them into a loop that makes an encoder forget, and check it against the library's.
 #
-# **Time:** 90 minutes, of which the computer takes about two. Everything that you write here exists
+# **Time:** 90 minutes, of which the computer takes about one. Everything that you write here exists
 # in `cure_core` too, and your versions are compared with it. Do not look there first.
 
 # %%

@@ -15,7 +15,7 @@
 # - attack an encoder that claims to have forgotten, and name the gallery you used;
 # - tell an effect of *which* pictures were forgotten from an effect of forgetting *some*.
 #
-# **Time:** 90 minutes, of which the computer takes about two. Lessons 1 to 4 come first.
+# **Time:** 90 minutes, of which the computer takes about one. Lessons 1 to 4 come first.
 
 # %%
 import numpy as np
