@@ -123,6 +123,7 @@ def graded(tmp_path_factory):
     return course, nbgrader(course, "autograde", "toy")
 
 
+@pytest.mark.xdist_group("grading")  # once for all
 def test_the_student_version_has_neither_solutions_nor_hidden_tests(graded):
     course, _ = graded
     released = (course / "release" / "toy" / "toy.ipynb").read_text()
@@ -135,6 +136,7 @@ def test_the_student_version_has_neither_solutions_nor_hidden_tests(graded):
         assert hidden not in released
 
 
+@pytest.mark.xdist_group("grading")  # once for all
 @pytest.mark.parametrize("student", HANDED_IN)
 def test_a_submission_costs_or_earns_only_its_own_points(graded, student):
     assert points(graded[0], "toy", student) == dict(
@@ -142,6 +144,7 @@ def test_a_submission_costs_or_earns_only_its_own_points(graded, student):
     )
 
 
+@pytest.mark.xdist_group("grading")  # once for all
 def test_what_was_meddled_with_is_put_back_and_kept(graded):
     course, said = graded
     assert (course / "gradebook.db.changed-by-forges").read_text() == "all mine"

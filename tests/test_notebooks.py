@@ -23,7 +23,10 @@ STEMS = sorted(
         if path.suffix in {".ipynb", ".py"} and not {".ipynb_checkpoints", "course"} & {*path.parts}
     }
 )
-LIGHTER = {"06_attacks": {"seeds": [0]}}  # than its profile, for the sake of time
+LIGHTER = {  # than the profile, for the sake of time
+    "05_comparison": {"methods": ["cure", "cure_plus"]},
+    "06_attacks": {"seeds": [0]},
+}
 LESSONS = sorted(
     path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
     for path in (NOTEBOOKS / "course" / "source").glob("*/*.py")

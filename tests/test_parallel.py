@@ -260,7 +260,7 @@ def test_a_process_that_dies_is_told_and_the_rest_goes_on_from_the_last_save(
 
     with monkeypatch.context() as patched:
         patched.setattr(unlearning, "descend", dies)
-        with pytest.raises(ChildFailedError, match=r"exitcode *: 9"):
+        with pytest.raises(ChildFailedError, match="_joined FAILED"):  # by it or its orphan
             study.ahead(*world_of_faces, [0])
     (kept,) = (tmp_path / "cache" / "checkpoints").glob("student-*.pt")
     assert len(torch.load(kept, weights_only=True)["state"]["rows"]) == 1
