@@ -7,7 +7,7 @@ clusters K, and unlearning over the share that is forgotten. All three grow as t
 last column, seconds over the work done, stays level. Then it reckons CASIA-WebFace with IResNet-50
 from counted operations and from what is assumed of the GPU, or from `--rate`, the images a second
 that `throughput.py` has measured there. Needs torch, numpy and pandas beside `cure_core`. As it
-stands it takes about a minute on an idle core; `--full`, N to 100,000 and K to 10,000, wants a GPU.
+stands it takes about a minute on an idle core; `--full`, N to 100,000 and K to 10,000, four on two.
 """
 
 import argparse

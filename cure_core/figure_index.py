@@ -230,6 +230,14 @@ ENTRIES = {
         "against how near they were to someone forgotten. The student moves the near ones a little "
         f"more; the oracle, another training, moves everyone. {QUICK}, all seeds.",
     ),
+    "cost": Entry(
+        MAIN,
+        "ours: what the paper's scale would cost",
+        "Embedding grows with the number of images, K-means with images times clusters, and a pass "
+        "of unlearning with the share forgotten, beside a fixed part: the teacher's views of all "
+        "images. The small encoder, two cores, random pixels (benchmarks/cost.py --full).",
+        run="benchmarks/cost.py",
+    ),
     "quality_deciles": Entry(
         QUALITY,
         "ours",

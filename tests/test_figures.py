@@ -221,12 +221,21 @@ def collateral(models=("after", "oracle"), each=40):
     )  # fmt: skip
 
 
+def cost(sizes=(1000, 10_000, 100_000)):
+    """Each part as large as the work it has."""
+    lines = [("embedding", n, np.nan, np.nan, n / 1000) for n in sizes]
+    lines += [("kmeans", n, k, np.nan, n * k / 1e8) for n in sizes for k in (10, 100, 1000, 10_000)]
+    lines += [("unlearning", 20_000, np.nan, s, 20 + 200 * s) for s in (0.001, 0.01, 0.05, 0.2)]
+    return pd.DataFrame(lines, columns=["what", "N", "K", "share", "seconds"])
+
+
 @cache
 def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
     return {
         "membership_attacks": attack_rows(models, seeds),
         "recovery": attack_rows(models, seeds),
         "collateral": collateral(models[1:]),
+        "cost": cost(),
         "quality_discard": quality_discard(),
         "quality_accuracy": quality_changes(seeds),
         "quality_scores": quality_scores(),

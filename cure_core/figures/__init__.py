@@ -22,6 +22,7 @@ from cure_core.figures.comparison import (
     has_ablations,
     has_label_noise,
 )
+from cure_core.figures.cost import draw_cost
 from cure_core.figures.framework import draw_framework
 from cure_core.figures.maps import draw_map, draw_map_clusters, draw_moves, draw_pca
 from cure_core.figures.measures import MEASURES, draw_losses, draw_measures, measure_table
@@ -78,6 +79,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "membership_attacks": draw_membership_attacks,
     "recovery": draw_recovery,
     "collateral": draw_collateral,
+    "cost": draw_cost,
     "quality_scores": draw_quality_scores,
     "quality_discard": draw_quality_discard,
     "quality_accuracy": draw_quality_accuracy,
