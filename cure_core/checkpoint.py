@@ -18,6 +18,7 @@ import torch
 from cure_core.parallel import from_first, rank
 
 EVERY = 60.0  # seconds of work that a run may lose
+ECHO = 2.0  # seconds in which a second signal is the first: a launcher passes on what all have got
 KEPT = 2  # states on disk: the newest, and the one before it in case the disk has damaged that
 
 
@@ -26,13 +27,21 @@ class Checkpoint:
 
     Inside `with`, SIGINT and SIGTERM wait for the end of a step: `due` is then true, and `save`
     lets them act after it has written. Whatever else ends the run is told where it can go on from.
+    `device` is that whose generator is saved beside the CPU's.
     """
 
-    def __init__(self, path: str | Path | None, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        identity: Mapping[str, Any],
+        device: torch.device | None = None,
+    ) -> None:
         self.path, self.identity = None if path is None else Path(path), dict(identity)
+        self._gpu = device if device is not None and device.type == "cuda" else None
         self._saved: float | None = None
         self._looked = time.monotonic()
         self._signal: int | None = None
+        self._told_at = 0.0
         self._handlers: dict[int, Any] = {}
 
     def load(self) -> dict[str, Any] | None:
@@ -50,8 +59,8 @@ class Checkpoint:
             return None
         self._saved = time.monotonic()
         torch.set_rng_state(saved["generator"])
-        if "cuda_generator" in saved and torch.cuda.is_available():
-            torch.cuda.set_rng_state(saved["cuda_generator"])
+        if "cuda_generator" in saved and self._gpu is not None:
+            torch.cuda.set_rng_state(saved["cuda_generator"], self._gpu)
         return saved["state"]
 
     def due(self) -> bool:
@@ -68,8 +77,8 @@ class Checkpoint:
         if self.path is not None and rank() == 0:
             content: dict[str, Any] = {"identity": self.identity, "state": state}
             content["generator"] = torch.get_rng_state()  # an encoder may have dropout
-            if torch.cuda.is_initialized():
-                content["cuda_generator"] = torch.cuda.get_rng_state()
+            if self._gpu is not None:
+                content["cuda_generator"] = torch.cuda.get_rng_state(self._gpu)
             _save(self.path, content)
             self._saved = self._looked = time.monotonic()
             self._stop()
@@ -91,13 +100,14 @@ class Checkpoint:
         if error is not None and self._saved is not None:
             ago = time.monotonic() - self._saved
             error.add_note(f"all but the last {ago:.0f} s is in {self.path}; run it again to go on")
-        elif self._signal is not None and error is None:
-            signal.raise_signal(self._signal)  # it came after the last step
+        if self._signal is not None:  # it came after the last save
+            signal.raise_signal(self._signal)
 
     def _told(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
         if self._signal is None:
-            self._signal = number
-        else:  # the second time: at once
+            self._signal, self._told_at = number, now
+        elif now - self._told_at > ECHO:  # the second time: at once
             self._stop()
 
     def _stop(self) -> None:
@@ -150,6 +160,7 @@ def _load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         _compare(candidate, known, identity)
         if troubles:
             warnings.warn(f"{'; '.join(troubles)}; going on from {candidate}", stacklevel=4)
+            candidate.replace(path)  # else the next save would put the damaged one in its place
         return saved
     if troubles:
         raise ValueError(f"{'; '.join(troubles)}; move it away to start anew")

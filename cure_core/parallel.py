@@ -5,6 +5,7 @@ process makes the same calls in the same order. Without a group nothing here doe
 """
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,7 +25,8 @@ def join() -> None:
 
         # It also makes "cuda" mean this process's own GPU. Where the first reads or decodes a large
         # set alone, the others wait longer than the default lets them.
-        PartialState(timeout=timedelta(hours=3))
+        backend = {"backend": "cuda:nccl,cpu:gloo"} if torch.cuda.is_available() else {}
+        PartialState(timeout=timedelta(hours=3), **backend)
 
 
 def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int) -> None:
@@ -42,7 +44,12 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
     with socket.socket() as free:  # a port of its own: two runs on one machine do not meet
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    notebook_launcher(_joined, (work, arguments), num_processes=processes, use_port=port)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        notebook_launcher(_joined, (work, arguments), num_processes=processes, use_port=port)
+    finally:  # torch's launcher leaves its own in place
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _joined(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -7,6 +7,7 @@ from torch import nn
 
 from cure_core.parallel import same_
 
+SMALLEST_SCALE = 2.0**-14  # below it a gradient that is not finite is no overflow of float16
 TYPES = {False: None, True: torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -32,7 +33,7 @@ def descend(
 
     `same` are parameters whose gradients every process computes whole.
     Where float16 has overflowed the scaler leaves the step out and tries a smaller scale next; the
-    norm is 0 then. Nothing here waits for the device, but for float16.
+    norm is 0 then, and NaN once no scale helps. Nothing here waits for the device, but for float16.
     """
     optimiser.zero_grad(set_to_none=True)
     scaler.scale(loss).backward()
@@ -46,4 +47,8 @@ def descend(
         norm = nn.utils.clip_grad_norm_(parameters, clip)
     scaler.step(optimiser)
     scaler.update()
-    return norm.where(norm.isfinite(), 0) if scaler.is_enabled() else norm
+    if not scaler.is_enabled():
+        return norm
+    if scaler.get_scale() < SMALLEST_SCALE:
+        return torch.full_like(norm, torch.nan)
+    return norm.where(norm.isfinite(), 0)

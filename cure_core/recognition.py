@@ -150,7 +150,7 @@ def train(
     def made_of() -> dict[str, object]:
         return _identity(start, images, people, recipe, amp) if checkpoint else {}
 
-    with Checkpoint(checkpoint, from_first(made_of)) as keeper:
+    with Checkpoint(checkpoint, from_first(made_of), device) as keeper:
         saved = keeper.load()
         if saved is not None:
             for name, part in parts.items():
@@ -158,7 +158,7 @@ def train(
             head.data.copy_(saved["head"])
             generator.set_state(saved["generator"])
             losses, step, total = saved["losses"], saved["step"], saved["total"].to(device)
-            began -= saved["seconds"]
+            began = time.perf_counter() - saved["seconds"]  # what was done again was counted then
 
         def save(at: Tensor) -> None:
             state = {name: part.state_dict() for name, part in parts.items()}
@@ -181,9 +181,9 @@ def train(
                 cosine = F.normalize(gather(embeddings.float(), len(targets))) @ F.normalize(head).T
                 logits = arcface_logits(cosine, targets, recipe.scale, recipe.margin)
                 loss = F.cross_entropy(logits, targets)
-                descend(loss, optimiser, scaler, same=[head])
+                norm = descend(loss, optimiser, scaler, same=[head])
                 schedule.step()
-                total += loss.detach() * len(targets)
+                total += loss.detach() * len(targets) + 0 * norm  # not finite where either is not
                 step += 1
                 if keeper.due() and total.isfinite() and _finite(encoder, head):
                     save(beginning)

@@ -124,17 +124,20 @@ def unlearn(
     def made_of() -> dict[str, object]:
         return identity(teacher, forget, retain, config, goal) if checkpoint else {}
 
-    with Checkpoint(checkpoint, from_first(made_of)) as keeper:
-        saved = keeper.load()
-        if saved is None:
-            goal.start(Setup(student, forget, retain, targets[0], targets[1], device))
-        else:
-            student.load_state_dict(saved["student"])
-            optimiser.load_state_dict(saved["optimiser"])
-            scaler.load_state_dict(saved["scaler"])
-            goal.load_state(_moved(saved["objective"], device))
-            generator.set_state(saved["generator"])
-            rows, part, began = saved["rows"], saved["part"], began - saved["seconds"]
+    keeper = Checkpoint(checkpoint, from_first(made_of), device)
+    saved = keeper.load()
+    if saved is None:
+        goal.start(Setup(student, forget, retain, targets[0], targets[1], device))
+    else:
+        student.load_state_dict(saved["student"])
+        optimiser.load_state_dict(saved["optimiser"])
+        scaler.load_state_dict(saved["scaler"])
+        goal.load_state(_moved(saved["objective"], device))
+        generator.set_state(saved["generator"])
+        rows, part = saved["rows"], saved["part"]
+        began = time.perf_counter() - saved["seconds"]  # what was done again was counted then
+    probe = take(forget, np.arange(min(64, len(forget)))).to(device)
+    with keeper:  # from here on there is something to save
 
         def save() -> None:
             state = {
@@ -153,7 +156,7 @@ def unlearn(
             save()  # K-means at scale is minutes of work
 
         def after_step(step: int, sums: Tensor) -> None:
-            if keeper.due() and sums.isfinite().all() and _sound(student, forget, device):
+            if keeper.due() and sums.isfinite().all() and _sound(student, probe):
                 part.update(step=step, sums=sums)
                 save()
 
@@ -176,7 +179,7 @@ def unlearn(
             )
             student.eval()
             trouble = f"the loss is not finite in epoch {epoch + 1}, by step {failed}"
-            if failed is None and not _sound(student, forget, device):
+            if failed is None and not _sound(student, probe):
                 trouble = f"the student's embeddings are not finite after epoch {epoch + 1}"
                 failed = 0
             if failed is not None:
@@ -262,12 +265,11 @@ def _finish(
     return student.eval()
 
 
-def _sound(student: nn.Module, images: Images, device: torch.device) -> bool:
-    """Whether one batch still has finite embeddings: the last step's weights had no loss yet."""
-    batch = take(images, np.arange(min(64, len(images)))).to(device)
+def _sound(student: nn.Module, probe: Tensor) -> bool:
+    """Whether some images still have finite embeddings: the last step's weights had no loss yet."""
     training = student.training
     with torch.inference_mode():
-        sound = bool(student.eval()(batch).isfinite().all())
+        sound = bool(student.eval()(probe).isfinite().all())
     student.train(training)
     return sound
 

@@ -15,6 +15,7 @@ from nbformat.v4 import new_output
 
 from cure_core import run_folder, runs
 from cure_core.course.release import released
+from cure_core.files import atomic_path
 
 ROOT = Path(__file__).parents[1]
 COURSE = ROOT / "notebooks" / "course"
@@ -84,7 +85,8 @@ def stage_lesson(notebook: Path, folder: Path, kept: Path, bare: bool) -> str:
     page = released(solved)
     if not bare:
         print(notebook.stem, flush=True)
-        outputs = execute(solved, kept / f"{notebook.stem}-{runs.notebook_version(notebook)}.ipynb")
+        version = f"{runs.notebook_version(notebook)}-{runs.code_version()}"
+        outputs = execute(solved, kept / f"{notebook.stem}-{version}.ipynb")
         for cell, done in zip(page.cells, outputs.cells, strict=True):
             if cell.cell_type == "code":
                 cell.outputs = done.outputs
@@ -99,7 +101,8 @@ def execute(notebook: NotebookNode, kept: Path) -> NotebookNode:
 
         kept.parent.mkdir(parents=True, exist_ok=True)
         NotebookClient(notebook, resources={"metadata": {"path": str(kept.parent)}}).execute()
-        nbformat.write(notebook, kept)
+        with atomic_path(kept) as temporary:
+            nbformat.write(notebook, temporary)
     return nbformat.read(kept, as_version=4)
 
 

@@ -79,6 +79,7 @@ def test_the_last_two_are_kept_and_the_older_serves_where_the_newer_is_damaged(t
     path.write_bytes(path.read_bytes()[:100])
     with pytest.warns(UserWarning, match=rf"{path} is no .*; going on from {path}\.1"):
         assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2]}
+    save_checkpoint(path, IDENTITY, {"rows": [1, 2, 4]})  # puts no damaged file in its place
     path.unlink()  # killed between the two renames
     assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2]}
     Checkpoint(path, IDENTITY).discard()
@@ -104,7 +105,7 @@ def test_it_is_due_when_the_time_has_come(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_next_save(tmp_path, number, capsys):
+def test_a_signal_waits_for_the_next_save(tmp_path, number, capsys, monkeypatch):
     """Python's own handler of SIGTERM would end the tests: another stands in for it."""
     path, seen = tmp_path / "run.pt", []
     before = {n: signal.signal(n, lambda n, frame: seen.append(n)) for n in (2, 15)}
@@ -118,11 +119,23 @@ def test_a_signal_waits_for_the_next_save(tmp_path, number, capsys):
             assert not keeper.due()
         with Checkpoint(path, IDENTITY):
             signal.raise_signal(number)
+            signal.raise_signal(number)  # at once: a launcher's echo of the first
+            assert seen == [number]
+            monkeypatch.setattr(checkpoint, "ECHO", -1)
             signal.raise_signal(number)  # the second does not wait
             assert seen == [number] * 2
         with Checkpoint(path, IDENTITY):
             signal.raise_signal(number)  # after the last save: acts at the end
         assert seen == [number] * 3
+
+        def fails():
+            with Checkpoint(path, IDENTITY):
+                signal.raise_signal(number)
+                raise FloatingPointError  # an error does not swallow it
+
+        with pytest.raises(FloatingPointError):
+            fails()
+        assert seen == [number] * 4
     finally:
         for n, handler in before.items():
             signal.signal(n, handler)

@@ -12,6 +12,7 @@ from course_answers import OTHERWISE, WRONG
 from course_play import play
 from nbformat.v4 import new_code_cell, new_notebook
 
+from cure_core.course.grading import NotGradedError, guarded
 from cure_core.course.release import released
 
 COURSE = Path(__file__).parents[1] / "notebooks" / "course"
@@ -152,6 +153,33 @@ def test_what_was_meddled_with_is_put_back_and_kept(graded):
         HANDED_IN
     )
     assert "it changed" in said
+
+
+def test_whatever_was_put_in_anothers_place_gives_way(tmp_path):
+    """A file where a folder was, a folder where a file was, and a link to elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("not the course's")
+    course = tmp_path / "course"
+    work = [course / "submitted" / name / "toy" / "toy.ipynb" for name in ("anne", "bob", "cleo")]
+    for path in work:
+        path.parent.mkdir(parents=True)
+        path.write_text("own work")
+
+    def meddle():
+        with guarded(course, "mallory"):
+            shutil.rmtree(course / "submitted" / "anne")
+            (course / "submitted" / "anne").write_text("gone")
+            work[1].unlink()
+            work[1].mkdir()
+            work[2].unlink()
+            work[2].symlink_to(elsewhere)
+
+    with pytest.raises(NotGradedError, match="of the course"):
+        meddle()
+    assert [path.read_text() for path in work] == ["own work"] * 3
+    assert not any(path.is_symlink() for path in work)
+    assert elsewhere.read_text() == "not the course's"
+    assert sorted(p.name for p in (course / "submitted").iterdir()) == ["anne", "bob", "cleo"]
 
 
 @pytest.fixture(scope="module", params=LESSONS)

@@ -679,6 +679,15 @@ def test_float16_leaves_out_a_step_that_overflows():
         assert norm.item() == 2 * moved
 
 
+def test_float16_does_not_take_a_gradient_without_a_number_for_an_overflow():
+    """The root at 0 has an infinite slope at any scale: told once 2**16 is below 2**-14."""
+    weight = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.SGD([weight], lr=0.5)
+    scaler = precision.gradient_scaler("float16", torch.device("cpu"))
+    norms = [precision.descend(weight.sqrt().sum(), optimiser, scaler, clip=9.0) for _ in range(31)]
+    assert [norm.isfinite().item() for norm in norms] == [True] * 30 + [False]
+
+
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="amp='half'; it is"):
         CureConfig(amp="half")

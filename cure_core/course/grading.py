@@ -6,12 +6,13 @@ that submission. It is no sandbox: the code runs as the user who grades.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ def run_apart(
 ) -> NotebookNode:
     """The notebook with its outputs, executed among copies of the files in the folder `beside`.
 
-    Cache and home are empty folders of its own. When it is over, no process that it started is
-    left. Raises NotGradedError where it took more than `seconds`, its kernel died, or what comes
-    back is not what was sent.
+    Cache and home are empty folders of its own. When it is over, its descendants and all that has
+    its mark are ended; one that takes pains to hide is not found. Raises NotGradedError where it
+    took more than `seconds`, its kernel died, or what comes back is not what was sent.
     """
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as temporary:
@@ -117,12 +118,15 @@ def checked(executed: NotebookNode, sent: NotebookNode) -> NotebookNode:
 
 
 def end_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
-    """End the process, and whatever it or its kernel started, by the mark in its environment."""
+    """End the process and its descendants, and whatever has its mark in its environment."""
+    family: list[psutil.Process] = []
+    with suppress(psutil.Error):
+        family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    for other in psutil.process_iter():
+    for other in [*family, *psutil.process_iter()]:
         try:
-            if other.environ().get(MARK) == mark:
+            if other in family or other.environ().get(MARK) == mark:
                 other.kill()
         except (psutil.Error, OSError):
             continue
@@ -172,11 +176,21 @@ def changed(course: Path, before: dict[Path, bytes]) -> set[Path]:
 
 def restore(course: Path, before: dict[Path, bytes], student: str) -> None:
     """Make every guarded file what it was."""
-    for path in changed(course, before):
+    touched = changed(course, before)
+    for path in touched:  # first out of the way, for a file may stand where a folder was
         if path.name == GUARDED[0] and path.is_file():
             path.with_name(f"{path.name}.changed-by-{student}").write_bytes(path.read_bytes())
-        if path in before:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(before[path])
-        else:
-            path.unlink()
+        _remove(path)
+    for path in touched & before.keys():
+        for parent in path.relative_to(course).parents:
+            if not (course / parent).is_dir() or (course / parent).is_symlink():
+                _remove(course / parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(before[path])
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
