@@ -269,7 +269,7 @@ def test_the_experiment_about_quality_runs_a_profile_into_its_rows(tmp_path, mon
     assert cli.main(["quality", "--profile", "tiny", "--rows", str(rows)]) == 0
     assert asked["path"] == rows
     assert asked["seeds"] == [0]
-    assert asked["setting"].fractions == (0.1, 0.2)
+    assert asked["setting"].fractions == (0.2,)
     assert asked["setting"].dataset_options["people"] == 10
     assert capsys.readouterr().out == f"2 runs, 2.0 minutes\n{rows}\n"
 

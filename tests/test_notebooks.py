@@ -24,7 +24,7 @@ STEMS = sorted(
     }
 )
 LIGHTER = {  # than the profile, for the sake of time
-    "05_comparison": {"methods": ["cure", "cure_plus"]},
+    "05_comparison": {"methods": ["cure", "cure_plus", "dispersion"]},
     "06_attacks": {"seeds": [0]},
 }
 LESSONS = sorted(
