@@ -13,15 +13,13 @@ stands it takes about a minute on an idle core; `--full`, N to 100,000 and K to 
 import argparse
 import math
 import sys
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from step_ratio import _images
+from step_ratio import _images, _seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from cure_core.clustering import kmeans
@@ -109,15 +107,6 @@ def forward_operations(encoder: str) -> float:
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         network(torch.zeros(1, 3, 112, 112, dtype=torch.uint8))
     return counter.get_total_flops()
-
-
-def _seconds(work: Callable[[], object], device: str) -> float:
-    wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
-    wait()
-    began = time.perf_counter()
-    work()
-    wait()
-    return time.perf_counter() - began
 
 
 def main(arguments: list[str] | None = None) -> int:

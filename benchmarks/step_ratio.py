@@ -168,12 +168,12 @@ def _images(count: int) -> np.ndarray:
     return images
 
 
-def _seconds(epoch: Callable[[], None], device: str) -> float:
-    """Wall time of a whole epoch: a GPU is waited for at its ends only, never in a step."""
+def _seconds(work: Callable[[], object], device: str) -> float:
+    """Wall time of a piece of work: a GPU is waited for at its ends only, never in a step."""
     wait = torch.cuda.synchronize if torch.device(device).type == "cuda" else lambda: None
     wait()
     began = time.perf_counter()
-    epoch()
+    work()
     wait()
     return time.perf_counter() - began
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from cure_core.config import CureConfig
 from cure_core.embedding import Images, content_digest
+from cure_core.encoders import weight_arrays
 from cure_core.files import digest
 from cure_core.memory import check_memory, footprint
 from cure_core.objectives.base import Objective
@@ -53,7 +54,7 @@ def identity(
     return {
         **{f"config.{name}": value for name, value in asdict(config).items()},
         "objective": objective.described(),
-        "teacher": digest(*(t.cpu().numpy() for t in teacher.state_dict().values())),
+        "teacher": digest(*weight_arrays(teacher)),
         "forget": content_digest(forget),
         "retain": content_digest(retain),
     }

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,22 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cure_core import encoders, manifests, objectives, quality
+from cure_core import encoders, objectives, quality
 from cure_core.embedding import embed
 from cure_core.faces.faceset import ImageView
 from cure_core.files import cache_root, digest
 from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
-from cure_core.pairs import Pairs, similarities
+from cure_core.pairs import similarities
 from cure_core.progress import bar
-from cure_core.quality_worlds import GROUPS, World, group_of, group_pairs, natural, plant
+from cure_core.quality_worlds import (
+    GROUPS,
+    World,
+    group_of,
+    group_pairs,
+    natural,
+    plant,
+    verification_set,
+)
 from cure_core.recognition import Recipe, Trained, train_cached
 from cure_core.requests import ForgetRequest
 from cure_core.rows import add_row, has_row, read_rows, select
@@ -270,23 +278,6 @@ class Bench:
             both = [embed(model, images) for model in (self.teacher.encoder, student)]
             values[f"cosine_{name}"] = float(torch.linalg.vecdot(*both).mean())
         return values
-
-
-@cache
-def verification_set(name: str) -> tuple[ImageView, Pairs]:
-    """The pictures of a manifest's own verification pairs, and the pairs among these.
-
-    `name` is that of a manifest or the path of one; its pairs are called as its file is.
-
-    Raises ValueError where it has none, and what `manifests.load` raises where data are missing.
-    """
-    faces = manifests.load(name)
-    if faces.name not in faces.protocols:
-        raise ValueError(f"{name} cannot judge a model: it has no verification pairs of its own")
-    pairs = faces.protocols[faces.name]
-    used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
-    left, right = np.split(rows, 2)
-    return ImageView(faces.images, used), Pairs(left, right, pairs.genuine)
 
 
 def rows_path(setting: Setting) -> Path:

@@ -6,13 +6,14 @@ known share of the training pictures is spoilt, so that leaving them out must he
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from cure_core import manifests
-from cure_core.faces.faceset import FaceSet
+from cure_core.faces.faceset import FaceSet, ImageView
 from cure_core.files import digest
 from cure_core.pairs import Pairs, draw_pairs
 
@@ -138,3 +139,20 @@ def group_pairs(faces: FaceSet, n_each: int, seed: int) -> dict[str, Pairs]:
                     index[pairs.left], index[pairs.right], pairs.genuine
                 )
     return drawn
+
+
+@cache
+def verification_set(name: str) -> tuple[ImageView, Pairs]:
+    """The pictures of a manifest's own verification pairs, and the pairs among these.
+
+    `name` is that of a manifest or the path of one; its pairs are called as its file is.
+
+    Raises ValueError where it has none, and what `manifests.load` raises where data are missing.
+    """
+    faces = manifests.load(name)
+    if faces.name not in faces.protocols:
+        raise ValueError(f"{name} cannot judge a model: it has no verification pairs of its own")
+    pairs = faces.protocols[faces.name]
+    used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+    left, right = np.split(rows, 2)
+    return ImageView(faces.images, used), Pairs(left, right, pairs.genuine)

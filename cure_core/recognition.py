@@ -23,6 +23,7 @@ from cure_core.embedding import (
     module_device,
     raw_embeddings,
 )
+from cure_core.encoders import weight_arrays
 from cure_core.files import atomic_path, cache_root, digest
 from cure_core.memory import check_memory, footprint, keep_freed_memory
 from cure_core.parallel import from_first, gather, rank, spread, world
@@ -209,10 +210,9 @@ def train_cached(
     training.
     """
     kind = (type(start).__qualname__, *start.state_dict())
-    weights = (tensor.cpu().numpy() for tensor in start.state_dict().values())
     half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
-    made = (VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind, *weights)
-    key = from_first(lambda: digest(*made, *half))
+    made = (VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind)
+    key = from_first(lambda: digest(*made, *weight_arrays(start), *half))
     path = cache_root() / "encoders" / f"{key}.safetensors"
     if not from_first(path.is_file):
         stopped = cache_root() / "checkpoints" / f"encoder-{key}.pt"
@@ -254,7 +254,7 @@ def _identity(
     return {
         **{f"recipe.{name}": value for name, value in asdict(recipe).items()},
         "amp": str(TYPES[amp]),
-        "start": digest(*(t.cpu().numpy() for t in start.state_dict().values())),
+        "start": digest(*weight_arrays(start)),
         "images": content_digest(images),
         "people": digest(np.asarray(people)),
     }

@@ -10,6 +10,7 @@ from torch import nn
 
 from cure_core import encoders, manifests, objectives
 from cure_core.embedding import embed
+from cure_core.encoders import weight_arrays
 from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet, ImageView
 from cure_core.files import cache_root, data_root, digest
@@ -184,9 +185,8 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
 
     What was stopped goes on where it was, and what was done before comes from the cache.
     """
-    weights = (tensor.cpu().numpy() for tensor in trained.encoder.state_dict().values())
     made_of = (code_version(), case.faces.fingerprint, case.setting.asked(), case.seed)
-    name = f"student-{digest(*made_of, *weights)}.pt"
+    name = f"student-{digest(*made_of, *weight_arrays(trained.encoder))}.pt"
     return unlearn(
         trained.encoder,
         case.request.forget,

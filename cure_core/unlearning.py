@@ -226,10 +226,8 @@ def run_epoch(
         step += 1
         with autocast(config.amp, device):
             embeddings = forward(images)
-        n, both = (
-            len(known["forget_index"]),
-            len(known["forget_index"]) + len(known["retain_index"]),
-        )
+        n = len(known["forget_index"])
+        both = n + len(known["retain_index"])
         unit = F.normalize(gather(embeddings.float(), both), dim=1)
         terms = objective.terms(Batch(student_forget=unit[:n], student_retain=unit[n:], **known))
         # A term of weight 0 is watched, not followed: nothing is spent on its gradient.

@@ -35,7 +35,8 @@ repeats = 5  # starts, and resamples, behind each stability
 out = "runs/01_clustering_analysis"  # where results and figures go
 progress = True
 device = None  # "cuda" for a GPU; None is the CPU
-n_pairs = 1500  # this and what follows are for 02_unlearning, which judges
+method = "cure_plus"  # this and what follows are for 02_unlearning, which judges
+n_pairs = 1500
 processes = 1
 n_bootstrap = 300
 least_ues = 0.0
@@ -52,22 +53,12 @@ from cure_core.cli import ROOT
 from cure_core.clustering import kmeans
 from cure_core.drift import DRIFT, watch_drift
 from cure_core.embedding import embed
-from cure_core.recognition import Recipe
 from cure_core.report import save_table
 from cure_core.sweep import effects
-from cure_core.unlearning import CureConfig, unlearn
+from cure_core.unlearning import unlearn
 
 faces = manifests.load(dataset, **dataset_options)
-setting = study.Setting(
-    encoder=encoder,
-    weights=weights,
-    forget_people=forget_people,
-    split=manifests.read(dataset).splits.model_dump() | split,
-    recipe=Recipe(**teacher),
-    config=CureConfig(**unlearning),
-    n_pairs=n_pairs,
-    device=device,
-)
+setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
 seed = seeds[0]
 case = study.prepare(faces, setting, seed)
 case

@@ -56,22 +56,10 @@ from cure_core import figures, manifests, map_tables, maps, study
 from cure_core.clustering import kmeans
 from cure_core.embedding import embed
 from cure_core.faces.faceset import ImageView
-from cure_core.recognition import Recipe
 from cure_core.report import save_table
-from cure_core.unlearning import CureConfig
 
 faces = manifests.load(dataset, **dataset_options)
-setting = study.Setting(
-    encoder=encoder,
-    weights=weights,
-    forget_people=forget_people,
-    split=manifests.read(dataset).splits.model_dump() | split,
-    recipe=Recipe(**teacher),
-    method=method,
-    config=CureConfig(**unlearning),
-    n_pairs=n_pairs,
-    device=device,
-)
+setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
 seed = seeds[0]
 case = study.prepare(faces, setting, seed)
 case

@@ -57,23 +57,10 @@ from cure_core import figures, manifests, study
 from cure_core.attack_table import summarise_attacks
 from cure_core.attacks import attack_all
 from cure_core.metrics.shadow import train_shadows
-from cure_core.recognition import Recipe
 from cure_core.report import save_table
-from cure_core.unlearning import CureConfig
 
 faces = manifests.load(dataset, **dataset_options)
-setting = study.Setting(
-    encoder=encoder,
-    weights=weights,
-    forget_people=forget_people,
-    split=manifests.read(dataset).splits.model_dump() | split,
-    recipe=Recipe(**teacher),
-    method=method,
-    config=CureConfig(**unlearning),
-    n_pairs=n_pairs,
-    device=device,
-    processes=processes,
-)
+setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
 study.ahead(faces, setting, seeds)  # with more processes than one they train, into the cache
 faces
 
@@ -135,8 +122,8 @@ case
 # non-members; with fewer it says how many members rank above *all* of them.
 
 # %%
-signals = ["norm", "views", "nearest_centroid", "compactness", "likelihood_ratio"]
-table.loc[[name for name in signals if name in set(rows.attack)]]
+signals = [name for name in figures.MEMBERSHIP if name in set(rows.attack)]
+table.loc[signals]
 
 # %%
 signal_rows = rows[rows.attack.isin(signals)]

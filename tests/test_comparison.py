@@ -14,7 +14,7 @@ from cure_core.comparison import compare, read_plan
 from cure_core.comparison.bench import bench, carry_out
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings
 from cure_core.comparison.runs import read_rows
-from cure_core.comparison.tables import complete, kind, readable, summary, verdicts
+from cure_core.comparison.tables import claims, complete, kind, readable, summary, verdicts
 from cure_core.comparison.tuning import best, propose
 from cure_core.config import CureConfig
 from cure_core.encoders import SmallEncoder
@@ -234,6 +234,16 @@ def test_every_row_is_there_once_and_nothing_is_done_twice(plan, tmp_path, monke
     assert after == before
 
 
+def test_the_tuned_strength_of_the_frontier_is_the_run_of_the_comparison(plan, tmp_path):
+    part = {"methods": ["cure"], "requests": ["random_people"], "seeds": [0], "progress": False}
+    compare(plan, "synthfaces", tmp_path / "alone", **part, stages=["frontier"])
+    compare(plan, "synthfaces", tmp_path / "both", **part)
+    alone, both = (read_rows(tmp_path / folder, "frontier") for folder in ("alone", "both"))
+    pd.testing.assert_frame_equal(alone.drop(columns="seconds"), both.drop(columns="seconds"))
+    ran = read_rows(tmp_path / "both", "comparison").set_index("method").seconds["cure"]
+    assert both.set_index("factor").seconds[1.0] == ran
+
+
 def test_rows_hold_the_contracts_columns_and_their_oracles_values(plan, tmp_path):
     compare(plan, "synthfaces", tmp_path, methods=["cure"], seeds=[0], stages=["comparison"])
     rows = read_rows(tmp_path, "comparison")
@@ -400,6 +410,23 @@ def test_one_seed_has_no_interval():
     table = summary(rows({key: values[:1] for key, values in SCORES.items()}))
     assert table.ues_low.isna().all()
     assert set(readable(table)["UES (CURE)"]) == {"0.500", "0.800", "0.100", "0.200", "0.000"}
+
+
+def test_a_claim_is_of_the_mean_and_says_where_intervals_overlap():
+    found = claims(summary(rows(SCORES))).set_index(["method", "claim"])
+    assert list(found["best peer"].str.split().str[0]) == ["laf"] * 4  # scrub's recall is higher
+    assert found.verdict["cure", "highest UES of the label-free methods"] == (
+        "holds, intervals overlap"
+    )
+    assert found.verdict["cure_plus", "lowest membership recall"].startswith("does not hold")
+    clear = {**SCORES, ("random_people", "laf"): [0.2, 0.1, 0.15]}
+    found = claims(summary(rows(clear))).set_index(["method", "claim"])
+    assert found.verdict["cure_plus", "highest UES of the label-free methods"] == "holds"
+
+
+def test_no_claim_is_made_where_there_is_no_peer():
+    alone = {key: values for key, values in SCORES.items() if key[1] == "cure"}
+    assert claims(summary(rows(alone))).empty
 
 
 def test_kinds():

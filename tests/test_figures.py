@@ -18,7 +18,8 @@ from cure_core import farthest_map, figures, quality
 from cure_core.comparison import read_plan
 from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
-from cure_core.figure_index import ENTRIES, adopt, redraw
+from cure_core.figure_entries import ENTRIES
+from cure_core.figure_index import adopt, redraw
 from cure_core.figures.attacks import MEMBERSHIP
 from cure_core.figures.clusters import AGREEMENT, PANELS
 from cure_core.figures.maps import apart

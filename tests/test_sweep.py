@@ -6,7 +6,8 @@ import yaml
 
 from cure_core import study, sweep
 from cure_core.config import CureConfig
-from cure_core.figure_index import ENTRIES, adopt
+from cure_core.figure_entries import ENTRIES
+from cure_core.figure_index import adopt
 from cure_core.recognition import Recipe
 
 FACES = {"people": 12, "images_per_person": 8, "unseen_people": 20, "unseen_images": 4,

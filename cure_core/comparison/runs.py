@@ -14,7 +14,7 @@ import pandas as pd
 from filelock import FileLock
 from torch import nn
 
-from cure_core import manifests, study
+from cure_core import manifests, rows, study
 from cure_core.comparison.bench import (
     Bench,
     Row,
@@ -39,6 +39,7 @@ MEASURES = (
     *("ues", "forgetting", "stability", "accuracy_forget", "accuracy_retain", "accuracy_test"),
     *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
 )  # of the comparison, in this order; what else is known comes after
+POINT = ("ues", "forgetting", "stability", "seconds")  # of the frontier
 OF_ORACLE = ["membership_recall", "seconds"]
 REFERENCES = ("oracle", "teacher")
 
@@ -131,8 +132,8 @@ class Work:
         """The trials of a method so far: settings and UES, in their order."""
         table = read_rows(self.folder, "tuning")
         own = table[(table.dataset == (dataset or self.dataset)) & (table.method == method)]
-        rows = own.sort_values("trial").to_dict("records")
-        return [(json.loads(str(row["settings"])), float(row["ues"])) for row in rows]
+        trials = own.sort_values("trial").to_dict("records")
+        return [(json.loads(str(trial["settings"])), float(trial["ues"])) for trial in trials]
 
     def _trial(self, method: str, settings: Settings, seed: int) -> Row:
         v = self.arena.validation
@@ -179,10 +180,19 @@ class Work:
             made = {"setting": self._made(method, settings, self.arena.epochs)}
             if self.has("frontier", {**key, **made}):
                 continue
-            own = self.bench(self.plan.requests[0], seed, self.arena.n_pairs)
-            student, facts = self._student(own, method, settings, self.arena.epochs)
-            row = {**verified(own, student), "seconds": facts["seconds"], "strength": strength}
-            self.add("frontier", key, {**row, "value": settings[strength], **made})
+            known = {**made, "strength": strength, "value": settings[strength]}
+            self.add("frontier", key, {**self._point(seed, method, settings, made), **known})
+
+    def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
+        """A point of the frontier: of the run that the comparison has, where it is the same."""
+        request = self.plan.requests[0]
+        same = {"dataset": self.dataset, "request": request, "seed": seed, "method": method, **made}
+        ran = rows.select(read_rows(self.folder, "comparison"), same).to_dict("records")
+        if ran:
+            return {str(name): ran[0][name] for name in POINT}
+        own = self.bench(request, seed, self.arena.n_pairs)
+        student, facts = self._student(own, method, settings, self.arena.epochs)
+        return {**verified(own, student), "seconds": facts["seconds"]}
 
     def _student(
         self, own: Bench, method: str, settings: Settings, epochs: int
@@ -203,8 +213,7 @@ class Work:
         return digest(arena, self.plan.changed(method, settings), epochs)
 
     def has(self, name: str, key: Row) -> bool:
-        table = read_rows(self.folder, name)
-        return bool(len(table)) and bool(_matching(table, key).any())
+        return rows.has_row(read_rows(self.folder, name), key)
 
     def add(self, name: str, key: Row, row: Row) -> None:
         """Write a row, in the place of an earlier one of the same key."""
@@ -212,30 +221,26 @@ class Work:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name(f".{path.name}.lock")):
             table = read_rows(self.folder, name)
-            table = table[~_matching(table, key)] if len(table) else table
-            rows = pd.concat([table, pd.DataFrame([{**key, **_rounded(row)}])], ignore_index=True)
-            rows = rows.sort_values(KEYS[name], kind="stable")
-            save_table(_beside_oracle(rows) if name == "comparison" else rows, path)
+            table = table.drop(rows.select(table, key).index)
+            table = pd.concat([table, pd.DataFrame([{**key, **_rounded(row)}])], ignore_index=True)
+            table = table.sort_values(KEYS[name], kind="stable")
+            save_table(_beside_oracle(table) if name == "comparison" else table, path)
 
 
 def read_rows(folder: Path, name: str) -> pd.DataFrame:
     """The rows of a table so far; none where it is not begun."""
-    path = folder / f"{name}.csv"
-    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=KEYS[name])
+    table = rows.read_rows(folder / f"{name}.csv")
+    return table if len(table) else pd.DataFrame(columns=KEYS[name])
 
 
-def _beside_oracle(rows: pd.DataFrame) -> pd.DataFrame:
+def _beside_oracle(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the comparison with their oracle's recall and seconds, measures first."""
     request = KEYS["comparison"][:3]
-    rows = rows.drop(columns=[f"{name}_oracle" for name in OF_ORACLE], errors="ignore")
-    oracle = rows[rows.method == "oracle"][[*request, *OF_ORACLE]]
-    whole = rows.merge(oracle, on=request, how="left", suffixes=("", "_oracle"))
+    table = table.drop(columns=[f"{name}_oracle" for name in OF_ORACLE], errors="ignore")
+    oracle = table[table.method == "oracle"][[*request, *OF_ORACLE]]
+    whole = table.merge(oracle, on=request, how="left", suffixes=("", "_oracle"))
     first = [*KEYS["comparison"], *MEASURES]
     return whole[[*first, *(name for name in whole if name not in first)]]
-
-
-def _matching(table: pd.DataFrame, key: Row) -> pd.Series:
-    return pd.concat([table[name] == value for name, value in key.items()], axis=1).all(axis=1)
 
 
 def _rounded(row: Row) -> Row:

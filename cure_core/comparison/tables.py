@@ -106,6 +106,8 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
         ["dataset", "request"], sort=False
     ):
         peers = case[case.kind == "peer"]
+        if peers.empty:
+            continue
         for own in case[case.kind == "ours"].to_dict("records"):
             for claim, quoted, name, first in (
                 ("highest UES of the label-free methods", "0.229", "ues", peers.ues.argmax()),

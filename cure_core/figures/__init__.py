@@ -5,7 +5,12 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cure_core.figures.attacks import draw_collateral, draw_membership_attacks, draw_recovery
+from cure_core.figures.attacks import (
+    MEMBERSHIP,
+    draw_collateral,
+    draw_membership_attacks,
+    draw_recovery,
+)
 from cure_core.figures.clusters import (
     draw_agreement,
     draw_criteria,
@@ -49,10 +54,10 @@ from cure_core.figures.style import (
 )
 
 __all__ = [
-    "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "PAGE", "SET_NAMES", "STYLE",
-    "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces", "draw_framework",
-    "draw_quality_deciles", "drawable", "measure_table", "roc_table", "save_figure",
-    "score_histogram",
+    "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "MEMBERSHIP", "PAGE",
+    "SET_NAMES", "STYLE", "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces",
+    "draw_framework", "draw_quality_deciles", "drawable", "measure_table", "roc_table",
+    "save_figure", "score_histogram",
 ]  # fmt: skip
 
 DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {

@@ -28,11 +28,7 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
     methods = _by_score(table)
     datasets, requests = _present(table)
     with mpl.rc_context(STYLE):
-        height = len(datasets) * (0.19 * len(methods) + 0.4) + 0.5
-        figure = Picture(figsize=(PAGE, height), layout="constrained")
-        axes = figure.subplots(
-            len(datasets), len(requests), sharex=True, sharey=True, squeeze=False
-        )
+        figure, axes = _panels(datasets, requests, methods)
         for line, dataset in zip(axes, datasets, strict=True):
             for ax, request in zip(line, requests, strict=True):
                 own = _of(table, dataset, request)
@@ -46,7 +42,6 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
                 ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
                 if own.empty:
                     ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
-        _name_methods(axes[0, 0], methods)
         axes[0, 0].set_xlim(-0.03, 1.03)
         figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
         _legend(figure, ("ours", "peer"))
@@ -61,11 +56,7 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
     methods = _by_score(table)
     datasets, requests = _present(table)
     with mpl.rc_context(STYLE):
-        height = len(datasets) * (0.19 * len(methods) + 0.4) + 0.5
-        figure = Picture(figsize=(PAGE, height), layout="constrained")
-        axes = figure.subplots(
-            len(datasets), len(requests), sharex=True, sharey=True, squeeze=False
-        )
+        figure, axes = _panels(datasets, requests, methods)
         for line, dataset in zip(axes, datasets, strict=True):
             for ax, request in zip(line, requests, strict=True):
                 seeds = _of(rows, dataset, request)
@@ -77,7 +68,6 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                     ax.plot(each.mean(), y, "o", ms=4, color=colour)
                 ax.axvline(0, color="black", lw=0.8)
                 ax.set_title(f"{dataset}, {REQUESTS[request]}")
-        _name_methods(axes[0, 0], methods)
         figure.supxlabel(
             "membership recall less the oracle's: right of 0 remembered, left over-forgotten",
             fontsize=8,
@@ -219,9 +209,16 @@ def _intervals(ax: Axes, table: pd.DataFrame, methods: Sequence[str], name: str)
         ax.plot(own[name], y, "o", ms=4, color=colour)
 
 
-def _name_methods(ax: Axes, methods: Sequence[str]) -> None:
-    ax.set_yticks(range(len(methods)), methods)
-    ax.set_ylim(len(methods) - 0.4, -0.6)
+def _panels(
+    datasets: Sequence[str], requests: Sequence[str], methods: Sequence[str]
+) -> tuple[Figure, np.ndarray]:
+    """A figure with a line of panels a data set, a panel a request and a row a method."""
+    height = len(datasets) * (0.19 * len(methods) + 0.4) + 0.5
+    figure = Picture(figsize=(PAGE, height), layout="constrained")
+    axes = figure.subplots(len(datasets), len(requests), sharex=True, sharey=True, squeeze=False)
+    axes[0, 0].set_yticks(range(len(methods)), methods)
+    axes[0, 0].set_ylim(len(methods) - 0.4, -0.6)
+    return figure, axes
 
 
 def _legend(figure: Figure, kinds: Sequence[str]) -> None:

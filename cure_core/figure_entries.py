@@ -1,0 +1,258 @@
+"""What each committed figure shows: where it comes from and what it claims."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+CLUSTERING = "notebooks/01_clustering_analysis.ipynb"
+MAIN = "notebooks/02_unlearning.ipynb"
+MAPS = "notebooks/04_embedding_tsne.ipynb"
+COMPARISON = "notebooks/05_comparison.ipynb"
+ATTACKS = "notebooks/06_attacks.ipynb"
+QUALITY = "notebooks/03_quality_aware_forgetting.ipynb"
+QUICK = "SynthFaces, profile quick"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A figure's line in `figures/index.yaml`: where it comes from and what it claims.
+
+    `run` names what makes its table, where that is not the notebook; `table` is the table, where
+    it has not the figure's name; a figure `without_data` is drawn by code alone.
+    """
+
+    notebook: str
+    paper: str
+    caption: str
+    run: str = ""
+    table: str = ""
+    without_data: bool = False
+
+    @property
+    def made_by(self) -> str:
+        """The notebook, or other run, that makes the table."""
+        return self.run or Path(self.notebook).stem
+
+
+ENTRIES = {
+    "framework": Entry(
+        MAIN,
+        "framework overview",
+        "CURE needs no labels: K-means on the teacher's embeddings stands in for them. Forget "
+        "faces are pushed towards the farthest cluster, found anew from the student every few "
+        "epochs; retain faces stay. The student is judged beside an oracle that was retrained.",
+        without_data=True,
+    ),
+    "faces": Entry(
+        MAIN,
+        "ours",
+        "SynthFaces, the data set the study carries: drawn by code, nobody's. A row is a person; "
+        "the captures differ in pose, light, expression, age, glasses, occlusion and quality.",
+        without_data=True,
+    ),
+    "score_distributions": Entry(
+        MAIN,
+        "the forgetting that the paper's score summarises",
+        "Cosine similarity of genuine (solid) and impostor (dashed) pairs. Unlearning pushes the "
+        "two into each other for forgotten people and leaves retained people as they were; the "
+        "oracle, which never saw the forgotten, still tells them apart. SynthFaces, profile quick, "
+        "all seeds pooled.",
+    ),
+    "measures": Entry(
+        MAIN,
+        "the comparison of before and after, with the membership recall",
+        "The student (after) is far less able than the oracle to recognise forgotten people, and "
+        "loses little on retained and unseen people. Large: mean over seeds; small: each seed. "
+        "SynthFaces, profile quick.",
+    ),
+    "roc": Entry(
+        MAIN,
+        "ours",
+        "True against false accept rate. After unlearning forgotten people are recognised less "
+        "than by the oracle at every false accept rate; retained and unseen people lose little. "
+        "SynthFaces, profile quick, all seeds pooled.",
+    ),
+    "loss_terms": Entry(
+        MAIN,
+        "the loss terms of the method",
+        "Each loss term of cure_plus over the epochs, without its weight; a line a seed. "
+        "SynthFaces, profile quick.",
+    ),
+    "cluster_criteria": Entry(
+        CLUSTERING,
+        "clustering analysis: the choice of K",
+        "Label-free criteria over the number of clusters, on either side. The silhouette by "
+        "centroids chooses (line); the dotted line is the number of people, which no criterion "
+        f"knew. {QUICK}, seed 0.",
+    ),
+    "cluster_agreement": Entry(
+        CLUSTERING,
+        "clustering analysis: pseudo-labels against identities",
+        "Agreement of the clusters with people, for evaluation alone. Purity and homogeneity rise "
+        "with K by themselves; NMI and ARI punish too few clusters and too many. Line: the number "
+        f"chosen without labels; dotted: the people there are. {QUICK}, seed 0.",
+    ),
+    "cluster_sizes": Entry(
+        CLUSTERING,
+        "clustering analysis: what the clusters hold",
+        "Every cluster at the number chosen, by size; grey is who does not belong to the cluster's "
+        f"main person and is treated as if they did. {QUICK}, seed 0.",
+    ),
+    "cluster_faces": Entry(
+        CLUSTERING,
+        "clustering analysis: examples",
+        "Forget faces nearest to their centroid and farthest from it, with the distances, for the "
+        f"first six clusters: the edge of a cluster is where pseudo-labels err. {QUICK}, seed 0.",
+    ),
+    "farthest_map": Entry(
+        CLUSTERING,
+        "the farthest map",
+        "Where each forget cluster is sent. The farthest map lets several clusters share one "
+        "target (right: how many); the one-to-one assignment uses each target once. Left: grey is "
+        f"the distance between centroids. {QUICK}, seed 0.",
+    ),
+    "cluster_drift": Entry(
+        CLUSTERING,
+        "the renewal of the centroids",
+        "While the student unlearns by CURE: how far the forget centroids lie from the last "
+        "epoch's, from the teacher's and from each other, and the share of images that change "
+        f"their cluster or its target. {QUICK}, seed 0.",
+    ),
+    "sensitivity": Entry(
+        CLUSTERING,
+        "ablations: K, tau, temperature, target map",
+        "UES (CURE) as one factor at a time leaves its default (dotted). Large: mean over seeds; "
+        "small: each seed. SynthFaces, a drawing that no other result uses.",
+        run="sweep",
+    ),
+    "map_joint": Entry(
+        MAPS,
+        "t-SNE of the embeddings",
+        "Before, after and oracle on one t-SNE map fitted to all three (the oracle rotated into "
+        "the teacher's space on retained faces). Neighbourhoods can be read, distances between "
+        f"islands cannot. {QUICK}, seed 0.",
+    ),
+    "map_placed": Entry(
+        MAPS,
+        "t-SNE of the embeddings",
+        "The teacher's own t-SNE map with student and oracle placed into it. A point can only be "
+        "placed among those that are there: movement into empty space cannot show. "
+        f"{QUICK}, seed 0.",
+    ),
+    "map_moves": Entry(
+        MAPS,
+        "t-SNE of the embeddings",
+        "The ways of the pictures that moved most in the embedding space, drawn on the joint "
+        "t-SNE map; the length of a way on the map is not the size of the change. "
+        f"{QUICK}, seed 0.",
+    ),
+    "map_clusters": Entry(
+        MAPS,
+        "t-SNE of the embeddings, with the pseudo-clusters",
+        "Forget pictures on the joint t-SNE map by pseudo-cluster, before and after; a number "
+        "stands at the picture nearest to its cluster's centroid. "
+        f"{QUICK}, seed 0.",
+    ),
+    "map_pca": Entry(
+        MAPS,
+        "ours",
+        "The same points by the first two principal components, a check that the picture is no "
+        f"artefact of t-SNE. {QUICK}, seed 0.",
+    ),
+    "comparison": Entry(
+        COMPARISON,
+        "the comparison table: highest Unlearning Efficiency Score among label-free methods",
+        "UES (CURE) of each method, tuned by the same number of trials on other requests. Large: "
+        "mean with a 95 % interval over the n seeds; small: each seed.",
+        run="compare",
+    ),
+    "comparison_membership": Entry(
+        COMPARISON,
+        "the comparison of membership recall: lowest after unlearning",
+        "Membership recall on the forget set less the retrained oracle's, which is what forgetting "
+        "would give: 0 is the aim, not the lowest. Large: mean over seeds; small: each seed.",
+        run="compare",
+        table="comparison",
+    ),
+    "frontier": Entry(
+        COMPARISON,
+        "ours: a single point of the comparison can be bought",
+        "Forgetting (F) against stability (S) as each method's strength goes from a tenth of its "
+        "tuned value to ten times it, mean over seeds. Grey: equal UES, 0.2 to 0.8.",
+        run="compare",
+    ),
+    "ablations": Entry(
+        COMPARISON,
+        "ablations",
+        "What a change to CURE (squares) and cure_plus (circles) does to UES on the same requests "
+        "and seeds, all else as tuned. Large: mean; small: each seed.",
+        run="compare",
+        table="comparison",
+    ),
+    "label_noise": Entry(
+        COMPARISON,
+        "that no identity labels are needed, which matters where they are noisy",
+        "Supervised methods as a share of their labels is made wrong, beside CURE and cure_plus, "
+        "which read none (mean over the same seeds).",
+        run="compare",
+        table="comparison",
+    ),
+    "membership_attacks": Entry(
+        ATTACKS,
+        "membership inference before and after",
+        "Membership attacks by one signal each: how well it tells members from people never seen "
+        "(left; dotted: not at all), and the share of forget pictures it calls members (right). "
+        "The student's are called members less often than the oracle's: it over-forgets. Large: "
+        f"mean over seeds; lines: each seed's 95 % interval over people. {QUICK}.",
+    ),
+    "recovery": Entry(
+        ATTACKS,
+        "ours: hidden or forgotten?",
+        "How fast the forgotten come back: enrolled anew by a few pictures, and when the model is "
+        "trained on one or three pictures of each. The student gains from three, and stays behind "
+        f"the oracle. Mean over seeds. {QUICK}.",
+    ),
+    "collateral": Entry(
+        ATTACKS,
+        "ours: who else pays",
+        "Each retained person: how far their held-out pictures moved, after the best rotation, "
+        "against how near they were to someone forgotten. The student moves the near ones a little "
+        f"more; the oracle, another training, moves everyone. {QUICK}, all seeds.",
+    ),
+    "cost": Entry(
+        MAIN,
+        "ours: what the paper's scale would cost",
+        "Embedding grows with the number of images, K-means with images times clusters, and a pass "
+        "of unlearning with the share forgotten, beside a fixed part: the teacher's views of all "
+        "images. The small encoder, two cores, random pixels (benchmarks/cost.py --full).",
+        run="benchmarks/cost.py",
+    ),
+    "quality_deciles": Entry(
+        QUALITY,
+        "ours",
+        "Training pictures by tenths of the fused score, the poorest on top: blur, coarse pixels "
+        "and noise come first; what covers a face in sharp outline is hardly noticed. "
+        f"{QUICK}, seed 0.",
+    ),
+    "quality_scores": Entry(
+        QUALITY,
+        "ours",
+        "Where planted bad pictures lie in the order of quality: the fused score finds the blurred "
+        "ones, hardly the covered, and not the mislabelled, which look well. "
+        f"{QUICK}, seed 0.",
+    ),
+    "quality_discard": Entry(
+        QUALITY,
+        "ours",
+        "False non-match rate of what is left as the poorest images are discarded, the threshold "
+        "fixed at a false match rate of 1e-3; the oracle knows labels and scores. What the encoder "
+        "says (norm, mirror agreement, cluster margin) foretells failure better than what the "
+        f"picture shows. {QUICK}, seed 0, and 1,500 images of LFW by MobileFaceNet.",
+    ),
+    "quality_accuracy": Entry(
+        QUALITY,
+        "accuracy after forgetting low-quality images",
+        "Signed change of accuracy against the teacher as more pictures are forgotten; 0 is no "
+        "change. By CURE and cure_plus, forgetting the poorest costs what forgetting as many at "
+        f"random costs, and raises accuracy nowhere. Mean and 95 % interval, five seeds. {QUICK}.",
+    ),
+}
