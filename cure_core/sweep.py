@@ -52,7 +52,7 @@ class _Prepared(NamedTuple):
 
 TABLE = "sensitivity"
 BASE = ("base", "1")  # the run at the defaults, which belongs to every panel
-CLUSTERS = ("0.25", "0.5", "2.0", "4.0")  # as multiples of what "auto" chooses
+CLUSTERS = ("0.1", "0.25", "0.5", "2.0", "4.0", "10.0")  # as multiples of what "auto" chooses
 # cure_plus renews no centroids and has no target map; the retain side is the same in both.
 FACTORS: dict[str, dict[str, tuple[str, ...]]] = {
     "cure_plus": {

@@ -81,8 +81,8 @@ ours = plan is study_plan
 folder = cli.ROOT / "figures" if ours else Path(out)
 if not ours:
     compare(plan, dataset, folder, methods=methods or None, progress=progress)
-rows, trial_rows, strengths = (
-    read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
+rows, trial_rows, tried, curves = (
+    read_rows(folder, name) for name in ("comparison", "tuning", "strengths", "frontier")
 )
 
 # %% [markdown]
@@ -177,7 +177,18 @@ figures.draw("comparison_membership", rows)
 # another's everywhere cannot be rescued by another strength.
 
 # %%
-figures.draw("frontier", strengths) if figures.drawable("frontier", strengths) else None
+figures.draw("frontier", curves) if figures.drawable("frontier", curves) else None
+
+# %% [markdown]
+# The settings were chosen at half the length that is reported, which may suit one method's strength
+# better than another's. So the strength was chosen once more, at the full length, on the validation
+# requests alone: `factor` is what it was multiplied by, `ues` what that gives on the reported
+# requests, `tuned` what the main table's strength gives on the same seeds, and `less` how far the
+# method then stays behind `cure_plus`, chosen alike.
+
+# %%
+rechosen = tables.rechosen(tried, curves)
+rechosen.round(3)
 
 # %% [markdown]
 # ## What each part is worth
@@ -196,12 +207,24 @@ figures.draw("ablations", rows) if figures.drawable("ablations", rows) else None
 # %%
 figures.draw("label_noise", rows) if figures.drawable("label_noise", rows) else None
 
+# %% [markdown]
+# ## What it costs
+#
+# Processor time of one run on one thread, and the memory it needed beyond what was held before,
+# as ratios to the oracle's training and to as many bare steps (forward, backward, optimiser) of the
+# same size, measured by `benchmarks/method_costs.py` on SynthFaces.
+
+# %%
+costs = pd.read_csv(cli.ROOT / "figures" / "method_costs.csv").set_index("method")
+costs.drop(columns="dataset")
+
 # %%
 results = Path(out)
-for name, data in {"summary": table, "verdicts": verdicts, "claims": claims}.items():
+kept = {"summary": table, "verdicts": verdicts, "claims": claims, "rechosen": rechosen}
+for name, data in kept.items():
     save_table(data, results / f"{name}.csv")
 drawn = dict.fromkeys(["comparison", "comparison_membership", "ablations", "label_noise"], rows)
-for name, data in {**drawn, "frontier": strengths}.items():
+for name, data in {**drawn, "frontier": curves}.items():
     if figures.drawable(name, data):
         figures.save_figure(figures.draw(name, data), data, name, results / "figures")
 sorted(path.name for path in results.rglob("*.png"))

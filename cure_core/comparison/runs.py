@@ -33,13 +33,14 @@ from cure_core.space import Space
 KEYS = {
     "tuning": ["dataset", "method", "trial"],
     "comparison": ["dataset", "request", "seed", "method"],
+    "strengths": ["dataset", "method", "factor", "seed"],
     "frontier": ["dataset", "method", "factor", "seed"],
-}
+}  # the tables, one a stage
 MEASURES = (
     *("ues", "forgetting", "stability", "accuracy_forget", "accuracy_retain", "accuracy_test"),
     *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
 )  # of the comparison, in this order; what else is known comes after
-POINT = ("ues", "forgetting", "stability", "seconds")  # of the frontier
+POINT = ("ues", "forgetting", "stability", "seconds")  # of a point of a curve
 OF_ORACLE = ["membership_recall", "seconds"]
 REFERENCES = ("oracle", "teacher")
 
@@ -52,14 +53,16 @@ def compare(
     methods: Sequence[str] | None = None,
     requests: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
-    stages: Sequence[str] = ("tuning", "comparison", "frontier"),
+    stages: Sequence[str] = tuple(KEYS),
     fast: bool = False,
     progress: bool | None = None,
 ) -> None:
     """Do what the tables in `folder` lack of the plan on one data set; each row as it comes.
 
     `methods`, `requests`, `seeds` and `stages` do a part of it; what a run needs of an earlier
-    stage, the tuned settings, is done first. `fast` compiles the encoders, which needs a C++
+    stage, the tuned settings, is done first. The stage "strengths" tries each method's strengths
+    on the validation requests at the length that is reported; "frontier", on the reported ones.
+    `fast` compiles the encoders, which needs a C++
     compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
     """
     for given, known, what in (
@@ -90,10 +93,12 @@ def compare(
         jobs.sort(key=lambda job: job[2] not in plan.methods)
         for job in bar(jobs, f"{dataset}, comparison", progress, unit="run"):
             work.run(*job)
-    if "frontier" in stages:
-        for seed in bar(seeds or arena.few_seeds, f"{dataset}, frontier", progress, unit="seed"):
-            for name in (name for name in chosen if name in plan.methods):
-                work.frontier(seed, name)
+    curves = {"strengths": arena.validation.seeds, "frontier": seeds or arena.few_seeds}
+    for stage, own_seeds in curves.items():
+        if stage in stages:
+            points = [(s, m) for s in own_seeds for m in chosen if m in plan.methods]
+            for seed, name in bar(points, f"{dataset}, {stage}", progress, unit="curve"):
+                work.curve(stage, seed, name)
 
 
 class Work:
@@ -168,7 +173,7 @@ class Work:
             space, seconds = Space(own.protocol, trained.encoder), trained.seconds
         self.add("comparison", key, {**judged(own, space), "seconds": seconds, **made})
 
-    def frontier(self, seed: int, method: str) -> None:
+    def curve(self, table: str, seed: int, method: str) -> None:
         """The rows of one method at every strength, its tuned one among them."""
         strength = self.plan.methods[method].strength
         if strength is None:
@@ -178,13 +183,13 @@ class Work:
             settings = {**tuned, strength: tuned[strength] * factor}
             key = {"dataset": self.dataset, "method": method, "factor": factor, "seed": seed}
             made = {"setting": self._made(method, settings, self.arena.epochs)}
-            if self.has("frontier", {**key, **made}):
+            if self.has(table, {**key, **made}):
                 continue
             known = {**made, "strength": strength, "value": settings[strength]}
-            self.add("frontier", key, {**self._point(seed, method, settings, made), **known})
+            self.add(table, key, {**self._point(seed, method, settings, made), **known})
 
     def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
-        """A point of the frontier: of the run that the comparison has, where it is the same."""
+        """A point of a curve: of the run that the comparison has, where it is the same."""
         request = self.plan.requests[0]
         same = {"dataset": self.dataset, "request": request, "seed": seed, "method": method, **made}
         ran = rows.select(read_rows(self.folder, "comparison"), same).to_dict("records")
