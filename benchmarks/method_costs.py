@@ -68,7 +68,7 @@ def measured(plan: Plan, dataset: str, name: str, tables: Path) -> dict[str, flo
     """Processor seconds and peak MB of one method, the oracle's training, or bare steps."""
     arena = plan.data[dataset]
     faces = manifests.load(dataset, **arena.options)
-    own = bench(arena, faces, plan.requests[0], SEED, arena.n_pairs, fast=False)
+    own = bench(arena, faces, plan.requests[0], SEED, attacked=False)
     own = replace(own, views=None)  # every method embeds the sets by the teacher itself
     if name == ORACLE:
         index = own.case.request.retain_index

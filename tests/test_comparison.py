@@ -51,7 +51,7 @@ PLANNED = {
     "requests": ["random_people", "random_samples"],
     "methods": {
         "cure": {"search": {"learning_rate": [1e-4, 5e-4, 3e-3]}, "strength": "learning_rate"},
-        "scrub": {"search": {"max_epochs": [1, 3, 5], "weights.retain": [0.1, 1.0, 2.0]}},
+        "scrub": {"search": {"ascent": [0.2, 0.6, 1.0], "weights.retain": [0.1, 1.0, 2.0]}},
     },
     "references": {"supervised_scrub": {"search": {"temperature": [0.05, 0.1, 0.3]}}},
     "variants": {
@@ -141,19 +141,17 @@ def test_a_wrong_plan_is_refused_by_name(tmp_path, path, value, told):
 
 
 def test_settings_go_where_they_belong():
-    settings = {"learning_rate": 1, "weights.cosine": 2, "max_epochs": 3}
+    settings = {"learning_rate": 1, "weights.cosine": 2, "ascent": 0.3}
     assert split_settings(settings) == (
         {"learning_rate": 1, "weights": {"cosine": 2}},
-        {"max_epochs": 3},
+        {"ascent": 0.3},
     )
 
 
 # Tuning
 
 
-SEARCH = Method(
-    search={"learning_rate": [1e-4, 5e-4, 3e-3], "max_epochs": [1, 3, 5]}, strength=None
-)
+SEARCH = Method(search={"learning_rate": [1e-4, 5e-4, 3e-3], "steps": [1, 3, 5]}, strength=None)
 
 
 def tuned(score, trials, seed=0):
@@ -166,11 +164,11 @@ def tuned(score, trials, seed=0):
 
 def test_trials_begin_at_the_defaults_and_stay_in_range():
     known = tuned(lambda s: s["learning_rate"], 12)
-    assert known[0][0] == {"learning_rate": 5e-4, "max_epochs": 3}
+    assert known[0][0] == {"learning_rate": 5e-4, "steps": 3}
     for settings, _ in known:
         assert 1e-4 <= settings["learning_rate"] <= 3e-3
-        assert settings["max_epochs"] in range(1, 6)
-        assert isinstance(settings["max_epochs"], int)
+        assert settings["steps"] in range(1, 6)
+        assert isinstance(settings["steps"], int)
 
 
 def test_a_search_taken_up_again_proposes_what_it_would_have():

@@ -254,8 +254,8 @@ def test_fine_tuning_asks_nothing_of_the_forget_samples():
     assert gradient is None
 
 
-def test_scrub_climbs_in_the_first_epochs_only():
-    objective = started("scrub", max_epochs=2)
+def test_scrub_climbs_in_the_first_share_of_the_epochs_only():
+    objective = started("scrub", CureConfig(clusters=(3, 2), epochs=4), ascent=0.5)
     forget = on_circle(80, 190, 10).requires_grad_()
     values = []
     for epoch in range(4):

@@ -115,7 +115,7 @@ LABELS = {
 }
 SETTINGS = {
     "laf": {"steps": 20},
-    "scrub": {"max_epochs": 1},
+    "scrub": {"ascent": 0.5},
     "supervised_scrub": LABELS,
     "supervised_neg_grad_plus": LABELS,
 }
@@ -161,8 +161,8 @@ def test_a_checkpoint_of_other_settings_is_refused(draw_faces, tiny_encoder, tmp
             tiny_encoder(), images[:12], images[12:], config, objective=objective, checkpoint=path
         )
 
-    run(max_epochs=1)
-    with pytest.raises(ValueError, match=r"objective: 'Scrub\(max_epochs=1\)' there, 'Scrub' now"):
+    run(ascent=0.3)
+    with pytest.raises(ValueError, match=r"objective: 'Scrub\(ascent=0.3\)' there, 'Scrub' now"):
         run()
 
 

@@ -33,18 +33,24 @@ class Bench:
 
 
 def bench(
-    arena: Arena, faces: FaceSet, request: str, seed: int, pairs: int | None, fast: bool
+    arena: Arena,
+    faces: FaceSet,
+    request: str,
+    seed: int,
+    pairs: int | None = None,
+    attacked: bool = True,
+    fast: bool = False,
 ) -> Bench:
     """Draw the request, train or fetch the teacher, embed what all methods need.
 
-    `pairs` cuts every set to so many of either kind and leaves the attacks out; None keeps all.
-    `fast` compiles the encoders.
+    `pairs` cuts every set to so many of either kind; None keeps all. What is not `attacked` is
+    judged by verification alone. `fast` compiles the encoders.
     """
     case = study.prepare(faces, arena_setting(arena, faces.name, request, fast), seed)
     teacher = study.train_teacher(case).encoder
     if fast:
         teacher.compile()
-    protocol = case.protocol if pairs is None else verification_only(case.protocol, pairs)
+    protocol = case.protocol if attacked else verification_only(case.protocol, pairs)
     views = tuple(teacher_views(teacher, s) for s in (case.request.forget, case.request.retain))
     return Bench(case, protocol, teacher, Space(protocol, teacher), views)  # type: ignore[arg-type]
 

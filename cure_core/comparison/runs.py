@@ -6,7 +6,7 @@ go on, and several processes can share it.
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from cure_core.comparison.bench import (
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
 from cure_core.comparison.tuning import best, propose
+from cure_core.faces.faceset import FaceSet
 from cure_core.files import digest
 from cure_core.progress import bar
 from cure_core.report import save_table
@@ -70,10 +71,11 @@ def compare(
         (requests, plan.requests, "request"),
         (stages, list(KEYS), "stage"),
         ([dataset], list(plan.data), "data set"),
+        (seeds, plan.data[dataset].seeds if dataset in plan.data else [], "reported seed"),
     ):
-        if unknown := [name for name in given or () if name not in known]:
+        if unknown := [str(name) for name in given or () if name not in known]:
             raise ValueError(
-                f"no {what} {', '.join(unknown)} in the plan; it has {', '.join(known)}"
+                f"no {what} {', '.join(unknown)} in the plan; it has {', '.join(map(str, known))}"
             )
     work = Work(plan, dataset, Path(folder), fast)
     arena = plan.data[dataset]
@@ -116,7 +118,8 @@ class Work:
             found = [self._trial(method, settings, s) for s in self.arena.validation.seeds]
             means = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
             key = {"dataset": self.dataset, "method": method, "trial": len(done)}
-            self.add("tuning", key, {**means, "settings": json.dumps(settings)})
+            made = {"setting": self._tried(method)}
+            self.add("tuning", key, {**means, "settings": json.dumps(settings), **made})
         return best(done)
 
     def _next(self, method: str, done: list[tuple[Settings, float]]) -> Settings:
@@ -124,7 +127,7 @@ class Work:
         after = self.arena.after
         if len(done) != 1 or after is None:
             return propose(self.plan.tuned[method], done)
-        elsewhere = self.trials(method, after)
+        elsewhere = Work(self.plan, after, self.folder, self.fast).trials(method)
         if len(elsewhere) < self.plan.data[after].trials:
             raise ValueError(
                 f"{method} starts on {self.dataset} from its best on {after}, where it has "
@@ -133,16 +136,16 @@ class Work:
             )
         return best(elsewhere)
 
-    def trials(self, method: str, dataset: str | None = None) -> list[tuple[Settings, float]]:
+    def trials(self, method: str) -> list[tuple[Settings, float]]:
         """The trials of a method so far: settings and UES, in their order."""
-        table = read_rows(self.folder, "tuning")
-        own = table[(table.dataset == (dataset or self.dataset)) & (table.method == method)]
-        trials = own.sort_values("trial").to_dict("records")
+        key = {"dataset": self.dataset, "method": method, "setting": self._tried(method)}
+        own = rows.select(read_rows(self.folder, "tuning"), key)
+        trials = own.to_dict("records")  # the table is in the order of the trials
         return [(json.loads(str(trial["settings"])), float(trial["ues"])) for trial in trials]
 
     def _trial(self, method: str, settings: Settings, seed: int) -> Row:
         v = self.arena.validation
-        own = self.bench(self.plan.requests[0], seed, v.pairs)
+        own = self.bench(self.plan.requests[0], seed, v.pairs, attacked=False)
         student, facts = self._student(own, method, settings, v.epochs)
         return {**verified(own, student), "seconds": facts["seconds"]}
 
@@ -153,7 +156,7 @@ class Work:
         made = {"setting": self._made(method, settings, self.arena.epochs)}
         if self.has("comparison", {**key, **made}):
             return
-        own = self.bench(request, seed, None)
+        own = self.bench(request, seed)
         for reference in REFERENCES:
             self._refer(own, {**key, "method": reference})
         student, facts = self._student(own, method, settings, self.arena.epochs)
@@ -195,7 +198,7 @@ class Work:
         ran = rows.select(read_rows(self.folder, "comparison"), same).to_dict("records")
         if ran:
             return {str(name): ran[0][name] for name in POINT}
-        own = self.bench(request, seed, self.arena.n_pairs)
+        own = self.bench(request, seed, attacked=False)
         student, facts = self._student(own, method, settings, self.arena.epochs)
         return {**verified(own, student), "seconds": facts["seconds"]}
 
@@ -208,14 +211,30 @@ class Work:
             student.compile()
         return student, facts
 
-    def _bench(self, request: str, seed: int, pairs: int | None) -> Bench:
-        faces = manifests.load(self.dataset, **self.arena.options)
-        return bench(self.arena, faces, request, seed, pairs, self.fast)
+    @cached_property
+    def faces(self) -> FaceSet:
+        return manifests.load(self.dataset, **self.arena.options)
+
+    def _bench(
+        self, request: str, seed: int, pairs: int | None = None, attacked: bool = True
+    ) -> Bench:
+        return bench(self.arena, self.faces, request, seed, pairs, attacked, self.fast)
 
     def _made(self, method: str, settings: Settings, epochs: int) -> str:
-        """A digest of all that a row depends on, but for the code."""
-        arena = self.arena.model_dump(exclude={"validation", "seeds", "few_seeds", "epochs"})
-        return digest(arena, self.plan.changed(method, settings), epochs)
+        """A digest of all that a row depends on, but for the code and a weight file's content."""
+        return digest(*self._shared, self.plan.changed(method, settings), epochs)
+
+    def _tried(self, method: str) -> str:
+        """A digest of all that the trials of a method depend on, as `_made`."""
+        validation, search = self.arena.validation.model_dump(), self.plan.tuned[method].search
+        return digest(*self._shared, validation, search)
+
+    @cached_property
+    def _shared(self) -> tuple[object, ...]:
+        """What every row of the data set depends on."""
+        elsewhere = {"validation", "seeds", "few_seeds", "epochs", "trials", "after"}
+        splits = manifests.read(self.dataset).splits.model_dump()
+        return self.faces.fingerprint, splits, self.arena.model_dump(exclude=elsewhere)
 
     def has(self, name: str, key: Row) -> bool:
         return rows.has_row(read_rows(self.folder, name), key)

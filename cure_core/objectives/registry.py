@@ -47,8 +47,8 @@ def build(name: str, **settings: Any) -> Callable[[CureConfig], Objective]:
     Raises KeyError for an unknown name. A setting that the method lacks, or labels that a
     supervised one misses, is a TypeError once the config is given.
 
-    >>> build("scrub", max_epochs=2)(CureConfig()).described()
-    'Scrub(max_epochs=2)'
+    >>> build("scrub", ascent=0.3)(CureConfig()).described()
+    'Scrub(ascent=0.3)'
     """
     if name not in METHODS:
         raise KeyError(f"no method {name!r}; there are {', '.join(METHODS)}")

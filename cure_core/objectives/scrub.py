@@ -16,13 +16,14 @@ class Scrub(PseudoLabelled):
     """Forget samples leave the teacher's class distribution, retain samples keep it.
 
     d(x) = KL(teacher || student) between softmax distributions over classes: raised on forget
-    samples in the first `max_epochs` epochs, lowered on retain samples in all, beside the retain
+    samples in the first `ascent` of the epochs, lowered on retain samples in all, beside the retain
     samples' classification loss.
     Without labels: the classes are K-means clusters, the head the fixed centroids. Other changes:
     the source goes up on forget samples and down on retain samples in turns, here both are one
     step; it can rewind to a checkpoint afterwards (SCRUB+R), here not. Like CURE's cosine, d has no
     gradient where student = teacher; the classification term makes the first move.
-    Source: Kurmanji et al. (arXiv:2302.09880); the weights and `max_epochs` are our choice.
+    Raises ValueError for an `ascent` outside [0, 1].
+    Source: Kurmanji et al. (arXiv:2302.09880); the weights and `ascent`, a share, are our choice.
     """
 
     weights: ClassVar[dict[str, float]] = {
@@ -31,10 +32,14 @@ class Scrub(PseudoLabelled):
         "retain": 1.0,
     }
 
-    max_epochs: int = 3
+    ascent: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ascent <= 1:
+            raise ValueError(f"ascent={self.ascent}; it is a share of the epochs, 0 to 1")
 
     def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
-        self.ascending = epoch < self.max_epochs
+        self.ascending = epoch < self.ascent * self.config.epochs
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         forget = -self._divergence(batch.student_forget, batch.teacher_forget)
