@@ -89,6 +89,27 @@ def attack_all(
     return Attacks(pd.DataFrame(rows), pd.concat(people, ignore_index=True))
 
 
+def check_numbers(
+    protocol: Protocol,
+    shots: Sequence[int] = (),
+    relearn_images: Sequence[int] = (),
+    shadows: int = 0,
+) -> None:
+    """Raise ValueError for numbers that an attack could not use, before anything is trained."""
+    most = int(np.unique(protocol.faces.identities[protocol.forget], return_counts=True)[1].max())
+    if too_many := [n for n in shots if not 0 < n < most]:
+        raise ValueError(f"shots={too_many}; the most forget images of a person are {most}")
+    for n in relearn_images:
+        left = _unshown(protocol, n)[1].genuine
+        if n < 1 or left.all() or not left.any():
+            raise ValueError(
+                f"relearn_images={n} leaves no genuine or no impostor pair to judge by; the most "
+                f"forget images of a person are {most}"
+            )
+    if shadows and (shadows < 4 or shadows % 2):
+        raise ValueError(f"shadows={shadows}; 0 for none, or an even number, four at least")
+
+
 def membership(
     protocol: Protocol,
     space: Space,
@@ -192,10 +213,7 @@ def relearning(
     Judged by the pairs that touch none of those images.
     """
     p, people = protocol, protocol.faces.identities
-    shown = p.forget[equal_share(people[p.forget], n)]
-    pairs = p.pairs["forget"]
-    fresh = ~np.isin(pairs.left, shown) & ~np.isin(pairs.right, shown)
-    pairs, folds = pairs.select(fresh), p.folds["forget"][fresh]
+    shown, pairs, folds = _unshown(p, n)
     ends = np.unique(np.concatenate([pairs.left, pairs.right]))
 
     def accuracy(model: nn.Module) -> float:
@@ -209,6 +227,14 @@ def relearning(
         _row(f"relearning_{n}", "accuracy", value, at=step)
         for step, value in zip(curve.step, curve.value, strict=True)
     ]
+
+
+def _unshown(protocol: Protocol, n: int) -> tuple[np.ndarray, Pairs, np.ndarray]:
+    """`n` images of each forgotten person, and the forget pairs that touch none, with folds."""
+    people, pairs = protocol.faces.identities, protocol.pairs["forget"]
+    shown = protocol.forget[equal_share(people[protocol.forget], n)]
+    fresh = ~np.isin(pairs.left, shown) & ~np.isin(pairs.right, shown)
+    return shown, pairs.select(fresh), protocol.folds["forget"][fresh]
 
 
 def detectability(protocol: Protocol, space: Space, n_bootstrap: int = 300) -> Rows:

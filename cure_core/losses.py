@@ -31,9 +31,10 @@ def centroid_contrastive_loss(
 ) -> Tensor:
     """InfoNCE over cluster centroids: towards the target centroid, away from the others.
 
-    Shapes: embeddings (B, D) and centroids (K, D), L2-normalised; targets (B,) int64 in [0, K),
-    checked where they are made, not here (a check would wait for the GPU). Returns (B,), in nats,
-    from 0 to log K + 2 / temperature.
+    Shapes: embeddings (B, D), L2-normalised; centroids (K, D), of length 1 or, as means of unit
+    vectors, less: a loose cluster then draws and repels less. targets (B,) int64 in [0, K), checked
+    where they are made, not here (a check would wait for the GPU). Returns (B,), in nats, from 0 to
+    log K + 2 / temperature.
     Source: CURE (arXiv:2509.19562), contrastive term; InfoNCE (arXiv:1807.03748).
     """
     with torch.autocast(embeddings.device.type, enabled=False):

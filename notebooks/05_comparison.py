@@ -50,7 +50,6 @@ out = "runs/05_comparison"  # where results and figures go
 progress = True
 
 # %%
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -173,8 +172,8 @@ figures.draw("comparison_membership", rows)
 # %% [markdown]
 # ## The frontier
 #
-# Each method from a tenth of its tuned strength to ten times it. A method whose curve lies below
-# another's everywhere cannot be rescued by another strength.
+# Each method from a tenth of its tuned strength to ten times it, all else as tuned: one knob, five
+# values. Where a curve lies below another's everywhere, this knob does not rescue the method.
 
 # %%
 figures.draw("frontier", curves) if figures.drawable("frontier", curves) else None
@@ -232,16 +231,19 @@ sorted(path.name for path in results.rglob("*.png"))
 # %% [markdown]
 # ## What this showed
 #
-# The assertions hold the fight to its rules: as many trials for each, nothing reported that was
-# tuned on, and every method judged on the same requests and seeds.
+# The assertions hold the fight to its rules: as many trials for each, no request reported that was
+# tuned on, and every method judged on the same requests and seeds. One thing tuning and report do
+# share: S is also judged on people in no training, and these strangers, with their pairs, are the
+# same for every seed of a data set, so that a method's settings have seen them. It is so for all.
 
 # %%
-for (data, _), own in trial_rows[trial_rows.method.isin(ran)].groupby(["dataset", "method"]):
-    assert len(own) == plan.data[data].trials or ours  # the study's rows may still be growing
-    assert all(json.loads(settings) for settings in own.settings)
+tuned = trial_rows[trial_rows.method.isin(ran)]
+assert tuned.groupby(["dataset", "method"]).size().groupby("dataset").nunique().eq(1).all()
 for data, arena in plan.data.items():
     assert not set(arena.validation.seeds) & set(rows[rows.dataset == data].seed)
 assert table.groupby(["dataset", "request"]).method.nunique().eq(len(ran)).all()
 assert table.groupby(["dataset", "request"]).seeds.nunique().eq(1).all()
-plus = table[table.method.eq("cure_plus") & table.dataset.eq(dataset)]
-assert (plus.ues >= least_ues).all() or ours
+if not ours:  # the bounds are for the length of the profile
+    plus = table[table.method == "cure_plus"]
+    assert (plus.ues >= least_ues).all()
+    assert (plus.stability >= least_stability).all()

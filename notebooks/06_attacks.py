@@ -55,12 +55,15 @@ import pandas as pd
 
 from cure_core import figures, manifests, study
 from cure_core.attack_table import summarise_attacks
-from cure_core.attacks import attack_all
+from cure_core.attacks import attack_all, check_numbers
 from cure_core.metrics.shadow import train_shadows
 from cure_core.report import save_table
 
 faces = manifests.load(dataset, **dataset_options)
 setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
+cases = {seed: study.prepare(faces, setting, seed) for seed in seeds}
+for case in cases.values():
+    check_numbers(case.protocol, shots, relearn_images, shadows)
 study.ahead(faces, setting, seeds)  # with more processes than one they train, into the cache
 faces
 
@@ -74,8 +77,7 @@ faces
 
 # %%
 found = {}
-for seed in seeds:
-    case = study.prepare(faces, setting, seed)
+for seed, case in cases.items():
     trained = study.train_teacher(case, progress)
     after = study.forget(case, trained, progress).student
     oracle = study.train_oracle(case, progress).encoder
@@ -115,7 +117,7 @@ case
 # | views | is it embedded alike when mirrored, shifted, blurred? | nothing |
 # | nearest centroid | how near to the centre of its K-means cluster | other pictures |
 # | compactness | how near to other pictures of its person | who is on which picture |
-# | likelihood ratio | all but the centroid, against shadow encoders | the training recipe |
+# | likelihood ratio | all but the centroid, against shadow encoders | names, recipe, start |
 #
 # Where an AUC is near 1/2, the recall beside it means nothing. A recall *below* the oracle's is no
 # better than one above it: both show that something was done. The TPR at 0.1 % FPR needs a thousand

@@ -7,6 +7,7 @@ from torch import nn
 
 from cure_core.attacks import (
     attack_all,
+    check_numbers,
     detectability,
     few_shot,
     matching,
@@ -289,6 +290,22 @@ def test_every_attack_on_every_model(drawn_protocol, tiny_encoder):
         same[(same.model == m) & (same.attack != "collateral")] for m in ("before", "after")
     )
     assert before.value.tolist() == after.value.tolist()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ({"shots": [1, EACH]}, r"shots=\[11\]; the most forget images"),
+        ({"relearn_images": [EACH]}, "relearn_images=11 leaves no genuine"),
+        ({"relearn_images": [0]}, "relearn_images=0"),
+        ({"shadows": 2}, "shadows=2; 0 for none, or an even number, four at least"),
+        ({"shadows": 5}, "shadows=5"),
+    ],
+)
+def test_numbers_that_no_attack_can_use_are_told_before(numbers, told):
+    check_numbers(PROTOCOL, shots=[1, 2], relearn_images=[1, 3], shadows=4)
+    with pytest.raises(ValueError, match=told):
+        check_numbers(PROTOCOL, **numbers)
 
 
 def test_a_model_that_is_not_finite_is_refused():

@@ -98,13 +98,6 @@ def test_the_committed_plan_names_every_peer_and_every_ablation_asked_for():
     assert set(plan.data) == {"synthfaces", "lfw"}
     for arena in plan.data.values():
         assert len(arena.seeds) == 5
-    for name in [*plan.tuned, *plan.variants]:  # every setting is one that the method has
-        config, own = split_settings(
-            plan.changed(name, plan.tuned[plan.objective(name)].defaults())
-        )
-        labels = {"forget_labels": [0], "retain_labels": [0]} if name.startswith("sup") else {}
-        objective = build(plan.objective(name), **own, **labels)(CureConfig(**config))
-        assert set(config.get("weights", {})) <= set(objective.weights)
 
 
 def test_the_search_starts_from_each_methods_own_defaults():
@@ -129,6 +122,18 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
         ("data/synthfaces/teacher", {"epoch": 3}, "epoch"),
         ("data/synthfaces/trials", 0, "trials"),
+        ("data/synthfaces/unlearning", {"learning_rate": 1}, "unlearning sets learning_rate, by"),
+        (
+            "variants/cure_no_cosine",
+            {"of": "cure", "labeler": "hdbscan"},
+            "cure_no_cosine: .*labeler",
+        ),
+        (
+            "methods/scrub/search",
+            {"weights.cosin": [1, 2, 3]},
+            "scrub: no weight cosin; there are",
+        ),
+        ("methods/scrub/search", {"ascent": [1, 3, 5]}, "scrub: ascent=3; it is a share"),
         ("data/synthfaces/after", "casia", "after 'casia'; the data are synthfaces"),
     ],
 )
@@ -319,6 +324,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(plan, tmp_path, monkeyp
         ({"methods": ["cura"]}, "no method cura in the plan; it has cure"),
         ({"requests": ["hardest_people"]}, "no request hardest_people"),
         ({"stages": ["tune"]}, "no stage tune"),
+        ({"seeds": [0, 100]}, "no reported seed 100 in the plan; it has 0, 1"),
     ],
 )
 def test_a_part_that_is_not_planned_is_told(plan, tmp_path, part, told):
@@ -462,6 +468,37 @@ def test_a_claim_is_of_the_mean_and_says_where_intervals_overlap():
     clear = {**SCORES, ("random_people", "laf"): [0.2, 0.1, 0.15]}
     found = claims(summary(rows(clear))).set_index(["method", "claim"])
     assert found.verdict["cure_plus", "highest UES of the label-free methods"] == "holds"
+
+
+def test_a_recall_counts_where_the_attack_tells_members_apart():
+    table = summary(rows(SCORES)).assign(gap=[0.4, 0.3, 0.2, 0.1, 0.0])  # in the order of UES
+    assert list(table.method) == ["cure_plus", "cure", "laf", "scrub", "oracle"]
+    coin = table.assign(membership_auc=[0.7, 0.7, 0.7, 0.51, 0.7])
+    for told, nearest in ((table, "scrub"), (coin, "laf")):
+        assert set(verdicts(told).nearest) == {nearest}
+
+
+def test_tables_are_readable_without_cure_plus():
+    alone = {key: values for key, values in SCORES.items() if key[1] != "cure_plus"}
+    assert set(readable(summary(rows(alone)))["cure_plus less it"]) == {""}
+
+
+def test_trials_of_another_search_or_other_faces_give_way(plan, tiny, tmp_path, monkeypatch):
+    part = {"methods": ["cure"], "stages": ["tuning"], "progress": False}
+    compare(plan, "synthfaces", tmp_path, **part)
+    first = read_rows(tmp_path, "tuning")
+    wider = Plan(**changed("methods/cure/search/learning_rate", [1e-4, 1e-3, 3e-3]))
+    compare(wider, "synthfaces", tmp_path, **part)
+    second = read_rows(tmp_path, "tuning")
+    assert [json.loads(s)["learning_rate"] for s in (first.settings[0], second.settings[0])] == [
+        5e-4, 1e-3,
+    ]  # fmt: skip
+    other = FaceSet("synthfaces", tiny.images, tiny.identities, "xyz")
+    monkeypatch.setattr(manifests, "load", lambda *_, **__: other)
+    compare(wider, "synthfaces", tmp_path, **part)
+    third = read_rows(tmp_path, "tuning")
+    assert list(third.trial) == [0, 1]
+    assert not set(third.setting) & set(second.setting)
 
 
 def test_no_claim_is_made_where_there_is_no_peer():

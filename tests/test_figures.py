@@ -164,8 +164,9 @@ def comparison(seeds=(0, 1, 2, 3, 4), datasets=("synthfaces", "lfw")):
 def frontier(seeds=(0, 1, 2)):
     rng, planned = np.random.default_rng(8), read_plan()
     rows = [
-        {"dataset": "synthfaces", "method": method, "factor": factor, "seed": seed,
+        {"dataset": dataset, "method": method, "factor": factor, "seed": seed,
          "forgetting": rng.uniform(), "stability": rng.uniform()}
+        for dataset in ("synthfaces", "lfw")
         for method, factor, seed in product(planned.methods, (1.0, *planned.factors), seeds)
     ]  # fmt: skip
     return pd.DataFrame(rows)
@@ -322,6 +323,24 @@ def test_each_returns_a_figure_and_leaves_the_global_state_alone(name, given):
 @each_case
 def test_no_text_overlaps_another_or_leaves_the_page(name, given):
     assert_apart(figures.draw(name, tables(**given)[name]))
+
+
+def test_the_frontier_is_over_seeds_that_every_point_has():
+    whole = frontier(seeds=(0, 1)).query("dataset == 'synthfaces'")
+    begun = whole.assign(forgetting=0.0, seed=2)[:7]
+    for ax, other in zip(
+        figures.draw("frontier", pd.concat([whole, begun])).axes,
+        figures.draw("frontier", whole).axes,
+        strict=True,
+    ):
+        for one, two in zip(ax.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(one.get_xydata(), two.get_xydata())
+
+
+def test_no_frontier_is_drawn_without_a_peer():
+    rows = frontier()
+    assert figures.drawable("frontier", rows)
+    assert not figures.drawable("frontier", rows[rows.method.isin(["cure", "cure_plus"])])
 
 
 def assert_apart(figure):

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, mo
 from pydantic import ValidationError as Invalid
 
 from cure_core.config import CureConfig
-from cure_core.objectives import METHODS
+from cure_core.objectives import METHODS, build
 from cure_core.recognition import Recipe
 from cure_core.study import REQUESTS
 
@@ -112,6 +112,17 @@ class Plan(Part):
         for arena in self.data.values():
             if arena.after not in (None, *self.data):
                 raise ValueError(f"after {arena.after!r}; the data are {', '.join(self.data)}")
+            searched = {part.partition(".")[0] for m in self.tuned.values() for part in m.search}
+            if taken := searched & set(arena.unlearning):
+                raise ValueError(
+                    f"unlearning sets {', '.join(sorted(taken))}, by which methods are tuned; "
+                    "leave it out there, or change the range of the search"
+                )
+        for name in [*self.tuned, *self.variants]:
+            try:
+                _buildable(self.objective(name), self.changed(name, self._defaults(name)))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}: {error}") from error
         unknown = set(self.requests) - set(REQUESTS)
         if unknown:
             raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")
@@ -136,6 +147,9 @@ class Plan(Part):
         """Everything that is tuned, by name."""
         return {**self.methods, **self.references}
 
+    def _defaults(self, method: str) -> Settings:
+        return self.tuned[self.objective(method)].defaults()
+
     def objective(self, method: str) -> str:
         """The objective behind a name of the table."""
         return str(self.variants[method]["of"]) if method in self.variants else method
@@ -144,6 +158,18 @@ class Plan(Part):
         """A variant's settings from those of what it varies."""
         change = {k: v for k, v in self.variants.get(method, {}).items() if k != "of"}
         return {**settings, **change}
+
+
+def _buildable(name: str, settings: Settings) -> None:
+    """Raise TypeError or ValueError where a method does not take its settings."""
+    config, own = split_settings(settings)
+    supervised = name.startswith("supervised_")
+    labels = {"forget_labels": [0], "retain_labels": [0]} if supervised else {}
+    objective = build(name, **own, **labels)(CureConfig(**config))
+    if lacking := set(config.get("weights", {})) - set(objective.weights):
+        raise ValueError(
+            f"no weight {', '.join(sorted(lacking))}; there are {', '.join(objective.weights)}"
+        )
 
 
 def read_plan(path: str | Path = PLAN) -> Plan:

@@ -25,6 +25,7 @@ from cure_core.figures.comparison import (
     draw_label_noise,
     draw_membership,
     has_ablations,
+    has_frontier,
     has_label_noise,
 )
 from cure_core.figures.cost import draw_cost
@@ -94,6 +95,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
 # What a table that several figures share must hold for a figure to have something to show.
 NEEDS: dict[str, Callable[[pd.DataFrame], bool]] = {
     "ablations": has_ablations,
+    "frontier": has_frontier,
     "label_noise": has_label_noise,
 }
 

@@ -1,6 +1,7 @@
 """The comparison drawn: who forgets best, who over-forgets, what each part is worth."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +14,7 @@ from cure_core.figures.style import PAGE, STYLE, Picture
 
 KINDS = {"ours": "#D55E00", "peer": "#0072B2", "reference": "#595959", "ablation": "#CC79A7"}
 LABELS = {"ours": "CURE and cure_plus", "peer": "label-free peers", "reference": "references"}
+FRONTIER_COLUMNS = 3
 NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
 REQUESTS = {
     "random_people": "random people",
@@ -79,41 +81,61 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
 def draw_frontier(rows: pd.DataFrame) -> Figure:
     """Forgetting against retention, each method a curve over its strength, a panel a peer.
 
-    The curves of CURE and cure_plus stand in every panel; contours are of equal UES.
+    The curves of CURE and cure_plus stand in every panel; contours are of equal UES. Means are
+    over the seeds that every point of a data set has.
     """
-    means = rows.groupby(["dataset", "method", "factor"], as_index=False)[
-        ["forgetting", "stability"]
-    ].mean()
-    peers = [m for m in dict.fromkeys(means.method) if kind(m) == "peer"]
-    dataset = means.dataset.iloc[0]
-    columns = 3
-    lines = -(-len(peers) // columns)
-    styles = {"cure": ("#E69F00", "s", "CURE"), "cure_plus": ("#D55E00", "o", "cure_plus")}
+    rows = _on_common_seeds(rows)
+    datasets = list(dict.fromkeys(rows.dataset))
+    peers = [m for m in dict.fromkeys(rows.method) if kind(m) == "peer"]
+    lines = -(-len(peers) // FRONTIER_COLUMNS)
     with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 1.75 * lines + 0.5), layout="constrained")
-        axes = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        grid = np.linspace(0, 1, 101)
-        for ax, peer in zip(axes.flat, peers, strict=False):
-            ax.contour(
-                grid, grid, np.outer(grid, grid), levels=[0.2, 0.4, 0.6, 0.8],
-                colors="#BBBBBB", linewidths=0.5,
-            )  # fmt: skip
-            for method, (colour, marker, label) in styles.items():
-                own = means[means.method == method].sort_values("factor")
-                ax.plot(own.forgetting, own.stability, color=colour, marker=marker, ms=3, lw=1,
-                        label=label)  # fmt: skip
-            own = means[means.method == peer].sort_values("factor")
-            look = {"color": KINDS["peer"], "marker": "D", "ms": 3, "lw": 1}
-            ax.plot(own.forgetting, own.stability, label="the peer of the panel", **look)
-            ax.set_title(peer)
-        for ax in axes.flat[len(peers) :]:
-            ax.set_visible(False)
-        axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-        figure.supxlabel(f"F, forgetting ({dataset})", fontsize=8)
-        figure.supylabel("S, stability", fontsize=8)
+        height = 1.75 * lines * len(datasets) + 0.5
+        figure = Picture(figsize=(PAGE, height), layout="constrained")
+        parts = figure.subfigures(len(datasets), 1, squeeze=False)[:, 0]
+        for part, dataset in zip(parts, datasets, strict=True):
+            own = rows[rows.dataset == dataset]
+            axes = part.subplots(lines, FRONTIER_COLUMNS, sharex=True, sharey=True, squeeze=False)
+            means = own.groupby(["method", "factor"])[["forgetting", "stability"]].mean()
+            for ax, peer in zip(axes.flat, peers, strict=False):
+                _curves(ax, means, peer)
+            for ax in axes.flat[len(peers) :]:
+                ax.set_visible(False)
+            axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+            n = own.seed.nunique()
+            part.supxlabel(f"F, forgetting ({dataset}, random people, n = {n})", fontsize=8)
+            part.supylabel("S, stability", fontsize=8)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
+
+
+def has_frontier(rows: pd.DataFrame) -> bool:
+    """Whether any curve is a peer's, which has a panel."""
+    return bool(rows.method.map(kind).eq("peer").any())
+
+
+def _curves(ax: Axes, means: pd.DataFrame, peer: str) -> None:
+    grid = np.linspace(0, 1, 101)
+    ax.contour(
+        grid, grid, np.outer(grid, grid), levels=[0.2, 0.4, 0.6, 0.8],
+        colors="#BBBBBB", linewidths=0.5,
+    )  # fmt: skip
+    styles: dict[str, dict[str, Any]] = {
+        "cure": {"color": "#E69F00", "marker": "s", "label": "CURE"},
+        "cure_plus": {"color": "#D55E00", "marker": "o", "label": "cure_plus"},
+        peer: {"color": KINDS["peer"], "marker": "D", "label": "the peer of the panel"},
+    }
+    for method, style in styles.items():
+        if method in means.index:
+            own = means.loc[method].sort_index()
+            ax.plot(own.forgetting, own.stability, ms=3, lw=1, **style)
+    ax.set_title(peer)
+
+
+def _on_common_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the seeds that have the most points of their data set: usually all of them."""
+    points = rows.groupby(["dataset", "seed"]).method.transform("size")
+    return rows[points == points.groupby(rows.dataset).transform("max")]
 
 
 def draw_ablations(rows: pd.DataFrame) -> Figure:

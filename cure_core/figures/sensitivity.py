@@ -26,7 +26,8 @@ def draw_sensitivity(data: pd.DataFrame) -> Figure:
     """
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 2.6), layout="constrained")
-        axes = figure.subplots(1, len(PANELS), sharey=True)
+        widths = [1.9, *[1] * (len(PANELS) - 1)]  # the first has the most ticks
+        axes = figure.subplots(1, len(PANELS), sharey=True, width_ratios=widths)
         for ax, (factor, label) in zip(axes, PANELS.items(), strict=True):
             for method in LOOKS:
                 _line(ax, data[data.method == method], factor, method)

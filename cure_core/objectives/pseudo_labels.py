@@ -73,8 +73,9 @@ class PseudoLabelled(Objective):
 
     Both sides are clustered by K-means in the teacher's embeddings, apart, since a request says
     which samples go and not whose they are; all centroids together are the head, and stay as they
-    are. The logit of a class is the cosine to its centroid over `config.temperature`. A trained
-    head would follow the student; a fixed one asks the encoder to forget (our choice).
+    are. The logit of a class is the dot product with its centroid, a mean of unit embeddings, over
+    `config.temperature`. A trained head would follow the student; a fixed one asks the encoder to
+    forget (our choice).
     """
 
     def start(self, setup: Setup) -> None:
