@@ -160,6 +160,20 @@ claims = tables.claims(table)
 claims
 
 # %% [markdown]
+# Why, as far as the study's rows tell:
+#
+# - **The paper's objective moves a person's pictures together**, so that they go on matching each
+#   other. Both methods that come before it scatter them: `cure_plus` drives a cluster apart, random
+#   relabelling draws a wrong class for every picture. What the objective does reach needs far
+#   targets and centroids renewed each epoch, as the ablations below show: the target has to keep
+#   running ahead of the faces that follow it.
+# - **The lowest recall is over-forgetting.** A picture that the student treats unlike any it has or
+#   has not seen is called a stranger more often than a real stranger is. The oracle's recall is what
+#   "never seen" gives.
+# - **Half the length misleads.** A strength that wins at half the length is too much at the full
+#   one, for random relabelling most of all: the section on the frontier chooses it again.
+
+# %% [markdown]
 # ## Membership, beside the oracle
 #
 # A retrained encoder's recall is what forgetting would give. To the right of the line the student
