@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--fast", action="store_true", help="compile the encoders (needs a C++ compiler)"
     )
     compared.set_defaults(do=run_comparison)
-    sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (20 min)")
+    sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (25 min)")
     sweep.add_argument("--out", type=Path, default=Path("runs/sweep"), help="goes on where it was")
     sweep.set_defaults(do=lambda asked: run_sweep(asked.out))
     batch_cli.add_to(commands)

@@ -239,7 +239,7 @@ figures.draw("cluster_drift", drift)
 # %% [markdown]
 # ## How much the score depends on the choices
 #
-# From a sweep that was run once and saved (`cure sweep`, about 20 minutes of one core): one factor
+# From a sweep that was run once and saved (`cure sweep`, about 25 minutes of one core): one factor
 # at a time leaves its default, three seeds, four for the target map, on a drawing of faces that no
 # other result uses. The dotted lines are the defaults. `cure_plus` renews no centroids and has no
 # target map, so tau and the map are the paper's `cure`'s alone.
@@ -251,7 +251,7 @@ figures.draw("sensitivity", sensitivity)
 
 # %% [markdown]
 # What each departure does to UES, paired by seed with the defaults, with 95 % t-intervals over the
-# seeds. The last line is the measured effect of sending each cluster to a target of its own.
+# seeds. The line of the target map is what sending each cluster to a target of its own does.
 
 # %%
 effects(sensitivity).round(3)
