@@ -129,3 +129,8 @@ def content_digest(images: Images) -> str:
     starts = range(0, len(images), 1024)
     chunks = (np.arange(start, min(start + 1024, len(images))) for start in starts)
     return digest(*(take(images, index).numpy() for index in chunks))
+
+
+def weight_arrays(network: nn.Module) -> list[np.ndarray]:
+    """A network's weights and buffers, in its own order: what a digest of it reads."""
+    return [tensor.cpu().numpy() for tensor in network.state_dict().values()]

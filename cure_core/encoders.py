@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -220,11 +219,6 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         return _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise ValueError(f"{path} holds no readable weights ({error})") from error
-
-
-def weight_arrays(network: nn.Module) -> list[np.ndarray]:
-    """A network's weights and buffers, in its own order: what a digest of it reads."""
-    return [tensor.cpu().numpy() for tensor in network.state_dict().values()]
 
 
 def _unwrapped(saved: dict) -> dict[str, Tensor]:

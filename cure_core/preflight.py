@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 from cure_core.config import CureConfig
-from cure_core.embedding import Images, content_digest
-from cure_core.encoders import weight_arrays
+from cure_core.embedding import Images, content_digest, weight_arrays
 from cure_core.files import digest
 from cure_core.memory import check_memory, footprint
 from cure_core.objectives.base import Objective

@@ -22,8 +22,8 @@ from cure_core.embedding import (
     embed,
     module_device,
     raw_embeddings,
+    weight_arrays,
 )
-from cure_core.encoders import weight_arrays
 from cure_core.files import atomic_path, cache_root, digest
 from cure_core.memory import check_memory, footprint, keep_freed_memory
 from cure_core.parallel import from_first, gather, rank, spread, world

@@ -9,8 +9,7 @@ import pandas as pd
 from torch import nn
 
 from cure_core import encoders, manifests, objectives
-from cure_core.embedding import embed
-from cure_core.encoders import weight_arrays
+from cure_core.embedding import embed, weight_arrays
 from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet, ImageView
 from cure_core.files import cache_root, data_root, digest
