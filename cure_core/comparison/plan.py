@@ -109,18 +109,19 @@ class Plan(Part):
         for name, change in self.variants.items():
             if change.get("of") not in self.tuned:
                 raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
+        searched = {part.partition(".")[0] for m in self.tuned.values() for part in m.search}
         for arena in self.data.values():
             if arena.after not in (None, *self.data):
                 raise ValueError(f"after {arena.after!r}; the data are {', '.join(self.data)}")
-            searched = {part.partition(".")[0] for m in self.tuned.values() for part in m.search}
             if taken := searched & set(arena.unlearning):
                 raise ValueError(
                     f"unlearning sets {', '.join(sorted(taken))}, by which methods are tuned; "
                     "leave it out there, or change the range of the search"
                 )
         for name in [*self.tuned, *self.variants]:
+            objective = self.objective(name)
             try:
-                _buildable(self.objective(name), self.changed(name, self._defaults(name)))
+                _buildable(objective, self.changed(name, self.tuned[objective].defaults()))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name}: {error}") from error
         unknown = set(self.requests) - set(REQUESTS)
@@ -146,9 +147,6 @@ class Plan(Part):
     def tuned(self) -> dict[str, Method]:
         """Everything that is tuned, by name."""
         return {**self.methods, **self.references}
-
-    def _defaults(self, method: str) -> Settings:
-        return self.tuned[self.objective(method)].defaults()
 
     def objective(self, method: str) -> str:
         """The objective behind a name of the table."""
