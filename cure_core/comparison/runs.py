@@ -18,6 +18,7 @@ from cure_core import manifests, rows, study
 from cure_core.comparison.bench import (
     Bench,
     Row,
+    arena_setting,
     bench,
     carry_out,
     judged,
@@ -232,9 +233,10 @@ class Work:
     @cached_property
     def _shared(self) -> tuple[object, ...]:
         """What every row of the data set depends on."""
-        elsewhere = {"validation", "seeds", "few_seeds", "epochs", "trials", "after"}
-        splits = manifests.read(self.dataset).splits.model_dump()
-        return self.faces.fingerprint, splits, self.arena.model_dump(exclude=elsewhere)
+        setting = arena_setting(self.arena, self.dataset, self.plan.requests[0], self.fast).asked()
+        rest = ("request", "method", "config")  # of the row itself
+        shared = {name: value for name, value in setting.items() if name not in rest}
+        return self.faces.fingerprint, shared, self.arena.unlearning
 
     def has(self, name: str, key: Row) -> bool:
         return rows.has_row(read_rows(self.folder, name), key)
