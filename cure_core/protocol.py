@@ -75,18 +75,24 @@ def make_protocol(
     )
 
 
-def verification_only(protocol: Protocol, pairs: int | None = None) -> Protocol:
-    """A protocol without attacks, of at most `pairs` genuine and impostor pairs a set."""
-    rng, nobody = np.random.default_rng([protocol.seed, 3]), np.empty(0, dtype=np.int64)
+def verification_only(protocol: Protocol) -> Protocol:
+    """A protocol without attacks: the pairs alone."""
+    nobody = np.empty(0, dtype=np.int64)
+    return replace(protocol, members=nobody, outsiders=nobody, probes=nobody, gallery=nobody)
+
+
+def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
+    """A protocol of at most `n_pairs` genuine and as many impostor pairs a set, drawn by its seed.
+
+    A set that has no more is left as it is.
+    """
+    rng = np.random.default_rng([protocol.seed, 3])
     chosen, folds = dict(protocol.pairs), dict(protocol.folds)
-    for name, own in protocol.pairs.items() if pairs else ():
+    for name, own in protocol.pairs.items():
         kinds = (np.flatnonzero(own.genuine), np.flatnonzero(~own.genuine))
-        keep = np.sort(np.concatenate([rng.permutation(kind)[:pairs] for kind in kinds]))
+        keep = np.sort(np.concatenate([rng.permutation(kind)[:n_pairs] for kind in kinds]))
         chosen[name], folds[name] = own.select(keep), protocol.folds[name][keep]
-    return replace(
-        protocol, pairs=chosen, folds=folds,
-        members=nobody, outsiders=nobody, probes=nobody, gallery=nobody,
-    )  # fmt: skip
+    return replace(protocol, pairs=chosen, folds=folds)
 
 
 def _pairs_among(identities: np.ndarray, index: np.ndarray, n: int, seed: int) -> Pairs:

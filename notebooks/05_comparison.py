@@ -72,7 +72,7 @@ plan = study_plan.at(
     unlearning=unlearning,
     epochs=unlearning.get("epochs", 10),
     n_pairs=n_pairs,
-    validation={"seeds": [100], "epochs": unlearning.get("epochs", 10), "pairs": n_pairs},
+    validation={"seeds": [100], "n_pairs": n_pairs},
     seeds=seeds,
     few_seeds=seeds[:1],
 )
@@ -80,8 +80,8 @@ ours = plan is study_plan
 folder = cli.ROOT / "figures" if ours else Path(out)
 if not ours:
     compare(plan, dataset, folder, methods=methods or None, progress=progress)
-rows, trial_rows, tried, curves = (
-    read_rows(folder, name) for name in ("comparison", "tuning", "strengths", "frontier")
+rows, trial_rows, curves = (
+    read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
 )
 
 # %% [markdown]
@@ -95,8 +95,7 @@ budget = pd.DataFrame(
     {
         name: {
             "trials a method": arena.trials,
-            "epochs of a trial": arena.validation.epochs,
-            "epochs of a reported run": arena.epochs,
+            "epochs of a trial or run": arena.epochs,
             "requests x seeds": f"{len(plan.requests)} x {len(arena.seeds)}",
             "trials done": int((trial_rows.dataset == name).sum()),
             "runs done": int((rows.dataset == name).sum()),
@@ -194,17 +193,6 @@ figures.draw("comparison_membership", rows)
 figures.draw("frontier", curves) if figures.drawable("frontier", curves) else None
 
 # %% [markdown]
-# The settings were chosen at half the length that is reported, which may suit one method's strength
-# better than another's. So the strength was chosen once more, at the full length, on the validation
-# requests alone: `factor` is what it was multiplied by, `ues` what that gives on the reported
-# requests, `tuned` what the main table's strength gives on the same seeds, and `less` how far the
-# method then stays behind `cure_plus`, chosen alike.
-
-# %%
-rechosen = tables.rechosen(tried, curves)
-rechosen.round(3)
-
-# %% [markdown]
 # ## What each part is worth
 #
 # One change at a time, all else as tuned, on the same requests and seeds.
@@ -234,7 +222,7 @@ costs.drop(columns="dataset")
 
 # %%
 results = Path(out)
-kept = {"summary": table, "verdicts": verdicts, "claims": claims, "rechosen": rechosen}
+kept = {"summary": table, "verdicts": verdicts, "claims": claims}
 for name, data in kept.items():
     save_table(data, results / f"{name}.csv")
 drawn = dict.fromkeys(["comparison", "comparison_membership", "ablations", "label_noise"], rows)

@@ -19,7 +19,6 @@ from cure_core.comparison.tables import (
     complete,
     kind,
     readable,
-    rechosen,
     summary,
     verdicts,
 )
@@ -30,7 +29,7 @@ from cure_core.evaluation import accuracies
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives import METHODS, build
-from cure_core.protocol import verification_only
+from cure_core.protocol import fewer_pairs, verification_only
 from cure_core.space import Space
 
 ARENA = {
@@ -42,7 +41,7 @@ ARENA = {
     "unlearning": {"batch_size": [8, 8], "clusters": [2, 3]},
     "epochs": 1,
     "n_pairs": 20,
-    "validation": {"seeds": [100], "epochs": 1, "pairs": 10},
+    "validation": {"seeds": [100], "n_pairs": 10},
     "seeds": [0, 1],
     "few_seeds": [0],
 }
@@ -237,9 +236,6 @@ def test_every_row_is_there_once_and_nothing_is_done_twice(plan, tmp_path, monke
     frontier = read_rows(tmp_path, "frontier")
     assert frontier.method.unique() == ["cure"]  # scrub has no strength in this plan
     assert list(frontier.factor) == [0.5, 1.0]
-    strengths = read_rows(tmp_path, "strengths")
-    assert set(strengths.seed) == {100}
-    assert list(strengths.factor) == [0.5, 1.0]
 
     before = [(tmp_path / f"{name}.csv").read_bytes() for name in ("comparison", "tuning")]
     monkeypatch.setattr("cure_core.comparison.runs.carry_out", None)
@@ -337,10 +333,13 @@ def test_verification_alone_gives_the_whole_protocols_accuracies(plan, tiny):
     whole = bench(plan.data["synthfaces"], tiny, "random_people", 0, None, fast=False)
     light = verification_only(whole.protocol)
     assert accuracies(Space(light, whole.teacher)) == accuracies(whole.space)
-    few = verification_only(whole.protocol, 5)
+
+
+def test_fewer_pairs_are_some_of_the_pairs_in_their_folds(plan, tiny):
+    whole = bench(plan.data["synthfaces"], tiny, "random_people", 0, fast=False)
+    few = fewer_pairs(whole.protocol, 5)
     for name, pairs in few.pairs.items():
-        assert np.count_nonzero(pairs.genuine) <= 5
-        assert np.count_nonzero(~pairs.genuine) <= 5
+        assert np.count_nonzero(pairs.genuine) == np.count_nonzero(~pairs.genuine) == 5
         kept = set(zip(pairs.left, pairs.right, few.folds[name], strict=True))
         own = whole.protocol
         every = zip(own.pairs[name].left, own.pairs[name].right, own.folds[name], strict=True)
@@ -425,37 +424,6 @@ def test_one_seed_has_no_interval():
     table = summary(rows({key: values[:1] for key, values in SCORES.items()}))
     assert table.ues_low.isna().all()
     assert set(readable(table)["UES (CURE)"]) == {"0.500", "0.800", "0.100", "0.200", "0.000"}
-
-
-def test_the_strength_is_chosen_on_the_validation_seeds_alone():
-    curve = [(m, f, s) for m in ("cure_plus", "scrub") for f in (1.0, 3.0) for s in (0, 1)]
-    ues = {
-        ("cure_plus", 1.0): 0.6,
-        ("cure_plus", 3.0): 0.7,
-        ("scrub", 1.0): 0.4,
-        ("scrub", 3.0): 0.2,
-    }
-    columns = ["dataset", "method", "factor", "seed", "ues"]
-    frontier = pd.DataFrame(
-        [("lfw", m, f, s, ues[m, f] + 0.1 * s * (m == "scrub")) for m, f, s in curve],
-        columns=columns,
-    )
-    tried = pd.DataFrame(
-        [("lfw", m, f, 9, x) for m, f, x in (
-            ("cure_plus", 1.0, 0.1), ("cure_plus", 3.0, 0.2),
-            ("scrub", 1.0, 0.3), ("scrub", 3.0, 0.9), ("laf", 1.0, 0.3),
-        )],
-        columns=columns,
-    )  # fmt: skip
-    found = rechosen(tried, frontier).set_index("method")
-    assert list(found.index) == ["cure_plus", "scrub"]  # laf has no reported runs
-    assert found.factor.to_dict() == {"cure_plus": 3.0, "scrub": 3.0}
-    assert found.ues.to_dict() == pytest.approx({"cure_plus": 0.7, "scrub": 0.25})
-    assert found.tuned.to_dict() == pytest.approx({"cure_plus": 0.6, "scrub": 0.45})
-    reach = stats.t.ppf(0.975, 1) * 0.05  # of 0.2 and 0.3, as of 0.5 and 0.4
-    assert found.loc["scrub", ["ues_low", "less_high"]].tolist() == pytest.approx(
-        [0.25 - reach, 0.45 + reach]
-    )
 
 
 def test_a_claim_is_of_the_mean_and_says_where_intervals_overlap():

@@ -13,7 +13,7 @@ from cure_core.embedding import teacher_views
 from cure_core.evaluation import accuracies, evaluate
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
-from cure_core.protocol import Protocol, verification_only
+from cure_core.protocol import Protocol, fewer_pairs, verification_only
 from cure_core.recognition import Recipe
 from cure_core.space import Space
 from cure_core.unlearning import UnlearningDivergedError, unlearn
@@ -37,20 +37,21 @@ def bench(
     faces: FaceSet,
     request: str,
     seed: int,
-    pairs: int | None = None,
+    n_pairs: int | None = None,
     attacked: bool = True,
     fast: bool = False,
 ) -> Bench:
     """Draw the request, train or fetch the teacher, embed what all methods need.
 
-    `pairs` cuts every set to so many of either kind; None keeps all. What is not `attacked` is
-    judged by verification alone. `fast` compiles the encoders.
+    `n_pairs` is the most of either kind that judge a set, the arena's where None. What is not
+    `attacked` is judged by verification alone. `fast` compiles the encoders.
     """
     case = study.prepare(faces, arena_setting(arena, faces.name, request, fast), seed)
     teacher = study.train_teacher(case).encoder
     if fast:
         teacher.compile()
-    protocol = case.protocol if attacked else verification_only(case.protocol, pairs)
+    protocol = fewer_pairs(case.protocol, n_pairs or arena.n_pairs)
+    protocol = protocol if attacked else verification_only(protocol)
     views = tuple(teacher_views(teacher, s) for s in (case.request.forget, case.request.retain))
     return Bench(case, protocol, teacher, Space(protocol, teacher), views)  # type: ignore[arg-type]
 

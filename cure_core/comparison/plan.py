@@ -37,17 +37,17 @@ class Part(BaseModel):
 
 
 class Validation(Part):
-    """Where settings are chosen: seeds, epochs and pairs a set."""
+    """Where settings are chosen: seeds, and the most pairs of either kind that judge a set."""
 
     seeds: Seeds
-    epochs: int = Field(gt=0)
-    pairs: int = Field(gt=0)
+    n_pairs: int = Field(gt=0)
 
 
 class Arena(Part):
     """A data set and how long everything lasts on it.
 
     `trials` a method; where `after` names a data set, its best settings are the second trial.
+    `n_pairs` is the most genuine pairs, and the most impostor pairs, that judge a set.
     """
 
     trials: int = Field(gt=0)

@@ -35,7 +35,6 @@ from cure_core.space import Space
 KEYS = {
     "tuning": ["dataset", "method", "trial"],
     "comparison": ["dataset", "request", "seed", "method"],
-    "strengths": ["dataset", "method", "factor", "seed"],
     "frontier": ["dataset", "method", "factor", "seed"],
 }  # the tables, one a stage
 MEASURES = (
@@ -62,9 +61,7 @@ def compare(
     """Do what the tables in `folder` lack of the plan on one data set; each row as it comes.
 
     `methods`, `requests`, `seeds` and `stages` do a part of it; what a run needs of an earlier
-    stage, the tuned settings, is done first. The stage "strengths" tries each method's strengths
-    on the validation requests at the length that is reported; "frontier", on the reported ones.
-    `fast` compiles the encoders, which needs a C++
+    stage, the tuned settings, is done first. `fast` compiles the encoders, which needs a C++
     compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
     """
     for given, known, what in (
@@ -96,12 +93,11 @@ def compare(
         jobs.sort(key=lambda job: job[2] not in plan.methods)
         for job in bar(jobs, f"{dataset}, comparison", progress, unit="run"):
             work.run(*job)
-    curves = {"strengths": arena.validation.seeds, "frontier": seeds or arena.few_seeds}
-    for stage, own_seeds in curves.items():
-        if stage in stages:
-            points = [(s, m) for s in own_seeds for m in chosen if m in plan.methods]
-            for seed, name in bar(points, f"{dataset}, {stage}", progress, unit="curve"):
-                work.curve(stage, seed, name)
+    if "frontier" in stages:
+        few_seeds = [seed for seed in seeds or arena.seeds if seed in arena.few_seeds]
+        curves = [(seed, m) for seed in few_seeds for m in chosen if m in plan.methods]
+        for seed, name in bar(curves, f"{dataset}, frontier", progress, unit="curve"):
+            work.curve(seed, name)
 
 
 class Work:
@@ -145,27 +141,27 @@ class Work:
         return [(json.loads(str(trial["settings"])), float(trial["ues"])) for trial in trials]
 
     def _trial(self, method: str, settings: Settings, seed: int) -> Row:
-        v = self.arena.validation
-        own = self.bench(self.plan.requests[0], seed, v.pairs, attacked=False)
-        student, facts = self._student(own, method, settings, v.epochs)
+        few = self.arena.validation.n_pairs
+        own = self.bench(self.plan.requests[0], seed, few, attacked=False)
+        student, facts = self._student(own, method, settings)
         return {**verified(own, student), "seconds": facts["seconds"]}
 
     def run(self, request: str, seed: int, method: str) -> None:
         """One row of the comparison, and those of the teacher and the oracle where missing."""
         key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
         settings = self.tune(self.plan.objective(method))
-        made = {"setting": self._made(method, settings, self.arena.epochs)}
+        made = {"setting": self._made(method, settings)}
         if self.has("comparison", {**key, **made}):
             return
         own = self.bench(request, seed)
         for reference in REFERENCES:
             self._refer(own, {**key, "method": reference})
-        student, facts = self._student(own, method, settings, self.arena.epochs)
+        student, facts = self._student(own, method, settings)
         self.add("comparison", key, {**judged(own, student), **facts, **made})
 
     def _refer(self, own: Bench, key: Row) -> None:
         """The row of the oracle or the teacher on a request, where it is missing."""
-        made = {"setting": self._made(key["method"], {}, 0)}
+        made = {"setting": digest(*self._shared)}
         if self.has("comparison", {**key, **made}):
             return
         if key["method"] == "teacher":
@@ -177,7 +173,7 @@ class Work:
             space, seconds = Space(own.protocol, trained.encoder), trained.seconds
         self.add("comparison", key, {**judged(own, space), "seconds": seconds, **made})
 
-    def curve(self, table: str, seed: int, method: str) -> None:
+    def curve(self, seed: int, method: str) -> None:
         """The rows of one method at every strength, its tuned one among them."""
         strength = self.plan.methods[method].strength
         if strength is None:
@@ -186,11 +182,11 @@ class Work:
         for factor in sorted({1.0, *self.plan.factors}):
             settings = {**tuned, strength: tuned[strength] * factor}
             key = {"dataset": self.dataset, "method": method, "factor": factor, "seed": seed}
-            made = {"setting": self._made(method, settings, self.arena.epochs)}
-            if self.has(table, {**key, **made}):
+            made = {"setting": self._made(method, settings)}
+            if self.has("frontier", {**key, **made}):
                 continue
             known = {**made, "strength": strength, "value": settings[strength]}
-            self.add(table, key, {**self._point(seed, method, settings, made), **known})
+            self.add("frontier", key, {**self._point(seed, method, settings, made), **known})
 
     def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
         """A point of a curve: of the run that the comparison has, where it is the same."""
@@ -200,13 +196,12 @@ class Work:
         if ran:
             return {str(name): ran[0][name] for name in POINT}
         own = self.bench(request, seed, attacked=False)
-        student, facts = self._student(own, method, settings, self.arena.epochs)
+        student, facts = self._student(own, method, settings)
         return {**verified(own, student), "seconds": facts["seconds"]}
 
-    def _student(
-        self, own: Bench, method: str, settings: Settings, epochs: int
-    ) -> tuple[nn.Module, Row]:
-        config = {**self.arena.unlearning, "epochs": epochs, "compile": self.fast}
+    def _student(self, own: Bench, method: str, settings: Settings) -> tuple[nn.Module, Row]:
+        known = {"epochs": self.arena.epochs, "compile": self.fast}
+        config = {**self.arena.unlearning, **known}
         student, facts = carry_out(own, self.plan, method, settings, config)
         if self.fast:
             student.compile()
@@ -217,18 +212,18 @@ class Work:
         return manifests.load(self.dataset, **self.arena.options)
 
     def _bench(
-        self, request: str, seed: int, pairs: int | None = None, attacked: bool = True
+        self, request: str, seed: int, n_pairs: int | None = None, attacked: bool = True
     ) -> Bench:
-        return bench(self.arena, self.faces, request, seed, pairs, attacked, self.fast)
+        return bench(self.arena, self.faces, request, seed, n_pairs, attacked, self.fast)
 
-    def _made(self, method: str, settings: Settings, epochs: int) -> str:
+    def _made(self, method: str, settings: Settings) -> str:
         """A digest of all that a row depends on, but for the code and a weight file's content."""
-        return digest(*self._shared, self.plan.changed(method, settings), epochs)
+        return digest(*self._shared, self.plan.changed(method, settings), self.arena.epochs)
 
     def _tried(self, method: str) -> str:
         """A digest of all that the trials of a method depend on, as `_made`."""
         validation, search = self.arena.validation.model_dump(), self.plan.tuned[method].search
-        return digest(*self._shared, validation, search)
+        return digest(*self._shared, validation, search, self.arena.epochs)
 
     @cached_property
     def _shared(self) -> tuple[object, ...]:

@@ -98,37 +98,6 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def rechosen(strengths: pd.DataFrame, frontier: pd.DataFrame) -> pd.DataFrame:
-    """Each method at the strength that is best on the validation requests at the full length.
-
-    A line for each data set and method, best first: `factor` (of the tuned strength), `ues` there
-    on the reported requests of `frontier` with its 95 % interval over seeds, `tuned` (the same
-    seeds at factor 1), `less` (the UES of `cure_plus` less the method's, either at its own
-    factor) with its interval. Only methods that both tables hold, at all their factors.
-    """
-    lines = []
-    for (dataset, method), tried in strengths.groupby(["dataset", "method"], sort=False):
-        own = frontier[(frontier.dataset == dataset) & (frontier.method == method)]
-        points = own.pivot(index="seed", columns="factor", values="ues").dropna()
-        scores = tried.groupby("factor").ues.mean()
-        if len(points) and set(scores.index) == set(points.columns):
-            best = scores.idxmax()
-            lines.append((dataset, method, best, points[best], points[1.0].mean()))
-    plus = {line[0]: line[3] for line in lines if line[1] == "cure_plus"}
-    table = [
-        {
-            "dataset": dataset, "method": method, "kind": kind(str(method)), "factor": factor,
-            **_named("ues", mean_interval(ues)), "tuned": tuned, "seeds": len(ues),
-            **_named("less", mean_interval((plus[dataset] - ues).dropna())),
-        }
-        for dataset, method, factor, ues, tuned in lines
-        if dataset in plus
-    ]  # fmt: skip
-    columns = ["dataset", "method", "kind", "factor", "ues", "ues_low", "ues_high", "tuned"]
-    found = pd.DataFrame(table, columns=[*columns, "seeds", "less", "less_low", "less_high"])
-    return found.sort_values(["dataset", "ues"], ascending=False, ignore_index=True)
-
-
 def claims(table: pd.DataFrame) -> pd.DataFrame:
     """The paper's two claims of rank on each request of people, in words.
 
