@@ -127,6 +127,7 @@ def test_the_search_starts_from_each_methods_own_defaults():
             {"of": "cure", "labeler": "hdbscan"},
             "cure_no_cosine: .*labeler",
         ),
+        ("variants/cure_no_cosine", {"of": "cure", "labeller": "kmean"}, "labeller='kmean'; there"),
         (
             "methods/scrub/search",
             {"weights.cosin": [1, 2, 3]},

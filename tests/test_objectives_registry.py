@@ -91,18 +91,11 @@ def test_hdbscan_without_two_clusters_is_refused():
         pseudo_label(on_circle(0, 120, 240), 2, 0, "hdbscan")
 
 
+@pytest.mark.parametrize("method", ["cure", "cure_plus"])
 @pytest.mark.parametrize("setting", ["labeller", "target_map"])
-def test_an_unknown_setting_is_named(setting, draw_faces, tiny_encoder):
-    images = draw_faces(7, 4)[0]
-    config = CureConfig(clusters=(3, 4), epochs=1)
+def test_an_unknown_setting_is_named_at_once(method, setting):
     with pytest.raises(ValueError, match=f"{setting}='magic'; there are "):
-        unlearn(
-            tiny_encoder(),
-            images[:12],
-            images[12:],
-            config,
-            objective=build("cure", **{setting: "magic"}),
-        )
+        build(method, **{setting: "magic"})(CureConfig())
 
 
 # Every method, through the loop.

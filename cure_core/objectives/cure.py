@@ -15,8 +15,8 @@ from cure_core.losses import (
     feature_matching_loss,
 )
 from cure_core.objectives.base import Batch, Objective, Setup
-from cure_core.objectives.pseudo_labels import pseudo_label
-from cure_core.objectives.target_maps import cluster_targets
+from cure_core.objectives.pseudo_labels import LABELLERS, pseudo_label
+from cure_core.objectives.target_maps import TARGET_MAPS, cluster_targets
 
 
 @dataclass(eq=False, kw_only=True)
@@ -26,7 +26,8 @@ class Cure(Objective):
     Pseudo-labels by K-means take the place of identities on both sides. The forget centroids
     follow the student, the retain centroids are the teacher's.
     The settings are for ablations: `target_map` (one of `TARGET_MAPS`) names where a forget
-    cluster is sent, `labeller` (one of `LABELLERS`) what clusters both sides at the start.
+    cluster is sent, `labeller` (one of `LABELLERS`) what clusters both sides at the start; another
+    name raises ValueError.
     Source: CURE (arXiv:2509.19562); the weights are our choice.
     """
 
@@ -40,6 +41,11 @@ class Cure(Objective):
 
     target_map: str = "farthest"
     labeller: str = "kmeans"
+
+    def __post_init__(self) -> None:
+        for name, known in (("target_map", TARGET_MAPS), ("labeller", LABELLERS)):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name}={value!r}; there are {', '.join(known)}")
 
     def start(self, setup: Setup) -> None:
         forget, retain, seed = setup.forget_views[0], setup.retain_views[0], self.config.seed

@@ -17,10 +17,8 @@ def pseudo_label(
     """Cluster x (N, D): the centroids (K, D), and the labels (N,), int64 in [0, K).
 
     `labeller` is one of `LABELLERS`. K is `clusters`, but for "hdbscan", which finds its own.
-    Raises ValueError for an unknown labeller, and where HDBSCAN finds fewer than two clusters.
+    Raises ValueError where HDBSCAN finds fewer than two clusters.
     """
-    if labeller not in LABELLERS:
-        raise ValueError(f"labeller={labeller!r}; there are {', '.join(LABELLERS)}")
     return LABELLERS[labeller](x, clusters, seed)
 
 

@@ -11,10 +11,8 @@ from cure_core.clustering import farthest_centroid
 def cluster_targets(centroids: Tensor, target_map: str, seed: int) -> Tensor:
     """For each of the centroids (K, D), K >= 2, the one its samples are sent to: int64 (K,).
 
-    `target_map` is one of `TARGET_MAPS`; ValueError otherwise. No cluster is sent to itself.
+    `target_map` is one of `TARGET_MAPS`. No cluster is sent to itself.
     """
-    if target_map not in TARGET_MAPS:
-        raise ValueError(f"target_map={target_map!r}; there are {', '.join(TARGET_MAPS)}")
     return TARGET_MAPS[target_map](centroids, seed)
 
 
