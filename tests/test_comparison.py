@@ -119,6 +119,7 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ("methods/cure/search/learning_rate", [1e-3, 5e-4, 3e-3], "no .low, default, high. above"),
         ("methods/cure/strength", "temperature", "strength 'temperature'"),
         ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
+        ("variants/cure_no_cosine/only", "casia", "is `only` for 'casia'; the data are synth"),
         ("data/synthfaces/teacher", {"epoch": 3}, "epoch"),
         ("data/synthfaces/trials", 0, "trials"),
         ("data/synthfaces/unlearning", {"learning_rate": 1}, "unlearning sets learning_rate, by"),
@@ -318,16 +319,24 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(plan, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("part", "told"),
     [
-        ({"methods": ["cura"]}, "no method cura in the plan; it has cure"),
-        ({"requests": ["hardest_people"]}, "no request hardest_people"),
-        ({"stages": ["tune"]}, "no stage tune"),
-        ({"seeds": [0, 100]}, "no reported seed 100 in the plan; it has 0, 1"),
+        ({"methods": ["cura"]}, "no method cura is planned; there are cure"),
+        ({"requests": ["hardest_people"]}, "no request hardest_people is planned"),
+        ({"stages": ["tune"]}, "no stage tune is planned"),
+        ({"seeds": [0, 100]}, "no reported seed 100 is planned; there are 0, 1"),
     ],
 )
 def test_a_part_that_is_not_planned_is_told(plan, tmp_path, part, told):
     with pytest.raises(ValueError, match=told):
         compare(plan, "synthfaces", tmp_path, **part)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_variant_of_another_data_set_is_not_run(plan):
+    plan = Plan(**changed("data/lfw", ARENA))
+    only = {**plan.variants, "cure_frozen": {"of": "cure", "batchnorm": "frozen", "only": "lfw"}}
+    plan = plan.model_copy(update={"variants": only})
+    assert set(plan.entrants("lfw")) - set(plan.entrants("synthfaces")) == {"cure_frozen"}
+    assert plan.changed("cure_frozen", {"tau": 1}) == {"tau": 1, "batchnorm": "frozen"}
 
 
 def test_verification_alone_gives_the_whole_protocols_accuracies(plan, tiny):

@@ -109,6 +109,11 @@ class Plan(Part):
         for name, change in self.variants.items():
             if change.get("of") not in self.tuned:
                 raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
+            if change.get("only") not in (None, *self.data):
+                known = ", ".join(self.data)
+                raise ValueError(
+                    f"variant {name} is `only` for {change['only']!r}; the data are {known}"
+                )
         searched = {part.partition(".")[0] for m in self.tuned.values() for part in m.search}
         for arena in self.data.values():
             if arena.after not in (None, *self.data):
@@ -154,8 +159,13 @@ class Plan(Part):
 
     def changed(self, method: str, settings: Settings) -> Settings:
         """A variant's settings from those of what it varies."""
-        change = {k: v for k, v in self.variants.get(method, {}).items() if k != "of"}
-        return {**settings, **change}
+        change = self.variants.get(method, {}).items()
+        return {**settings, **{k: v for k, v in change if k not in ("of", "only")}}
+
+    def entrants(self, dataset: str) -> list[str]:
+        """Who runs on a data set: methods, references, and the variants meant for it."""
+        meant = [v for v, change in self.variants.items() if change.get("only") in (None, dataset)]
+        return [*self.tuned, *meant]
 
 
 def _buildable(name: str, settings: Settings) -> None:

@@ -65,19 +65,19 @@ def compare(
     compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
     """
     for given, known, what in (
-        (methods, [*plan.tuned, *plan.variants], "method"),
+        ([dataset], list(plan.data), "data set"),
+        (methods, plan.entrants(dataset), "method"),
         (requests, plan.requests, "request"),
         (stages, list(KEYS), "stage"),
-        ([dataset], list(plan.data), "data set"),
         (seeds, plan.data[dataset].seeds if dataset in plan.data else [], "reported seed"),
     ):
         if unknown := [str(name) for name in given or () if name not in known]:
             raise ValueError(
-                f"no {what} {', '.join(unknown)} in the plan; it has {', '.join(map(str, known))}"
+                f"no {what} {', '.join(unknown)} is planned; there are {', '.join(map(str, known))}"
             )
     work = Work(plan, dataset, Path(folder), fast)
     arena = plan.data[dataset]
-    chosen = list(methods or [*plan.methods, *plan.references, *plan.variants])
+    chosen = list(methods or plan.entrants(dataset))
     if "tuning" in stages:
         names = dict.fromkeys(plan.objective(name) for name in chosen)
         for name in bar(names, f"{dataset}, tuning", progress, unit="method"):
