@@ -29,7 +29,7 @@ from cure_core import manifests
 from cure_core.cli import ROOT
 from cure_core.comparison.bench import Bench, bench, carry_out
 from cure_core.comparison.plan import PLAN, Plan, read_plan
-from cure_core.comparison.runs import read_rows
+from cure_core.comparison.store import read_rows
 from cure_core.comparison.tuning import best
 from cure_core.config import CureConfig
 from cure_core.embedding import take

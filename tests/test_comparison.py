@@ -13,7 +13,8 @@ from cure_core import encoders, manifests
 from cure_core.comparison import compare, read_plan
 from cure_core.comparison.bench import bench, carry_out
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings
-from cure_core.comparison.runs import read_rows
+from cure_core.comparison.runs import Work
+from cure_core.comparison.store import read_rows
 from cure_core.comparison.tables import (
     claims,
     complete,
@@ -21,6 +22,7 @@ from cure_core.comparison.tables import (
     readable,
     summary,
     verdicts,
+    winners,
 )
 from cure_core.comparison.tuning import best, propose
 from cure_core.config import CureConfig
@@ -41,7 +43,7 @@ ARENA = {
     "unlearning": {"batch_size": [8, 8], "clusters": [2, 3]},
     "epochs": 1,
     "n_pairs": 20,
-    "validation": {"seeds": [100], "n_pairs": 10},
+    "validation": {"seeds": [100], "finals": [101], "finalists": 1, "n_pairs": 10},
     "seeds": [0, 1],
     "few_seeds": [0],
 }
@@ -116,6 +118,7 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ("methods/laff", {"search": {}}, "no method 'laff'"),
         ("requests", ["everyone"], "no request everyone"),
         ("data/synthfaces/seeds", [100, 1], r"seeds \[100\] are both"),
+        ("data/synthfaces/few_seeds", [101], r"seeds \[101\] are both"),
         ("methods/cure/search/learning_rate", [1e-3, 5e-4, 3e-3], "no .low, default, high. above"),
         ("methods/cure/strength", "temperature", "strength 'temperature'"),
         ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
@@ -201,13 +204,40 @@ def test_the_second_trial_is_the_best_of_the_data_set_before(tiny, tmp_path):
     two = {"synthfaces": ARENA, "lfw": {**ARENA, "after": "synthfaces"}}
     plan = Plan(**changed("data", two))
     part = {"methods": ["scrub"], "stages": ["tuning"], "progress": False}
-    with pytest.raises(ValueError, match=r"has 0 trials of 2; do `cure compare synthfaces"):
+    with pytest.raises(ValueError, match=r"is not tuned; do `cure compare synthfaces"):
         compare(plan, "lfw", tmp_path, **part)
     compare(plan, "synthfaces", tmp_path, **part)
     compare(plan, "lfw", tmp_path, **part)
-    table = read_rows(tmp_path, "tuning").set_index(["dataset", "trial"])
+    table = read_rows(tmp_path, "tuning").query("seed == 100").set_index(["dataset", "trial"])
     chosen = table.loc["synthfaces"].ues.idxmax()
     assert table.settings["lfw", 1] == table.settings["synthfaces", chosen]
+
+
+def test_the_finalists_meet_again_and_the_best_mean_of_all_seeds_wins(plan, tmp_path, monkeypatch):
+    """Of 0.1, 0.5, 0.4, 0.3 on seed 100, the second falls behind the third in the finals."""
+    scores = {100: [0.1, 0.5, 0.4, 0.3], 101: [None, 0.2, 0.5, 0.9]}
+    seen, judged = [], []
+
+    def scored(self, seed, method, settings):
+        if settings not in seen:
+            seen.append(settings)
+        judged.append((seed, seen.index(settings)))
+        ues = scores[seed][seen.index(settings)]
+        return {"ues": ues, "forgetting": 1.0, "stability": 1.0, "seconds": 1.0}
+
+    monkeypatch.setattr(Work, "_verified", scored)
+    monkeypatch.setattr(Work, "_bench", lambda self, request, seed, *rest, **more: seed)
+    validation = {"seeds": [100], "finals": [101], "finalists": 2, "n_pairs": 10}
+    arena = {**ARENA, "trials": 4, "validation": validation}
+    work = Work(Plan(**changed("data/synthfaces", arena)), "synthfaces", tmp_path, False)
+    assert work.tuned("cure") is None
+    settings = work.tune("cure")
+    assert judged == [(100, 0), (100, 1), (100, 2), (100, 3), (101, 1), (101, 2)]
+    assert settings == seen[2] == work.tuned("cure")
+    won = winners(read_rows(tmp_path, "tuning")).iloc[0]
+    assert (won.trial, won.defaults, won.seeds) == (2, 0.1, 2)
+    assert won.ues == pytest.approx(0.45)
+    assert json.loads(won.settings) == settings
 
 
 def test_best_is_the_highest_and_the_first_among_equals():
@@ -232,9 +262,11 @@ def test_every_row_is_there_once_and_nothing_is_done_twice(plan, tmp_path, monke
     assert set(zip(rows.request, rows.seed, rows.method, strict=True)) == expected
     assert len(rows) == len(expected)
     trials = read_rows(tmp_path, "tuning")
-    assert trials.groupby("method").trial.apply(list).to_dict() == {
+    first, finals = (trials[trials.seed == seed] for seed in (100, 101))
+    assert first.groupby("method").trial.apply(list).to_dict() == {
         "cure": [0, 1], "scrub": [0, 1], "supervised_scrub": [0, 1],
     }  # fmt: skip
+    assert list(finals.method) == ["cure", "scrub", "supervised_scrub"]
     frontier = read_rows(tmp_path, "frontier")
     assert frontier.method.unique() == ["cure"]  # scrub has no strength in this plan
     assert list(frontier.factor) == [0.5, 1.0]
@@ -475,7 +507,9 @@ def test_trials_of_another_search_or_other_faces_give_way(plan, tiny, tmp_path, 
     monkeypatch.setattr(manifests, "load", lambda *_, **__: other)
     compare(wider, "synthfaces", tmp_path, **part)
     third = read_rows(tmp_path, "tuning")
-    assert list(third.trial) == [0, 1]
+    assert list(third[third.seed == 100].trial) == [0, 1]
+    assert len(third) == 3  # and the final; none is left of the searches before
+    assert third.setting.nunique() == 1
     assert not set(third.setting) & set(second.setting)
 
 

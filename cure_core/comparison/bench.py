@@ -1,13 +1,13 @@
 """One request on one teacher, and what a method makes of it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from cure_core import manifests, objectives, study
 from cure_core.comparison.plan import Arena, Plan, Settings, split_settings
+from cure_core.comparison.store import Row
 from cure_core.config import CureConfig
 from cure_core.embedding import teacher_views
 from cure_core.evaluation import accuracies, evaluate
@@ -17,8 +17,6 @@ from cure_core.protocol import Protocol, fewer_pairs, verification_only
 from cure_core.recognition import Recipe
 from cure_core.space import Space
 from cure_core.unlearning import UnlearningDivergedError, unlearn
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)

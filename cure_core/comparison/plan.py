@@ -37,9 +37,15 @@ class Part(BaseModel):
 
 
 class Validation(Part):
-    """Where settings are chosen: seeds, and the most pairs of either kind that judge a set."""
+    """Where settings are chosen: by every trial on `seeds`, by the best of them on `finals` too.
+
+    `finalists` trials go on to the finals; what wins on one request may have been lucky there.
+    `n_pairs` is the most pairs of either kind that judge a set.
+    """
 
     seeds: Seeds
+    finals: list[int] = []
+    finalists: int = Field(1, gt=0)
     n_pairs: int = Field(gt=0)
 
 
@@ -67,8 +73,8 @@ class Arena(Part):
 
     @model_validator(mode="after")
     def _apart(self) -> "Arena":
-        shared = set(self.validation.seeds) & {*self.seeds, *self.few_seeds}
-        if shared:
+        v = self.validation
+        if shared := {*v.seeds, *v.finals} & {*self.seeds, *self.few_seeds}:
             raise ValueError(f"seeds {sorted(shared)} are both for validation and reported")
         Recipe(**self.teacher)
         CureConfig(**{"epochs": self.epochs, **self.unlearning})

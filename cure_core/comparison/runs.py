@@ -5,19 +5,15 @@ go on, and several processes can share it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-from filelock import FileLock
 from torch import nn
 
 from cure_core import manifests, rows, study
 from cure_core.comparison.bench import (
     Bench,
-    Row,
     arena_setting,
     bench,
     carry_out,
@@ -25,24 +21,14 @@ from cure_core.comparison.bench import (
     verified,
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
-from cure_core.comparison.tuning import best, propose
+from cure_core.comparison.store import KEYS, Row, has_row, read_rows, write_row
+from cure_core.comparison.tuning import Trial, best, finalists, propose
 from cure_core.faces.faceset import FaceSet
 from cure_core.files import digest
 from cure_core.progress import bar
-from cure_core.report import save_table
 from cure_core.space import Space
 
-KEYS = {
-    "tuning": ["dataset", "method", "trial"],
-    "comparison": ["dataset", "request", "seed", "method"],
-    "frontier": ["dataset", "method", "factor", "seed"],
-}  # the tables, one a stage
-MEASURES = (
-    *("ues", "forgetting", "stability", "accuracy_forget", "accuracy_retain", "accuracy_test"),
-    *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
-)  # of the comparison, in this order; what else is known comes after
 POINT = ("ues", "forgetting", "stability", "seconds")  # of a point of a curve
-OF_ORACLE = ["membership_recall", "seconds"]
 REFERENCES = ("oracle", "teacher")
 
 
@@ -109,60 +95,79 @@ class Work:
         self.bench = lru_cache(maxsize=1)(self._bench)
 
     def tune(self, method: str) -> Settings:
-        """The chosen settings of a method, after the trials that are still missing."""
-        while len(done := self.trials(method)) < self.arena.trials:
-            settings = self._next(method, done)
-            found = [self._trial(method, settings, s) for s in self.arena.validation.seeds]
-            means = {name: float(np.mean([row[name] for row in found])) for name in found[0]}
-            key = {"dataset": self.dataset, "method": method, "trial": len(done)}
-            made = {"setting": self._tried(method)}
-            self.add("tuning", key, {**means, "settings": json.dumps(settings), **made})
-        return best(done)
+        """The chosen settings of a method, after the trials and finals that are still missing."""
+        v = self.arena.validation
+        while len(done := self.trials(method, v.seeds)) < self.arena.trials:
+            self._try(method, len(done), self._next(method, done), v.seeds)
+        for trial in finalists(done, v.finalists):
+            self._try(method, trial, done[trial][0], v.finals)
+        settings = self.tuned(method)
+        assert settings is not None
+        return settings
 
-    def _next(self, method: str, done: list[tuple[Settings, float]]) -> Settings:
+    def tuned(self, method: str) -> Settings | None:
+        """The settings that won; None while a trial or a final is missing."""
+        v = self.arena.validation
+        done, judged = self.trials(method, v.seeds), self.trials(method, [*v.seeds, *v.finals])
+        ahead = finalists(done, v.finalists)
+        if len(done) < self.arena.trials or not set(ahead) <= set(judged):
+            return None
+        return best([judged[trial] for trial in ahead])
+
+    def _next(self, method: str, done: Mapping[int, Trial]) -> Settings:
         """The settings of the next trial. Raises ValueError where `after` has not been tuned."""
         after = self.arena.after
         if len(done) != 1 or after is None:
-            return propose(self.plan.tuned[method], done)
-        elsewhere = Work(self.plan, after, self.folder, self.fast).trials(method)
-        if len(elsewhere) < self.plan.data[after].trials:
+            return propose(self.plan.tuned[method], list(done.values()))
+        settings = Work(self.plan, after, self.folder, self.fast).tuned(method)
+        if settings is None:
             raise ValueError(
-                f"{method} starts on {self.dataset} from its best on {after}, where it has "
-                f"{len(elsewhere)} trials of {self.plan.data[after].trials}; do "
-                f"`cure compare {after} --stages tuning` first"
+                f"{method} starts on {self.dataset} from its best on {after}, where it is not "
+                f"tuned; do `cure compare {after} --stages tuning` first"
             )
-        return best(elsewhere)
+        return settings
 
-    def trials(self, method: str) -> list[tuple[Settings, float]]:
-        """The trials of a method so far: settings and UES, in their order."""
+    def trials(self, method: str, seeds: Sequence[int]) -> dict[int, Trial]:
+        """The trials that a method has had on all of some seeds, and their mean UES there."""
         key = {"dataset": self.dataset, "method": method, "setting": self._tried(method)}
         own = rows.select(read_rows(self.folder, "tuning"), key)
-        trials = own.to_dict("records")  # the table is in the order of the trials
-        return [(json.loads(str(trial["settings"])), float(trial["ues"])) for trial in trials]
+        own = own[own.seed.isin(seeds)]  # the table is in the order of the trials
+        cases = {int(trial): own[own.trial == trial] for trial in own.trial.unique()}
+        return {
+            trial: (json.loads(case.settings.iloc[0]), float(case.ues.mean()))
+            for trial, case in cases.items()
+            if len(case) == len(seeds)
+        }
 
-    def _trial(self, method: str, settings: Settings, seed: int) -> Row:
-        few = self.arena.validation.n_pairs
-        own = self.bench(self.plan.requests[0], seed, few, attacked=False)
-        student, facts = self._student(own, method, settings)
-        return {**verified(own, student), "seconds": facts["seconds"]}
+    def _try(self, method: str, trial: int, settings: Settings, seeds: Sequence[int]) -> None:
+        """The rows of a trial on some seeds, where they are missing."""
+        for seed in seeds:
+            key = {"dataset": self.dataset, "method": method, "trial": trial, "seed": seed}
+            made = {"settings": json.dumps(settings), "setting": self._tried(method)}
+            if not has_row(self.folder, "tuning", {**key, **made}):
+                few = self.arena.validation.n_pairs
+                own = self.bench(self.plan.requests[0], seed, few, attacked=False)
+                write_row(
+                    self.folder, "tuning", key, {**self._verified(own, method, settings), **made}
+                )
 
     def run(self, request: str, seed: int, method: str) -> None:
         """One row of the comparison, and those of the teacher and the oracle where missing."""
         key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
         settings = self.tune(self.plan.objective(method))
         made = {"setting": self._made(method, settings)}
-        if self.has("comparison", {**key, **made}):
+        if has_row(self.folder, "comparison", {**key, **made}):
             return
         own = self.bench(request, seed)
         for reference in REFERENCES:
             self._refer(own, {**key, "method": reference})
         student, facts = self._student(own, method, settings)
-        self.add("comparison", key, {**judged(own, student), **facts, **made})
+        write_row(self.folder, "comparison", key, {**judged(own, student), **facts, **made})
 
     def _refer(self, own: Bench, key: Row) -> None:
         """The row of the oracle or the teacher on a request, where it is missing."""
         made = {"setting": digest(*self._shared)}
-        if self.has("comparison", {**key, **made}):
+        if has_row(self.folder, "comparison", {**key, **made}):
             return
         if key["method"] == "teacher":
             space, seconds = own.space, study.train_teacher(own.case).seconds
@@ -171,7 +176,9 @@ class Work:
             if self.fast:
                 trained.encoder.compile()
             space, seconds = Space(own.protocol, trained.encoder), trained.seconds
-        self.add("comparison", key, {**judged(own, space), "seconds": seconds, **made})
+        write_row(
+            self.folder, "comparison", key, {**judged(own, space), "seconds": seconds, **made}
+        )
 
     def curve(self, seed: int, method: str) -> None:
         """The rows of one method at every strength, its tuned one among them."""
@@ -183,10 +190,12 @@ class Work:
             settings = {**tuned, strength: tuned[strength] * factor}
             key = {"dataset": self.dataset, "method": method, "factor": factor, "seed": seed}
             made = {"setting": self._made(method, settings)}
-            if self.has("frontier", {**key, **made}):
+            if has_row(self.folder, "frontier", {**key, **made}):
                 continue
             known = {**made, "strength": strength, "value": settings[strength]}
-            self.add("frontier", key, {**self._point(seed, method, settings, made), **known})
+            write_row(
+                self.folder, "frontier", key, {**self._point(seed, method, settings, made), **known}
+            )
 
     def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
         """A point of a curve: of the run that the comparison has, where it is the same."""
@@ -195,7 +204,9 @@ class Work:
         ran = rows.select(read_rows(self.folder, "comparison"), same).to_dict("records")
         if ran:
             return {str(name): ran[0][name] for name in POINT}
-        own = self.bench(request, seed, attacked=False)
+        return self._verified(self.bench(request, seed, attacked=False), method, settings)
+
+    def _verified(self, own: Bench, method: str, settings: Settings) -> Row:
         student, facts = self._student(own, method, settings)
         return {**verified(own, student), "seconds": facts["seconds"]}
 
@@ -222,8 +233,8 @@ class Work:
 
     def _tried(self, method: str) -> str:
         """A digest of all that the trials of a method depend on, as `_made`."""
-        validation, search = self.arena.validation.model_dump(), self.plan.tuned[method].search
-        return digest(*self._shared, validation, search, self.arena.epochs)
+        v, search = self.arena.validation, self.plan.tuned[method].search
+        return digest(*self._shared, v.seeds, v.n_pairs, search, self.arena.epochs)
 
     @cached_property
     def _shared(self) -> tuple[object, ...]:
@@ -232,37 +243,3 @@ class Work:
         rest = ("request", "method", "config")  # of the row itself
         shared = {name: value for name, value in setting.items() if name not in rest}
         return self.faces.fingerprint, shared, self.arena.unlearning
-
-    def has(self, name: str, key: Row) -> bool:
-        return rows.has_row(read_rows(self.folder, name), key)
-
-    def add(self, name: str, key: Row, row: Row) -> None:
-        """Write a row, in the place of an earlier one of the same key."""
-        path = self.folder / f"{name}.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            table = read_rows(self.folder, name)
-            table = table.drop(rows.select(table, key).index)
-            table = pd.concat([table, pd.DataFrame([{**key, **_rounded(row)}])], ignore_index=True)
-            table = table.sort_values(KEYS[name], kind="stable")
-            save_table(_beside_oracle(table) if name == "comparison" else table, path)
-
-
-def read_rows(folder: Path, name: str) -> pd.DataFrame:
-    """The rows of a table so far; none where it is not begun."""
-    table = rows.read_rows(folder / f"{name}.csv")
-    return table if len(table) else pd.DataFrame(columns=KEYS[name])
-
-
-def _beside_oracle(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the comparison with their oracle's recall and seconds, measures first."""
-    request = KEYS["comparison"][:3]
-    table = table.drop(columns=[f"{name}_oracle" for name in OF_ORACLE], errors="ignore")
-    oracle = table[table.method == "oracle"][[*request, *OF_ORACLE]]
-    whole = table.merge(oracle, on=request, how="left", suffixes=("", "_oracle"))
-    first = [*KEYS["comparison"], *MEASURES]
-    return whole[[*first, *(name for name in whole if name not in first)]]
-
-
-def _rounded(row: Row) -> Row:
-    return {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}

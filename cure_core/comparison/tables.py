@@ -32,6 +32,27 @@ def complete(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     return own[ran == len(set(methods))]
 
 
+def winners(trials: pd.DataFrame) -> pd.DataFrame:
+    """The settings that won, a line a data set and method: the best mean UES of the finalists.
+
+    `trials` are rows of the tuning. Finalists are the trials judged on the most validation seeds;
+    `trial`, `ues`, `forgetting`, `stability` (means over them), `seeds`, `settings` are the
+    winner's, `defaults` the UES of the first trial on the seeds that every trial had.
+    """
+    lines = []
+    for (dataset, method), own in trials.groupby(["dataset", "method"], sort=False):
+        cases = own.groupby("trial")
+        n = cases.seed.nunique()
+        common = set.intersection(*(set(case.seed) for _, case in cases))
+        means = cases[["ues", "forgetting", "stability"]].mean()
+        won = means[n == n.max()].nlargest(1, "ues").reset_index().iloc[0]
+        first = own[(own.trial == own.trial.min()) & own.seed.isin(common)].ues.mean()
+        settings = own[own.trial == won.trial].settings.iloc[0]
+        known = {"trial": int(won.trial), "defaults": first, **won.drop("trial"), "seeds": n.max()}
+        lines.append({"dataset": dataset, "method": method, **known, "settings": settings})
+    return pd.DataFrame(lines)
+
+
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each data set, request and method, best UES first.
 

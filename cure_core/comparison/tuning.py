@@ -1,13 +1,14 @@
 """Choosing a method's settings: the same trials for all, by the best UES on validation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cure_core.comparison.plan import Method, Settings
 
+Trial = tuple[Settings, float]  # settings and the mean UES they had
 STARTUP = 4  # trials drawn at random, the defaults among them, before the sampler learns
 
 
-def propose(method: Method, trials: Sequence[tuple[Settings, float]], seed: int = 0) -> Settings:
+def propose(method: Method, trials: Sequence[Trial], seed: int = 0) -> Settings:
     """The settings of the next trial; it depends on the trials so far and on `seed` alone.
 
     The first is the method's defaults, the others are Optuna's tree-structured Parzen estimator's.
@@ -33,6 +34,11 @@ def propose(method: Method, trials: Sequence[tuple[Settings, float]], seed: int 
     return {k: v if isinstance(v, int) else float(f"{v:.4g}") for k, v in found.items()}
 
 
-def best(trials: Sequence[tuple[Settings, float]]) -> Settings:
+def finalists(trials: Mapping[int, Trial], count: int) -> list[int]:
+    """The numbers of the `count` trials of the highest UES, the first among equals before."""
+    return sorted(trials, key=lambda number: -trials[number][1])[:count]
+
+
+def best(trials: Sequence[Trial]) -> Settings:
     """The settings of the highest UES, the first among equals."""
     return max(trials, key=lambda trial: trial[1])[0]

@@ -1,0 +1,64 @@
+"""The tables of the comparison, which grow a row at a time and can be shared by processes."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from cure_core import rows
+from cure_core.report import save_table
+
+Row = dict[str, Any]
+KEYS = {
+    "tuning": ["dataset", "method", "trial", "seed"],
+    "comparison": ["dataset", "request", "seed", "method"],
+    "frontier": ["dataset", "method", "factor", "seed"],
+}  # the tables, one a stage
+TRIAL = KEYS["tuning"][:3]
+MEASURES = (
+    *("ues", "forgetting", "stability", "accuracy_forget", "accuracy_retain", "accuracy_test"),
+    *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
+)  # of the comparison, in this order; what else is known comes after
+OF_ORACLE = ["membership_recall", "seconds"]
+
+
+def read_rows(folder: Path, name: str) -> pd.DataFrame:
+    """The rows of a table so far; none where it is not begun."""
+    table = rows.read_rows(folder / f"{name}.csv")
+    return table if len(table) else pd.DataFrame(columns=KEYS[name])
+
+
+def has_row(folder: Path, name: str, key: Row) -> bool:
+    """Whether a table has a row of these values."""
+    return rows.has_row(read_rows(folder, name), key)
+
+
+def write_row(folder: Path, name: str, key: Row, row: Row) -> None:
+    """Write a row, in the place of an earlier one of the same key."""
+    path = folder / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        table = read_rows(folder, name)
+        stale = rows.select(table, key).index
+        if name == "tuning" and len(table):  # a trial of another search goes with its finals
+            trial = rows.select(table, {part: key[part] for part in TRIAL})
+            stale = stale.union(trial[trial.setting != row["setting"]].index)
+        table = table.drop(stale)
+        table = pd.concat([table, pd.DataFrame([{**key, **_rounded(row)}])], ignore_index=True)
+        table = table.sort_values(KEYS[name], kind="stable")
+        save_table(_beside_oracle(table) if name == "comparison" else table, path)
+
+
+def _beside_oracle(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the comparison with their oracle's recall and seconds, measures first."""
+    request = KEYS["comparison"][:3]
+    table = table.drop(columns=[f"{name}_oracle" for name in OF_ORACLE], errors="ignore")
+    oracle = table[table.method == "oracle"][[*request, *OF_ORACLE]]
+    whole = table.merge(oracle, on=request, how="left", suffixes=("", "_oracle"))
+    first = [*KEYS["comparison"], *MEASURES]
+    return whole[[*first, *(name for name in whole if name not in first)]]
+
+
+def _rounded(row: Row) -> Row:
+    return {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
