@@ -30,7 +30,7 @@ from cure_core.cli import ROOT
 from cure_core.comparison.bench import Bench, bench, carry_out
 from cure_core.comparison.plan import PLAN, Plan, read_plan
 from cure_core.comparison.store import read_rows
-from cure_core.comparison.tuning import best
+from cure_core.comparison.tables import winners
 from cure_core.config import CureConfig
 from cure_core.embedding import take
 from cure_core.recognition import train
@@ -81,9 +81,8 @@ def measured(plan: Plan, dataset: str, name: str, tables: Path) -> dict[str, flo
         def work() -> None:
             bare_steps(own, arena.epochs)
     else:
-        table = read_rows(tables, "tuning")
-        rows = table[(table.dataset == dataset) & (table.method == name)].to_dict("records")
-        settings = best([(json.loads(row["settings"]), row["ues"]) for row in rows])
+        won = winners(read_rows(tables, "tuning")).set_index(["dataset", "method"])
+        settings = json.loads(won.settings[dataset, name])
 
         def work() -> None:
             carry_out(own, plan, name, settings, {"epochs": arena.epochs})
