@@ -92,7 +92,7 @@ class Work:
     def __init__(self, plan: Plan, dataset: str, folder: Path, fast: bool) -> None:
         self.plan, self.dataset, self.folder, self.fast = plan, dataset, folder, fast
         self.arena: Arena = plan.data[dataset]
-        self.bench = lru_cache(maxsize=1)(self._bench)
+        self.bench = lru_cache(maxsize=4)(self._bench)  # a trial and its finals
 
     def tune(self, method: str) -> Settings:
         """The chosen settings of a method, after the trials and finals that are still missing."""
