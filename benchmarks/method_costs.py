@@ -81,8 +81,8 @@ def measured(plan: Plan, dataset: str, name: str, tables: Path) -> dict[str, flo
         def work() -> None:
             bare_steps(own, arena.epochs)
     else:
-        won = winners(read_rows(tables, "tuning")).set_index(["dataset", "method"])
-        settings = json.loads(won.settings[dataset, name])
+        won = winners(read_rows(tables, "tuning"), plan).set_index(["dataset", "method"])
+        settings = won.settings[dataset, name]
 
         def work() -> None:
             carry_out(own, plan, name, settings, {"epochs": arena.epochs})

@@ -82,7 +82,7 @@ def verification_only(protocol: Protocol) -> Protocol:
 
 
 def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
-    """A protocol of at most `n_pairs` genuine and as many impostor pairs a set, drawn by its seed.
+    """A protocol of at most `n_pairs` pairs of either kind a set, drawn by its seed.
 
     A set that has no more is left as it is.
     """

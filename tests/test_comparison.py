@@ -1,7 +1,6 @@
 """The comparison on painted faces with stand-ins for the costly parts, and its tables by hand."""
 
 import json
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from cure_core.comparison import compare, read_plan
 from cure_core.comparison.bench import bench, carry_out
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings
 from cure_core.comparison.runs import Work
-from cure_core.comparison.store import read_rows
+from cure_core.comparison.store import KEYS, read_rows
 from cure_core.comparison.tables import (
     claims,
     complete,
@@ -24,13 +23,14 @@ from cure_core.comparison.tables import (
     verdicts,
     winners,
 )
-from cure_core.comparison.tuning import best, propose
+from cure_core.comparison.tuning import finalists, propose, winner
 from cure_core.config import CureConfig
 from cure_core.encoders import SmallEncoder
 from cure_core.evaluation import accuracies
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives import METHODS, build
+from cure_core.pairs import Pairs
 from cure_core.protocol import fewer_pairs, verification_only
 from cure_core.space import Space
 
@@ -43,7 +43,7 @@ ARENA = {
     "unlearning": {"batch_size": [8, 8], "clusters": [2, 3]},
     "epochs": 1,
     "n_pairs": 20,
-    "validation": {"seeds": [100], "finals": [101], "finalists": 1, "n_pairs": 10},
+    "validation": {"seeds": [100], "finals": [101], "finalists": 2, "n_pairs": 10},
     "seeds": [0, 1],
     "few_seeds": [0],
 }
@@ -119,6 +119,10 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ("requests", ["everyone"], "no request everyone"),
         ("data/synthfaces/seeds", [100, 1], r"seeds \[100\] are both"),
         ("data/synthfaces/few_seeds", [101], r"seeds \[101\] are both"),
+        ("data/synthfaces/few_seeds", [7], r"few_seeds \[7\] are not among seeds \[0, 1\]"),
+        ("data/synthfaces/validation/finals", [100], "name a seed twice"),
+        ("data/synthfaces/validation/finals", [], "2 finalists and finals"),
+        ("data/synthfaces/validation/finalists", 1, "1 finalists and finals"),
         ("methods/cure/search/learning_rate", [1e-3, 5e-4, 3e-3], "no .low, default, high. above"),
         ("methods/cure/strength", "temperature", "strength 'temperature'"),
         ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
@@ -190,7 +194,8 @@ def test_the_search_learns():
     """Towards a peak in the range it draws nearer than random trials do, over several seeds."""
 
     def distance(trials):
-        return abs(np.log(best(trials)["learning_rate"] / 2e-3))
+        found = max(trials, key=lambda trial: trial[1])[0]
+        return abs(np.log(found["learning_rate"] / 2e-3))
 
     def score(settings):
         return -abs(np.log(settings["learning_rate"] / 2e-3))
@@ -208,9 +213,14 @@ def test_the_second_trial_is_the_best_of_the_data_set_before(tiny, tmp_path):
         compare(plan, "lfw", tmp_path, **part)
     compare(plan, "synthfaces", tmp_path, **part)
     compare(plan, "lfw", tmp_path, **part)
-    table = read_rows(tmp_path, "tuning").query("seed == 100").set_index(["dataset", "trial"])
-    chosen = table.loc["synthfaces"].ues.idxmax()
-    assert table.settings["lfw", 1] == table.settings["synthfaces", chosen]
+    table = read_rows(tmp_path, "tuning")
+    won = winners(table, plan).set_index("dataset").settings["synthfaces"]
+    second = table[(table.dataset == "lfw") & (table.trial == 1)]
+    assert [json.loads(settings) for settings in second.settings] == [won, won]  # seeds 100, 101
+    table = table[(table.dataset == "synthfaces") & (table.seed == 100)]  # without finals
+    table.to_csv(tmp_path / "tuning.csv", index=False)
+    with pytest.raises(ValueError, match="is not tuned"):
+        compare(plan, "lfw", tmp_path, **part)
 
 
 def test_the_finalists_meet_again_and_the_best_mean_of_all_seeds_wins(plan, tmp_path, monkeypatch):
@@ -234,14 +244,32 @@ def test_the_finalists_meet_again_and_the_best_mean_of_all_seeds_wins(plan, tmp_
     settings = work.tune("cure")
     assert judged == [(100, 0), (100, 1), (100, 2), (100, 3), (101, 1), (101, 2)]
     assert settings == seen[2] == work.tuned("cure")
-    won = winners(read_rows(tmp_path, "tuning")).iloc[0]
-    assert (won.trial, won.defaults, won.seeds) == (2, 0.1, 2)
+    won = winners(read_rows(tmp_path, "tuning"), work.plan).iloc[0]
+    assert (won.trial, won.defaults, won.settings) == (2, 0.1, settings)
     assert won.ues == pytest.approx(0.45)
-    assert json.loads(won.settings) == settings
+
+    table = read_rows(tmp_path, "tuning")  # a gap is filled, and nothing else is done again
+    table.drop(index=[1]).to_csv(tmp_path / "tuning.csv", index=False)
+    assert work.tuned("cure") is None
+    judged.clear()
+    assert work.tune("cure") == settings
+    assert judged == [tuple(table[["seed", "trial"]].iloc[1])]
+    pd.testing.assert_frame_equal(read_rows(tmp_path, "tuning"), table)
 
 
-def test_best_is_the_highest_and_the_first_among_equals():
-    assert best([({"a": 1}, 0.2), ({"a": 2}, 0.5), ({"a": 3}, 0.5)]) == {"a": 2}
+def test_the_first_among_equals_wins(plan):
+    arena = plan.data["synthfaces"].model_copy(update={"trials": 3})
+    ues = {(0, 100): 0.2, (1, 100): 0.5, (2, 100): 0.5, (1, 101): 0.1, (2, 101): 0.1}
+    table = pd.DataFrame(
+        [(t, s, value, json.dumps({"a": t})) for (t, s), value in ues.items()],
+        columns=["trial", "seed", "ues", "settings"],
+    )
+    assert list(finalists(table, arena)) == [1, 2]
+    assert winner(table, arena) == (1, {"a": 1})
+    assert winner(table[:-1], arena) is None  # a final is missing
+    assert winner(table[1:], arena) is None  # a trial is missing
+    fewer = arena.model_copy(update={"trials": 2})
+    assert list(finalists(table, fewer)) == [1, 0]  # what a longer search had does not count
 
 
 # Carrying out
@@ -266,7 +294,7 @@ def test_every_row_is_there_once_and_nothing_is_done_twice(plan, tmp_path, monke
     assert first.groupby("method").trial.apply(list).to_dict() == {
         "cure": [0, 1], "scrub": [0, 1], "supervised_scrub": [0, 1],
     }  # fmt: skip
-    assert list(finals.method) == ["cure", "scrub", "supervised_scrub"]
+    assert list(finals.method) == list(first.method)  # two trials, two finalists
     frontier = read_rows(tmp_path, "frontier")
     assert frontier.method.unique() == ["cure"]  # scrub has no strength in this plan
     assert list(frontier.factor) == [0.5, 1.0]
@@ -375,6 +403,20 @@ def test_verification_alone_gives_the_whole_protocols_accuracies(plan, tiny):
     whole = bench(plan.data["synthfaces"], tiny, "random_people", 0, None, fast=False)
     light = verification_only(whole.protocol)
     assert accuracies(Space(light, whole.teacher)) == accuracies(whole.space)
+
+
+def test_a_set_of_many_pairs_of_its_own_is_cut_to_the_arenas(plan, tiny):
+    people = tiny.identities
+    kept = np.flatnonzero((people < 10) | (np.arange(len(people)) % 7 < 4))  # four have four images
+    images, people = tiny.images[kept], people[kept]
+    strangers = np.flatnonzero(people >= 10)
+    left, right = (side.ravel() for side in np.meshgrid(strangers, strangers))
+    own = {"own": Pairs(left, right, people[left] == people[right])}
+    faces = FaceSet(tiny.name, images, people, "abc", protocols=own)
+    for n_pairs, most in ((None, ARENA["n_pairs"]), (10, 10)):
+        found = bench(plan.data["synthfaces"], faces, "random_people", 0, n_pairs)
+        pairs = found.protocol.pairs["test"]
+        assert np.count_nonzero(pairs.genuine) == np.count_nonzero(~pairs.genuine) == most
 
 
 def test_fewer_pairs_are_some_of_the_pairs_in_their_folds(plan, tiny):
@@ -508,7 +550,7 @@ def test_trials_of_another_search_or_other_faces_give_way(plan, tiny, tmp_path, 
     compare(wider, "synthfaces", tmp_path, **part)
     third = read_rows(tmp_path, "tuning")
     assert list(third[third.seed == 100].trial) == [0, 1]
-    assert len(third) == 3  # and the final; none is left of the searches before
+    assert len(third) == 4  # with the finals; none is left of the searches before
     assert third.setting.nunique() == 1
     assert not set(third.setting) & set(second.setting)
 
@@ -539,8 +581,12 @@ def test_the_committed_tables_fit_the_plan():
     ]
     others = table[table.method != "teacher"]
     np.testing.assert_allclose(others.ues, score, atol=2e-4)
-    for _, own in read_rows(folder, "tuning").groupby(["dataset", "method"]):
-        assert all(b - a == 1 for a, b in pairwise([-1, *sorted(own.trial)]))
+    trials = read_rows(folder, "tuning")
+    assert not trials.duplicated(KEYS["tuning"]).any()
+    for (dataset, _), own in trials.groupby(["dataset", "method"]):
+        v = plan.data[dataset].validation
+        assert set(own[own.seed.isin(v.seeds)].trial) == set(range(own.trial.max() + 1))
+        assert set(own.seed) <= {*v.seeds, *v.finals}
 
 
 def _before_and_after(table):

@@ -48,6 +48,18 @@ class Validation(Part):
     finalists: int = Field(1, gt=0)
     n_pairs: int = Field(gt=0)
 
+    @model_validator(mode="after")
+    def _apart(self) -> "Validation":
+        every = [*self.seeds, *self.finals]
+        if len(set(every)) < len(every):
+            raise ValueError(f"seeds {self.seeds} and finals {self.finals} name a seed twice")
+        if bool(self.finals) != (self.finalists > 1):
+            raise ValueError(
+                f"{self.finalists} finalists and finals {self.finals}: finals are between two or "
+                "more, and without them one trial wins"
+            )
+        return self
+
 
 class Arena(Part):
     """A data set and how long everything lasts on it.
@@ -76,6 +88,8 @@ class Arena(Part):
         v = self.validation
         if shared := {*v.seeds, *v.finals} & {*self.seeds, *self.few_seeds}:
             raise ValueError(f"seeds {sorted(shared)} are both for validation and reported")
+        if unknown := set(self.few_seeds) - set(self.seeds):
+            raise ValueError(f"few_seeds {sorted(unknown)} are not among seeds {self.seeds}")
         Recipe(**self.teacher)
         CureConfig(**{"epochs": self.epochs, **self.unlearning})
         return self

@@ -1,14 +1,15 @@
 """Carrying the comparison out: a row for every finished trial and run.
 
 A row is written at once, and what has its row is not done again: the work can stop anywhere and
-go on, and several processes can share it.
+go on, and several processes, each given a part of its own, can share the tables.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+import pandas as pd
 from torch import nn
 
 from cure_core import manifests, rows, study
@@ -22,7 +23,7 @@ from cure_core.comparison.bench import (
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
 from cure_core.comparison.store import KEYS, Row, has_row, read_rows, write_row
-from cure_core.comparison.tuning import Trial, best, finalists, propose
+from cure_core.comparison.tuning import Trial, finalists, propose, trials_on, winner
 from cure_core.faces.faceset import FaceSet
 from cure_core.files import digest
 from cure_core.progress import bar
@@ -47,7 +48,8 @@ def compare(
     """Do what the tables in `folder` lack of the plan on one data set; each row as it comes.
 
     `methods`, `requests`, `seeds` and `stages` do a part of it; what a run needs of an earlier
-    stage, the tuned settings, is done first. `fast` compiles the encoders, which needs a C++
+    stage, the tuned settings, is done first. Ablations, references and curves have the plan's first
+    request and its `few_seeds` alone. `fast` compiles the encoders, which needs a C++
     compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
     """
     for given, known, what in (
@@ -97,47 +99,44 @@ class Work:
     def tune(self, method: str) -> Settings:
         """The chosen settings of a method, after the trials and finals that are still missing."""
         v = self.arena.validation
-        while len(done := self.trials(method, v.seeds)) < self.arena.trials:
-            self._try(method, len(done), self._next(method, done), v.seeds)
-        for trial in finalists(done, v.finalists):
-            self._try(method, trial, done[trial][0], v.finals)
-        settings = self.tuned(method)
-        assert settings is not None
-        return settings
+        for trial in range(self.arena.trials):
+            done = trials_on(self._tuning(method), v.seeds)
+            if trial not in done:
+                settings = self._next(method, [done[before] for before in range(trial)])
+                self._try(method, trial, settings, v.seeds)
+        for trial, (settings, _) in finalists(self._tuning(method), self.arena).items():
+            self._try(method, trial, settings, v.finals)
+        chosen = self.tuned(method)
+        assert chosen is not None
+        return chosen
 
     def tuned(self, method: str) -> Settings | None:
         """The settings that won; None while a trial or a final is missing."""
-        v = self.arena.validation
-        done, judged = self.trials(method, v.seeds), self.trials(method, [*v.seeds, *v.finals])
-        ahead = finalists(done, v.finalists)
-        if len(done) < self.arena.trials or not set(ahead) <= set(judged):
-            return None
-        return best([judged[trial] for trial in ahead])
+        won = winner(self._tuning(method), self.arena)
+        return None if won is None else won[1]
 
-    def _next(self, method: str, done: Mapping[int, Trial]) -> Settings:
+    def _next(self, method: str, before: Sequence[Trial]) -> Settings:
         """The settings of the next trial. Raises ValueError where `after` has not been tuned."""
-        after = self.arena.after
-        if len(done) != 1 or after is None:
-            return propose(self.plan.tuned[method], list(done.values()))
-        settings = Work(self.plan, after, self.folder, self.fast).tuned(method)
+        if len(before) != 1 or self._before is None:
+            return propose(self.plan.tuned[method], before)
+        settings = self._before.tuned(method)
         if settings is None:
             raise ValueError(
-                f"{method} starts on {self.dataset} from its best on {after}, where it is not "
-                f"tuned; do `cure compare {after} --stages tuning` first"
+                f"{method} starts on {self.dataset} from its best on {self.arena.after}, where it "
+                f"is not tuned; do `cure compare {self.arena.after} --stages tuning` first"
             )
         return settings
 
-    def trials(self, method: str, seeds: Sequence[int]) -> dict[int, Trial]:
-        """The trials that a method has had on all of some seeds, and their mean UES there."""
+    @cached_property
+    def _before(self) -> "Work | None":
+        """The data set after which this one is tuned."""
+        after = self.arena.after
+        return None if after is None else Work(self.plan, after, self.folder, self.fast)
+
+    def _tuning(self, method: str) -> pd.DataFrame:
+        """The rows of a method's trials that still hold."""
         key = {"dataset": self.dataset, "method": method, "setting": self._tried(method)}
-        own = rows.select(read_rows(self.folder, "tuning"), key)
-        own = own[own.seed.isin(seeds)]  # the table is in the order of the trials
-        cases = {int(trial): own[own.trial == trial] for trial in own.trial.unique()}
-        return {
-            trial: (json.loads(case.settings.iloc[0]), float(case.ues.mean()))
-            for trial, case in cases.items()
-            if len(case) == len(seeds)
-        }
+        return rows.select(read_rows(self.folder, "tuning"), key)
 
     def _try(self, method: str, trial: int, settings: Settings, seeds: Sequence[int]) -> None:
         """The rows of a trial on some seeds, where they are missing."""
@@ -155,7 +154,7 @@ class Work:
         """One row of the comparison, and those of the teacher and the oracle where missing."""
         key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
         settings = self.tune(self.plan.objective(method))
-        made = {"setting": self._made(method, settings)}
+        made = {"setting": self._made(request, method, settings)}
         if has_row(self.folder, "comparison", {**key, **made}):
             return
         own = self.bench(request, seed)
@@ -166,7 +165,7 @@ class Work:
 
     def _refer(self, own: Bench, key: Row) -> None:
         """The row of the oracle or the teacher on a request, where it is missing."""
-        made = {"setting": digest(*self._shared)}
+        made = {"setting": digest(*self._shared, key["request"])}
         if has_row(self.folder, "comparison", {**key, **made}):
             return
         if key["method"] == "teacher":
@@ -189,7 +188,7 @@ class Work:
         for factor in sorted({1.0, *self.plan.factors}):
             settings = {**tuned, strength: tuned[strength] * factor}
             key = {"dataset": self.dataset, "method": method, "factor": factor, "seed": seed}
-            made = {"setting": self._made(method, settings)}
+            made = {"setting": self._made(self.plan.requests[0], method, settings)}
             if has_row(self.folder, "frontier", {**key, **made}):
                 continue
             known = {**made, "strength": strength, "value": settings[strength]}
@@ -227,19 +226,21 @@ class Work:
     ) -> Bench:
         return bench(self.arena, self.faces, request, seed, n_pairs, attacked, self.fast)
 
-    def _made(self, method: str, settings: Settings) -> str:
+    def _made(self, request: str, method: str, settings: Settings) -> str:
         """A digest of all that a row depends on, but for the code and a weight file's content."""
-        return digest(*self._shared, self.plan.changed(method, settings), self.arena.epochs)
+        changed = self.plan.changed(method, settings)
+        return digest(*self._shared, request, self.arena.unlearning, self.arena.epochs, changed)
 
     def _tried(self, method: str) -> str:
         """A digest of all that the trials of a method depend on, as `_made`."""
         v, search = self.arena.validation, self.plan.tuned[method].search
-        return digest(*self._shared, v.seeds, v.n_pairs, search, self.arena.epochs)
+        length = (self.plan.requests[0], self.arena.unlearning, self.arena.epochs)
+        begun = self._before and self._before.tuned(method)
+        return digest(*self._shared, *length, v.seeds, v.n_pairs, search, begun)
 
     @cached_property
     def _shared(self) -> tuple[object, ...]:
         """What every row of the data set depends on."""
         setting = arena_setting(self.arena, self.dataset, self.plan.requests[0], self.fast).asked()
         rest = ("request", "method", "config")  # of the row itself
-        shared = {name: value for name, value in setting.items() if name not in rest}
-        return self.faces.fingerprint, shared, self.arena.unlearning
+        return self.faces.fingerprint, {k: v for k, v in setting.items() if k not in rest}

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from cure_core.comparison.plan import Plan
+from cure_core.comparison.tuning import trials_on, winner
 from cure_core.metrics.intervals import Interval, mean_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
 
@@ -32,24 +34,26 @@ def complete(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     return own[ran == len(set(methods))]
 
 
-def winners(trials: pd.DataFrame) -> pd.DataFrame:
-    """The settings that won, a line a data set and method: the best mean UES of the finalists.
+def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The settings that won, a line a data set and method that is tuned.
 
-    `trials` are rows of the tuning. Finalists are the trials judged on the most validation seeds;
-    `trial`, `ues`, `forgetting`, `stability` (means over them), `seeds`, `settings` are the
-    winner's, `defaults` the UES of the first trial on the seeds that every trial had.
+    `trials` are rows of the tuning. `trial` and `settings` are the winner's; `ues`, `forgetting`,
+    `stability` its means over all validation seeds; `defaults` the UES of the first trial on the
+    seeds that every trial has.
     """
-    lines = []
+    lines: list[dict[str, object]] = []
     for (dataset, method), own in trials.groupby(["dataset", "method"], sort=False):
-        cases = own.groupby("trial")
-        n = cases.seed.nunique()
-        common = set.intersection(*(set(case.seed) for _, case in cases))
-        means = cases[["ues", "forgetting", "stability"]].mean()
-        won = means[n == n.max()].nlargest(1, "ues").reset_index().iloc[0]
-        first = own[(own.trial == own.trial.min()) & own.seed.isin(common)].ues.mean()
-        settings = own[own.trial == won.trial].settings.iloc[0]
-        known = {"trial": int(won.trial), "defaults": first, **won.drop("trial"), "seeds": n.max()}
-        lines.append({"dataset": dataset, "method": method, **known, "settings": settings})
+        arena = plan.data[str(dataset)]
+        if (won := winner(own, arena)) is not None:
+            v, (trial, settings) = arena.validation, won
+            rows = own[(own.trial == trial) & own.seed.isin([*v.seeds, *v.finals])]
+            lines.append(
+                {
+                    "dataset": dataset, "method": method, "trial": trial,
+                    "defaults": trials_on(own, v.seeds)[0][1],
+                    **rows[["ues", "forgetting", "stability"]].mean(), "settings": settings,
+                }
+            )  # fmt: skip
     return pd.DataFrame(lines)
 
 

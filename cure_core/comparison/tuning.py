@@ -1,8 +1,11 @@
 """Choosing a method's settings: the same trials for all, by the best UES on validation."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Sequence
 
-from cure_core.comparison.plan import Method, Settings
+import pandas as pd
+
+from cure_core.comparison.plan import Arena, Method, Settings
 
 Trial = tuple[Settings, float]  # settings and the mean UES they had
 STARTUP = 4  # trials drawn at random, the defaults among them, before the sampler learns
@@ -34,11 +37,33 @@ def propose(method: Method, trials: Sequence[Trial], seed: int = 0) -> Settings:
     return {k: v if isinstance(v, int) else float(f"{v:.4g}") for k, v in found.items()}
 
 
-def finalists(trials: Mapping[int, Trial], count: int) -> list[int]:
-    """The numbers of the `count` trials of the highest UES, the first among equals before."""
-    return sorted(trials, key=lambda number: -trials[number][1])[:count]
+def trials_on(table: pd.DataFrame, seeds: Sequence[int]) -> dict[int, Trial]:
+    """The trials that a method's rows hold on all of some seeds, by number; UES is the mean."""
+    own = table[table.seed.isin(seeds)] if len(table) else table
+    cases = {int(trial): own[own.trial == trial] for trial in sorted(own.trial.unique())}
+    return {
+        trial: (json.loads(case.settings.iloc[0]), float(case.ues.mean()))
+        for trial, case in cases.items()
+        if len(case) == len(seeds)
+    }
 
 
-def best(trials: Sequence[Trial]) -> Settings:
-    """The settings of the highest UES, the first among equals."""
-    return max(trials, key=lambda trial: trial[1])[0]
+def finalists(table: pd.DataFrame, arena: Arena) -> dict[int, Trial]:
+    """The trials of the highest mean UES on the seeds that all are tried on, best first."""
+    done = trials_on(table, arena.validation.seeds)
+    asked = [trial for trial in done if trial < arena.trials]
+    best = sorted(asked, key=lambda trial: -done[trial][1])[: arena.validation.finalists]
+    return {trial: done[trial] for trial in best}
+
+
+def winner(table: pd.DataFrame, arena: Arena) -> tuple[int, Settings] | None:
+    """The finalist of the highest mean UES on all validation seeds; None while a run is missing.
+
+    The first among equals, in the order of the trials before the finals.
+    """
+    v, ahead = arena.validation, finalists(table, arena)
+    done, judged = (trials_on(table, seeds) for seeds in (v.seeds, [*v.seeds, *v.finals]))
+    if not set(range(arena.trials)) <= set(done) or not set(ahead) <= set(judged):
+        return None
+    won = max(ahead, key=lambda trial: judged[trial][1])
+    return won, ahead[won][0]
