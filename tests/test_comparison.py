@@ -449,6 +449,7 @@ def rows(scores, recall=0.5):
             {
                 "dataset": "synthfaces", "request": request, "seed": seed, "method": method,
                 "ues": ues, "forgetting": ues, "stability": 1.0, "membership_auc": 0.7,
+                "rank1_new_gallery": 1 - ues,
                 "membership_recall": recall + (0.1 if method == "scrub" else 0.0),
                 "membership_recall_oracle": 0.5,
             }
@@ -483,7 +484,9 @@ def test_summary_by_hand():
     assert table.loc["scrub", "gap"] == pytest.approx(0.1)
     assert table.loc["cure", "gap"] == 0
     assert list(table.index[:2]) == ["cure_plus", "cure"]
-    assert "0.600 [0.352, 0.848]" in readable(table.reset_index())["UES (CURE)"].to_list()
+    told = readable(table.reset_index()).set_index("method")
+    assert told["UES (CURE)"]["cure"] == "0.600 [0.352, 0.848]"
+    assert told["rank one, re-enrolled"]["cure"] == "0.40"
 
 
 def test_a_verdict_needs_the_whole_interval_above_every_peers():

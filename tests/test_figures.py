@@ -156,7 +156,8 @@ def comparison(seeds=(0, 1, 2, 3, 4), datasets=("synthfaces", "lfw")):
             rows.append(
                 {"dataset": dataset, "request": request, "seed": seed, "method": method,
                  "ues": ues, "forgetting": ues, "stability": 1.0, "membership_recall": recall,
-                 "membership_recall_oracle": oracle, "membership_auc": 0.7}
+                 "membership_recall_oracle": oracle, "membership_auc": 0.7,
+                 "rank1_new_gallery": 0.5}
             )  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -78,7 +78,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 measured["less"] = (ues["cure_plus"] - ues[method]).dropna()
             for name, values in measured.items():
                 found |= _named(name, mean_interval(values))
-            known = own[["forgetting", "stability", "membership_auc"]].mean()
+            known = own[["forgetting", "stability", "membership_auc", "rank1_new_gallery"]].mean()
             lines.append(
                 {
                     "dataset": dataset, "request": request, "method": method,
@@ -170,6 +170,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         "S": table.stability.map("{:.3f}".format),
         "cure_plus less it": _cells(table, "less"),
         "rank": table["rank"].map(lambda x: "" if np.isnan(x) else f"{x:.1f}"),
+        "rank one, re-enrolled": table.rank1_new_gallery.map("{:.2f}".format),
         "membership AUC": table.membership_auc.map("{:.2f}".format),
         "membership recall": _cells(table, "recall"),
         "from the oracle's": _cells(table, "gap"),
