@@ -162,10 +162,13 @@ claims
 # Why, as far as the study's rows tell:
 #
 # - **The paper's objective moves a person's pictures together**, so that they go on matching each
-#   other. Both methods that come before it scatter them: `cure_plus` drives a cluster apart, random
-#   relabelling draws a wrong class for every picture. What the objective does reach needs far
-#   targets and centroids renewed each epoch, as the ablations below show: the target has to keep
-#   running ahead of the faces that follow it.
+#   other. Three of the methods before it scatter them: `cure_plus` drives a cluster apart, random
+#   relabelling draws a wrong class for every picture, dispersion parts each from all others. What
+#   the objective does reach needs far targets and centroids renewed each epoch, as the ablations
+#   below show: the target has to keep running ahead of the faces that follow it.
+# - **Bad Teacher folds the forgotten into one direction**: confused with each other, they stay
+#   apart from everyone else, are identified once enrolled anew, and look like members to an attack.
+#   UES, by verification among the forgotten, does not see that; the two columns beside it do.
 # - **The lowest recall is over-forgetting.** A picture that the student treats unlike any it has or
 #   has not seen is called a stranger more often than a real stranger is. The oracle's recall is
 #   what "never seen" gives.
