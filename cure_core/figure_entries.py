@@ -180,8 +180,8 @@ ENTRIES = {
         COMPARISON,
         "ours: a single point of the comparison can be bought",
         "Forgetting (F) against stability (S) as each method's strength goes from a tenth of its "
-        "tuned value to ten times it, mean over seeds. Random relabelling, turned down to a third, "
-        "reaches cure_plus; no other peer does. Grey: equal UES, 0.2 to 0.8.",
+        "tuned value to ten times it, mean over the n seeds. No strength takes a peer to "
+        "cure_plus. Grey: equal UES, 0.2 to 0.8.",
         run="compare",
     ),
     "ablations": Entry(
