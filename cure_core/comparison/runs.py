@@ -98,6 +98,8 @@ class Work:
 
     def tune(self, method: str) -> Settings:
         """The chosen settings of a method, after the trials and finals that are still missing."""
+        if (known := self.tuned(method)) is not None:  # asked before every run
+            return known
         v = self.arena.validation
         for trial in range(self.arena.trials):
             done = trials_on(self._tuning(method), v.seeds)
