@@ -191,14 +191,23 @@ def matching(protocol: Protocol, space: Space, teacher: Space, n_bootstrap: int 
 
 
 def few_shot(protocol: Protocol, space: Space, shots: Sequence[int]) -> Rows:
-    """Rank-1 of the forgotten, each enrolled anew by a few images, among everyone retained."""
+    """Rank-1 of the forgotten, each enrolled anew by a few images, among everyone retained.
+
+    `few_shot`: by forget images, searched by the others; `few_shot_fresh`: by held-out images,
+    which no method was given, as far as there are enough of them.
+    """
     p, people = protocol, protocol.faces.identities
     others = p.gallery[~np.isin(people[p.gallery], people[p.forget])]
-    ours = (space[p.forget], people[p.forget], space[others], people[others])
-    return [
-        _row("few_shot", "rank1", few_shot_rank_one(*ours, shots=n, seed=p.seed), at=n)
-        for n in shots
-    ]
+    rows: Rows = []
+    for attack, own in (("few_shot", p.forget), ("few_shot_fresh", p.probes)):
+        most = np.unique(people[own], return_counts=True)[1].max(initial=0)
+        ours = (space[own], people[own], space[others], people[others])
+        rows += [
+            _row(attack, "rank1", few_shot_rank_one(*ours, shots=n, seed=p.seed), at=n)
+            for n in shots
+            if n < most
+        ]
+    return rows
 
 
 def relearning(

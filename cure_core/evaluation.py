@@ -69,7 +69,7 @@ def evaluate(
                 protocol.seed,
             ).items():
                 rows.append({"model": name, "set": which, "metric": metric, **interval._asdict()})
-        for metric, value in {**space.membership, **_gallery(space, spaces["before"])}.items():
+        for metric, value in {**space.membership, **_probed(space, spaces["before"])}.items():
             rows.append({"model": name, "set": "forget", "metric": metric, "value": value})
     return Report(pd.DataFrame(rows), pd.concat(scores, ignore_index=True))
 
@@ -92,17 +92,23 @@ def _crossed(space: Space) -> np.ndarray:
     return (space[forget] @ space[others].T)[impostors]
 
 
-def _gallery(space: Space, enrolled: Space) -> dict[str, float]:
-    """Rank-1 of forgotten people's probes, templates by the teacher and by this model."""
+def _probed(space: Space, enrolled: Space) -> dict[str, float]:
+    """What becomes of forgotten people's held-out images, the probes.
+
+    Their rank-1, templates by the teacher and by this model, and the accuracy on pairs of them.
+    """
     p, people = space.protocol, space.protocol.faces.identities
     if len(p.probes) == 0:
         return {}
     probes, labels = space[p.probes], people[p.probes]
     templates = {"old": enrolled[p.gallery], "new": space[p.gallery]}
-    return {
+    found = {
         f"rank1_{name}_gallery": rank_one(probes, labels, gallery, people[p.gallery])
         for name, gallery in templates.items()
     }
+    if p.fresh is not None:
+        found["accuracy_fresh"] = ten_fold_accuracy(space.scores(p.fresh), p.fresh.genuine)
+    return found
 
 
 def _verification(

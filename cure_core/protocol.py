@@ -18,7 +18,8 @@ class Protocol:
 
     `pairs` and `folds` of the sets "forget", "retain" and "test"; `members` are retained training
     images and `outsiders` non-members for the attack; `probes` are held-out images of forgotten
-    people and `gallery` the training images of everyone. All are indices into `faces`.
+    people, `fresh` pairs of them (None where these are few), and `gallery` the training images of
+    everyone. All are indices into `faces`.
     """
 
     faces: FaceSet
@@ -28,6 +29,7 @@ class Protocol:
     members: np.ndarray
     outsiders: np.ndarray
     probes: np.ndarray
+    fresh: Pairs | None
     gallery: np.ndarray
     seed: int
 
@@ -44,15 +46,17 @@ def make_protocol(
 ) -> Protocol:
     """Draw the pairs and sets that judge a request; labels are used here and not before.
 
-    Forget pairs: both images from the forget set. Retain pairs: both from held-out images of
-    retained people. Test pairs: the set's own protocol without the people of the split, or, where
-    it has none, pairs drawn among outsiders and people outside the split.
+    Forget pairs: both images from the forget set. Fresh pairs: both from held-out images of
+    forgotten people, retain pairs: of retained people. Test pairs: the set's own protocol without
+    the people of the split, or, where it has none, pairs drawn among outsiders and people outside
+    the split.
     Raises ValueError where a set has no genuine or no impostor pair.
     """
     identities = faces.identities
     forgotten = np.unique(identities[request.forget_index])
     retained = np.unique(identities[request.retain_index])
     held = split.heldout[np.isin(identities[split.heldout], retained)]
+    probes = split.heldout[np.isin(identities[split.heldout], forgotten)]
     rng = np.random.default_rng([seed, 2])
     size = min(len(request.retain_index), 2 * len(split.outsiders))
     test, test_folds = _test_pairs(faces, split, n_pairs, seed)
@@ -69,7 +73,8 @@ def make_protocol(
         forget=request.forget_index,
         members=_whole_people(request.retain_index, identities, size, rng),
         outsiders=split.outsiders,
-        probes=split.heldout[np.isin(identities[split.heldout], forgotten)],
+        probes=probes,
+        fresh=_fresh_pairs(identities, probes, n_pairs, seed),
         gallery=np.union1d(request.forget_index, request.retain_index),
         seed=seed,
     )
@@ -78,7 +83,9 @@ def make_protocol(
 def verification_only(protocol: Protocol) -> Protocol:
     """A protocol without attacks: the pairs alone."""
     nobody = np.empty(0, dtype=np.int64)
-    return replace(protocol, members=nobody, outsiders=nobody, probes=nobody, gallery=nobody)
+    return replace(
+        protocol, members=nobody, outsiders=nobody, probes=nobody, fresh=None, gallery=nobody
+    )
 
 
 def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
@@ -98,6 +105,14 @@ def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
 def _pairs_among(identities: np.ndarray, index: np.ndarray, n: int, seed: int) -> Pairs:
     drawn = draw_pairs(identities[index], n, seed)
     return Pairs(index[drawn.left], index[drawn.right], drawn.genuine)
+
+
+def _fresh_pairs(identities: np.ndarray, probes: np.ndarray, n: int, seed: int) -> Pairs | None:
+    """Pairs among the probes; None for fewer than ten of a kind, one for each fold."""
+    counts = np.unique(identities[probes], return_counts=True)[1]
+    genuine = int((counts * (counts - 1) // 2).sum())
+    impostor = len(probes) * (len(probes) - 1) // 2 - genuine
+    return _pairs_among(identities, probes, n, seed) if min(genuine, impostor) >= 10 else None
 
 
 def _test_pairs(faces: FaceSet, split: Split, n_pairs: int, seed: int) -> tuple[Pairs, np.ndarray]:

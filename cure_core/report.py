@@ -24,6 +24,7 @@ LINES = (
     ("forgetting", "all", "  F, forgetting"),
     ("stability", "all", "  S, stability"),
     ("accuracy", "forget", "accuracy, forget pairs"),
+    ("accuracy_fresh", "forget", "accuracy, new pictures of forgotten people"),
     ("accuracy", "retain", "accuracy, retain pairs"),
     ("accuracy", "test", "accuracy, unseen people"),
     ("tar", "forget", "TAR@FAR=1e-3, forget"),

@@ -66,7 +66,7 @@ def test_recovery_figure_has_a_panel_a_curve_and_a_line_a_model():
     shots, steps = draw_recovery(rows(seeds=2)).axes
     assert [line.get_xdata().tolist() for line in shots.lines] == [[1, 5]] * 3
     assert steps.lines[1].get_ydata().tolist() == pytest.approx([0.45] * 3)
-    assert steps.get_xlabel() == "steps on 2 images a person"
+    assert steps.get_xlabel() == "steps on 2 pictures each"
 
 
 def test_collateral_figure_has_a_point_a_person():

@@ -187,10 +187,23 @@ def test_an_encoder_apart_from_the_teacher_is_matched_by_no_rotation():
 
 def test_few_shots_by_model():
     erased = space(lambda p, i: noise(p, i) if p in GONE else encoder()(p, i))
-    known, gone = (few_shot(PROTOCOL, one, (1, 5)) for one in (TEACHER, erased))
-    assert [row["at"] for row in known] == [1, 5]
-    assert known[1]["value"] > 0.95
-    assert gone[1]["value"] < 0.25
+    learnt = set(PROTOCOL.forget.tolist())
+
+    def scattered(person, number):  # the very images, and nothing of the person
+        own = noise if person * EACH + number in learnt else encoder()
+        return own(person, number)
+
+    known, gone, hollow = (
+        {(row["attack"], row["at"]): row["value"] for row in few_shot(PROTOCOL, one, (1, 5))}
+        for one in (TEACHER, erased, space(scattered))
+    )
+    assert set(known) == {("few_shot", 1), ("few_shot", 5), ("few_shot_fresh", 1)}
+    assert known["few_shot", 5] > 0.95
+    assert gone["few_shot", 5] < 0.25
+    assert gone["few_shot_fresh", 1] < 0.25
+    assert hollow["few_shot", 5] < 0.25
+    assert hollow["few_shot_fresh", 1] == pytest.approx(known["few_shot_fresh", 1], abs=0.05)
+    assert known["few_shot_fresh", 1] > 0.5
 
 
 # Over-forgetting, and collateral

@@ -20,6 +20,7 @@ from cure_core.comparison.tables import (
     kind,
     readable,
     summary,
+    varied,
     verdicts,
     winners,
 )
@@ -205,8 +206,8 @@ def test_the_search_learns():
     assert np.mean(gained) > 0.1
 
 
-def test_the_second_trial_is_the_best_of_the_data_set_before(tiny, tmp_path):
-    two = {"synthfaces": ARENA, "lfw": {**ARENA, "after": "synthfaces"}}
+def test_the_finalists_of_the_data_set_before_are_tried_after_the_defaults(tiny, tmp_path):
+    two = {"synthfaces": ARENA, "lfw": {**ARENA, "after": "synthfaces", "trials": 4}}
     plan = Plan(**changed("data", two))
     part = {"methods": ["scrub"], "stages": ["tuning"], "progress": False}
     with pytest.raises(ValueError, match=r"is not tuned; do `cure compare synthfaces"):
@@ -214,9 +215,15 @@ def test_the_second_trial_is_the_best_of_the_data_set_before(tiny, tmp_path):
     compare(plan, "synthfaces", tmp_path, **part)
     compare(plan, "lfw", tmp_path, **part)
     table = read_rows(tmp_path, "tuning")
-    won = winners(table, plan).set_index("dataset").settings["synthfaces"]
-    second = table[(table.dataset == "lfw") & (table.trial == 1)]
-    assert [json.loads(settings) for settings in second.settings] == [won, won]  # seeds 100, 101
+    before, here = (
+        table[(table.dataset == name) & (table.seed == 100)].sort_values("trial")
+        for name in ("synthfaces", "lfw")
+    )
+    tried = [json.loads(settings) for settings in here.settings]
+    assert tried[0] == plan.methods["scrub"].defaults()
+    best_first = before.sort_values("ues", ascending=False, kind="stable").settings
+    assert tried[1:3] == [json.loads(settings) for settings in best_first]  # both of two trials
+    assert tried[3] not in tried[:3]
     table = table[(table.dataset == "synthfaces") & (table.seed == 100)]  # without finals
     table.to_csv(tmp_path / "tuning.csv", index=False)
     with pytest.raises(ValueError, match="is not tuned"):
@@ -316,7 +323,8 @@ def test_the_tuned_strength_of_the_frontier_is_the_run_of_the_comparison(plan, t
     assert both.set_index("factor").seconds[1.0] == ran
 
 
-def test_rows_hold_the_contracts_columns_and_their_oracles_values(plan, tmp_path):
+def test_rows_hold_the_contracts_columns_and_their_oracles_values(tmp_path):
+    plan = Plan(**changed("data/synthfaces/split/heldout", 0.6))  # enough for fresh pairs
     compare(plan, "synthfaces", tmp_path, methods=["cure"], seeds=[0], stages=["comparison"])
     rows = read_rows(tmp_path, "comparison")
     assert list(rows.columns[:15]) == [
@@ -324,6 +332,7 @@ def test_rows_hold_the_contracts_columns_and_their_oracles_values(plan, tmp_path
         "accuracy_forget", "accuracy_retain", "accuracy_test", "tar_forget", "membership_recall",
         "membership_recall_oracle", "seconds", "seconds_oracle",
     ]  # fmt: skip
+    assert rows.accuracy_fresh.between(0, 1).all()
     for _, case in rows.groupby("request"):
         oracle = case[case.method == "oracle"].iloc[0]
         assert set(case.membership_recall_oracle) == {oracle.membership_recall}
@@ -567,6 +576,19 @@ def test_kinds():
     names = ["cure", "cure_plus", "cure_plus_frozen", "cure_hdbscan", "scrub", "supervised_scrub"]
     kinds = ["ours", "ours", "ablation", "ablation", "peer", "reference"]
     assert [kind(name) for name in [*names, "oracle", "teacher"]] == [*kinds, *["reference"] * 2]
+    bases = {
+        "cure_tau_2": "cure",
+        "cure_plus_frozen": "cure_plus",
+        "neg_grad_plus_x": "neg_grad_plus",
+    }
+    assert {name: varied(name) for name in bases} == bases
+    assert {kind(name) for name in bases} == {"ablation"}
+
+
+def test_every_variant_of_the_plan_is_named_after_what_it_varies():
+    variants = read_plan().variants
+    named = {name: varied(name) for name in variants}
+    assert named == {name: change["of"] for name, change in variants.items()}
 
 
 def test_the_committed_tables_fit_the_plan():
@@ -584,6 +606,15 @@ def test_the_committed_tables_fit_the_plan():
     ]
     others = table[table.method != "teacher"]
     np.testing.assert_allclose(others.ues, score, atol=2e-4)
+    aims = table[table.method == "oracle"].set_index(["dataset", "request", "seed"])
+    for row in table.to_dict("records"):
+        aim = aims.loc[row["dataset"], row["request"], row["seed"]]
+        apart = [
+            abs(row[f"accuracy_{s}"] - aim[f"accuracy_{s}"]) for s in ("forget", "retain", "test")
+        ]
+        assert row["tow"] == pytest.approx(
+            (1 - apart[0]) * (1 - apart[1]) * (1 - apart[2]), abs=2e-5
+        )
     trials = read_rows(folder, "tuning")
     assert not trials.duplicated(KEYS["tuning"]).any()
     for (dataset, _), own in trials.groupby(["dataset", "method"]):

@@ -184,6 +184,43 @@ def test_a_set_without_a_protocol_tests_on_people_in_no_training():
     assert report.accuracies("after") == {"forget": 1, "retain": 1, "test": 1}
 
 
+def test_fresh_pairs_are_of_pictures_that_nobody_was_asked_to_forget():
+    request, protocol = setting()
+    assert set(ends(protocol.fresh)) <= set(protocol.probes) <= set(SPLIT.heldout)
+    assert people_of(ends(protocol.fresh)) <= GONE
+    assert set(ends(protocol.fresh)).isdisjoint(request.forget_index)
+    own = FACES.identities
+    genuine = own[protocol.fresh.left] == own[protocol.fresh.right]
+    assert np.array_equal(genuine, protocol.fresh.genuine)
+    assert 2 * np.count_nonzero(genuine) == len(protocol.fresh) >= 20
+
+
+def test_forgetting_the_given_pictures_alone_leaves_the_new_ones_known():
+    """A student that has learnt pictures by heart, and one that has forgotten the person."""
+    request, protocol = setting()
+
+    learnt = set(request.forget_index.tolist())
+
+    def by_heart(person, number):
+        return noise(person, number) if person * EACH + number in learnt else axis(person)
+
+    for student, fresh in ((by_heart, 1), (forgets, 0.5)):
+        report = judged(student, protocol=protocol)
+        assert report.value("accuracy", "forget") == pytest.approx(0.5, abs=0.15)
+        assert report.value("accuracy_fresh") == pytest.approx(fresh, abs=0.15)
+
+
+def test_few_new_pictures_are_no_measure():
+    people = FACES.identities[: PEOPLE * EACH]
+    split = split_people(people, min_images=EACH, outsiders=5, heldout=0.125, seed=1)
+    request = ForgetRequest.random_people(FACES, split.train, 6, seed=3)  # two each, six pairs
+    protocol = make_protocol(FACES, split, request, n_pairs=200, seed=4)
+    assert len(protocol.probes) == 12
+    assert protocol.fresh is None
+    report = judged(axis, protocol=protocol)
+    assert "accuracy_fresh" not in set(report.rows.metric)
+
+
 def test_the_protocol_is_drawn_once():
     first, again = setting()[1], setting()[1]
     other = make_protocol(FACES, SPLIT, setting()[0], n_pairs=200, seed=5)

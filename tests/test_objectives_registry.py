@@ -165,7 +165,7 @@ def test_settings_are_described_by_what_is_not_a_default():
         for name, settings in (
             ("cure", {}),
             ("cure", {"target_map": "farthest"}),
-            ("cure_one_to_one", {}),
+            ("cure", {"target_map": "one_to_one"}),
             ("ssd", {"alpha": 3.0, "lambda_": 1.0}),
         )
     ]

@@ -91,8 +91,7 @@ def carry_out(
         )
     except UnlearningDivergedError as error:
         return error.student, {"seconds": np.nan, "diverged_after": len(error.history)}
-    facts = {name: int(value) for name, value in result.facts.items()}
-    return result.student, {"seconds": round(result.seconds, 1), **facts}
+    return result.student, {"seconds": round(result.seconds, 1), **result.facts}
 
 
 def verified(own: Bench, student: nn.Module) -> Row:
@@ -106,11 +105,14 @@ def judged(own: Bench, student: nn.Module | Space) -> Row:
     """The measures of a row of the comparison, the oracle's left out."""
     report = evaluate(own.protocol, before=own.space, after=student, n_bootstrap=0, progress=False)
     ues = report.ues()
+    few = own.protocol.fresh is None
+    fresh = {} if few else {"accuracy_fresh": report.value("accuracy_fresh")}
     return {
         "ues": ues.score,
         "forgetting": ues.forgetting,
         "stability": ues.stability,
         **{f"accuracy_{which}": value for which, value in report.accuracies("after").items()},
+        **fresh,
         "tar_forget": report.value("tar"),
         "membership_recall": report.value("membership_recall"),
         "membership_auc": report.value("membership_auc"),

@@ -64,7 +64,7 @@ class Validation(Part):
 class Arena(Part):
     """A data set and how long everything lasts on it.
 
-    `trials` a method; where `after` names a data set, its best settings are the second trial.
+    `trials` a method; where `after` names a data set, its finalists are tried after the defaults.
     `n_pairs` is the most genuine pairs, and the most impostor pairs, that judge a set.
     """
 

@@ -119,15 +119,23 @@ class Work:
 
     def _next(self, method: str, before: Sequence[Trial]) -> Settings:
         """The settings of the next trial. Raises ValueError where `after` has not been tuned."""
-        if len(before) != 1 or self._before is None:
-            return propose(self.plan.tuned[method], before)
-        settings = self._before.tuned(method)
-        if settings is None:
+        given = self._given(method)
+        if given is None:
             raise ValueError(
                 f"{method} starts on {self.dataset} from its best on {self.arena.after}, where it "
                 f"is not tuned; do `cure compare {self.arena.after} --stages tuning` first"
             )
-        return settings
+        ahead = given[len(before) - 1 : len(before)] if before else []
+        return ahead[0] if ahead else propose(self.plan.tuned[method], before)
+
+    def _given(self, method: str) -> list[Settings] | None:
+        """The finalists of the data set before, best first; None where that is not tuned."""
+        if self._before is None:
+            return []
+        if self._before.tuned(method) is None:
+            return None
+        found = finalists(self._before._tuning(method), self._before.arena)
+        return [settings for settings, _ in found.values()]
 
     @cached_property
     def _before(self) -> "Work | None":
@@ -237,7 +245,7 @@ class Work:
         """A digest of all that the trials of a method depend on, as `_made`."""
         v, search = self.arena.validation, self.plan.tuned[method].search
         length = (self.plan.requests[0], self.arena.unlearning, self.arena.epochs)
-        begun = self._before and self._before.tuned(method)
+        begun = self._given(method) or None
         return digest(*self._shared, *length, v.seeds, v.n_pairs, search, begun)
 
     @cached_property

@@ -7,6 +7,7 @@ import pandas as pd
 from filelock import FileLock
 
 from cure_core import rows
+from cure_core.metrics.oracle_gap import tug_of_war
 from cure_core.report import save_table
 
 Row = dict[str, Any]
@@ -16,9 +17,11 @@ KEYS = {
     "frontier": ["dataset", "method", "factor", "seed"],
 }  # the tables, one a stage
 TRIAL = KEYS["tuning"][:3]
+ACCURACIES = ["accuracy_forget", "accuracy_retain", "accuracy_test"]
 MEASURES = (
-    *("ues", "forgetting", "stability", "accuracy_forget", "accuracy_retain", "accuracy_test"),
+    *("ues", "forgetting", "stability", *ACCURACIES),
     *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
+    "tow",
 )  # of the comparison, in this order; what else is known comes after
 OF_ORACLE = ["membership_recall", "seconds"]
 
@@ -51,13 +54,23 @@ def write_row(folder: Path, name: str, key: Row, row: Row) -> None:
 
 
 def _beside_oracle(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the comparison with their oracle's recall and seconds, measures first."""
+    """Rows of the comparison with what depends on their oracle, measures first.
+
+    Its recall and seconds, and `tow`, the tug-of-war with its accuracies.
+    """
     request = KEYS["comparison"][:3]
-    table = table.drop(columns=[f"{name}_oracle" for name in OF_ORACLE], errors="ignore")
-    oracle = table[table.method == "oracle"][[*request, *OF_ORACLE]]
+    derived = ["tow", *(f"{name}_oracle" for name in OF_ORACLE)]
+    table = table.drop(columns=derived, errors="ignore")
+    oracle = table[table.method == "oracle"][[*request, *OF_ORACLE, *ACCURACIES]]
     whole = table.merge(oracle, on=request, how="left", suffixes=("", "_oracle"))
+    aims = whole[[f"{name}_oracle" for name in ACCURACIES]].set_axis(ACCURACIES, axis=1)
+    judged = aims.notna().all(axis=1)
+    whole.loc[judged, "tow"] = [
+        round(tug_of_war(whole.loc[i, ACCURACIES], aims.loc[i], ACCURACIES), 5)
+        for i in whole.index[judged]
+    ]
     first = [*KEYS["comparison"], *MEASURES]
-    return whole[[*first, *(name for name in whole if name not in first)]]
+    return whole[[*first, *(name for name in table if name not in first)]]
 
 
 def _rounded(row: Row) -> Row:

@@ -10,8 +10,12 @@ from cure_core.comparison.plan import Plan
 from cure_core.comparison.tuning import trials_on, winner
 from cure_core.metrics.intervals import Interval, mean_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
+from cure_core.objectives import METHODS
 
 OURS = ("cure", "cure_plus")
+MEANS = [
+    *("forgetting", "stability", "accuracy_fresh", "rank1_new_gallery", "membership_auc", "tow")
+]
 PEOPLE = ("random_people", "hardest_people")  # the requests for which erasure is the goal
 
 
@@ -21,7 +25,13 @@ def kind(method: str) -> str:
         return "ours"
     if method in ("teacher", "oracle") or method.startswith("supervised_"):
         return "reference"
-    return "ablation" if method.startswith("cure_") else "peer"
+    return "peer" if method in METHODS else "ablation"
+
+
+def varied(method: str) -> str:
+    """The method that an ablation varies: the longest whose name begins its own."""
+    bases = [base for base in METHODS if method.startswith(f"{base}_")]
+    return max(bases, key=len)
 
 
 def complete(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
@@ -63,7 +73,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     `ues`, `recall` (of the membership attack) and `gap` (|recall - the oracle's|) are means with
     95 % intervals over seeds (Student's t) in `_low` and `_high`; so is `less`, the UES of
     `cure_plus` less the method's on the same request and seed. `rank` is the mean rank by UES,
-    1 the best. NaN bounds: one seed.
+    1 the best. The columns of `MEANS` are means. NaN bounds: one seed.
     """
     lines = []
     for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
@@ -78,7 +88,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                 measured["less"] = (ues["cure_plus"] - ues[method]).dropna()
             for name, values in measured.items():
                 found |= _named(name, mean_interval(values))
-            known = own[["forgetting", "stability", "membership_auc", "rank1_new_gallery"]].mean()
+            known = own.reindex(columns=MEANS).mean()  # pictures of few people hold no fresh pairs
             lines.append(
                 {
                     "dataset": dataset, "request": request, "method": method,
@@ -170,7 +180,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         "S": table.stability.map("{:.3f}".format),
         "cure_plus less it": _cells(table, "less"),
         "rank": table["rank"].map(lambda x: "" if np.isnan(x) else f"{x:.1f}"),
+        "accuracy, new pictures": table.accuracy_fresh.map("{:.2f}".format),
         "rank one, re-enrolled": table.rank1_new_gallery.map("{:.2f}".format),
+        "ToW": table.tow.map("{:.2f}".format),
         "membership AUC": table.membership_auc.map("{:.2f}".format),
         "membership recall": _cells(table, "recall"),
         "from the oracle's": _cells(table, "gap"),

@@ -9,12 +9,15 @@ from cure_core.comparison.plan import Arena, Method, Settings
 
 Trial = tuple[Settings, float]  # settings and the mean UES they had
 STARTUP = 4  # trials drawn at random, the defaults among them, before the sampler learns
+EXPLORED = 12  # trials after which a Gaussian process takes over
 
 
 def propose(method: Method, trials: Sequence[Trial], seed: int = 0) -> Settings:
     """The settings of the next trial; it depends on the trials so far and on `seed` alone.
 
-    The first is the method's defaults, the others are Optuna's tree-structured Parzen estimator's.
+    The first is the method's defaults. The others are Optuna's: by its tree-structured Parzen
+    estimator, which looks around, and from `EXPLORED` trials on by its Gaussian process, which
+    makes more of them.
     """
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -27,8 +30,13 @@ def propose(method: Method, trials: Sequence[Trial], seed: int = 0) -> Settings:
         else FloatDistribution(low, high, log=True)
         for name, (low, _, high) in method.search.items()
     }
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.TPESampler(seed=seed + len(trials), n_startup_trials=STARTUP)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    samplers = optuna.samplers
+    sampler: optuna.samplers.BaseSampler = (
+        samplers.TPESampler(seed=seed + len(trials), n_startup_trials=STARTUP)
+        if len(trials) < EXPLORED
+        else samplers.GPSampler(seed=seed + len(trials), n_startup_trials=STARTUP)
+    )
     search = optuna.create_study(direction="maximize", sampler=sampler)
     for settings, value in trials:
         done = optuna.trial.create_trial(params=settings, distributions=ranges, value=value)

@@ -16,6 +16,8 @@ MEMBERSHIP = {
     "likelihood_ratio": "likelihood ratio (shadows)",
 }
 
+FEW_SHOT = {"few_shot": "forgotten", "few_shot_fresh": "new"}  # and whose images enrol
+
 
 def draw_membership_attacks(rows: pd.DataFrame) -> Figure:
     """AUC and recall of each membership attack: means over seeds, and each seed's interval."""
@@ -47,7 +49,8 @@ def draw_membership_attacks(rows: pd.DataFrame) -> Figure:
 
 def draw_recovery(rows: pd.DataFrame) -> Figure:
     """Rank-1 against images enrolled, and accuracy against steps of relearning; a line a model."""
-    curves = ["few_shot", *sorted(name for name in set(rows.attack) if "relearning" in name)]
+    curves = [name for name in FEW_SHOT if name in set(rows.attack)]
+    curves += sorted(name for name in set(rows.attack) if "relearning" in name)
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 2.4), layout="constrained")
         for ax, attack in zip(figure.subplots(1, len(curves)), curves, strict=True):
@@ -57,14 +60,14 @@ def draw_recovery(rows: pd.DataFrame) -> Figure:
                     continue
                 mean = own.groupby("at").value.mean()
                 ax.plot(mean.index, mean, marker=MARKERS[model], color=colour, ms=4, label=model)
-            if attack == "few_shot":
-                ax.set(xlabel="images enrolled a person", ylabel="rank-1 of the forgotten")
+            if attack in FEW_SHOT:
+                ax.set(xlabel=f"{FEW_SHOT[attack]} pictures enrolled", ylabel="rank-1")
                 ax.set_xticks(sorted(set(rows[rows.attack == attack]["at"])))
             else:
                 n = attack.removeprefix("relearning_")
-                ax.set(xlabel=f"steps on {n} image{'s' * (n != '1')} a person")
+                ax.set(xlabel=f"steps on {n} picture{'s' * (n != '1')} each")
                 ax.set(ylabel="accuracy, forget pairs")
-            ax.set_ylim(-0.03 if attack == "few_shot" else 0.42, 1.03)
+            ax.set_ylim(-0.03 if attack in FEW_SHOT else 0.42, 1.03)
         handles, labels = ax.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure

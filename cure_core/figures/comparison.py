@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from cure_core.comparison.tables import complete, kind, summary
+from cure_core.comparison.tables import complete, kind, summary, varied
 from cure_core.figures.style import PAGE, STYLE, Picture
+from cure_core.metrics.membership import MEANINGFUL_AUC
 
 KINDS = {"ours": "#D55E00", "peer": "#0072B2", "reference": "#595959", "ablation": "#CC79A7"}
 LABELS = {"ours": "CURE and cure_plus", "peer": "label-free peers", "reference": "references"}
+VARIED = {"cure": ("#E69F00", "s"), "cure_plus": ("#D55E00", "o")}
 FRONTIER_COLUMNS = 3
 NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
 REQUESTS = {
@@ -24,7 +27,11 @@ REQUESTS = {
 
 
 def draw_comparison(rows: pd.DataFrame) -> Figure:
-    """UES of every method, a panel a data set and request: interval over seeds, each seed small."""
+    """UES of every method, a panel a data set and request: interval over seeds, each seed small.
+
+    A dotted line is the oracle's mean over the seeds drawn.
+    """
+    oracle = rows[rows.method == "oracle"]
     rows = _competing(rows)
     table = summary(rows)
     methods = _by_score(table)
@@ -40,18 +47,25 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
                     each = seeds[seeds.method == method].ues
                     y = np.full(len(each), methods.index(method) + 0.28)
                     ax.plot(each, y, ".", ms=2.5, color=KINDS[kind(method)], alpha=0.6)
+                retrained = _of(oracle, dataset, request)
+                retrained = retrained[retrained.seed.isin(seeds.seed)]
+                ax.axvline(retrained.ues.mean(), color="black", lw=0.8, ls=":")
                 n = int(own.seeds.max()) if len(own) else 0
                 ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
                 if own.empty:
                     ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
         axes[0, 0].set_xlim(-0.03, 1.03)
         figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
-        _legend(figure, ("ours", "peer"))
+        oracle_line = Line2D([], [], color="black", lw=0.8, ls=":", label="oracle")
+        _legend(figure, ("ours", "peer"), oracle_line)
     return figure
 
 
 def draw_membership(rows: pd.DataFrame) -> Figure:
-    """Membership recall on the forget set less the oracle's: 0 is what retraining would give."""
+    """Membership recall on the forget set less the oracle's: 0 is what retraining would give.
+
+    Hollow where the attack tells nobody apart, so that its recall says nothing.
+    """
     rows = rows.assign(past=rows.membership_recall - rows.membership_recall_oracle)
     rows = _competing(rows)
     table = summary(rows)
@@ -67,7 +81,9 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                     y = methods.index(method)
                     colour = KINDS[kind(method)]
                     ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
-                    ax.plot(each.mean(), y, "o", ms=4, color=colour)
+                    works = seeds[seeds.method == method].membership_auc.mean() >= MEANINGFUL_AUC
+                    filling = colour if works else "white"
+                    ax.plot(each.mean(), y, "o", ms=4, color=colour, mfc=filling)
                 ax.axvline(0, color="black", lw=0.8)
                 ax.set_title(f"{dataset}, {REQUESTS[request]}")
         figure.supxlabel(
@@ -81,8 +97,9 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
 def draw_frontier(rows: pd.DataFrame) -> Figure:
     """Forgetting against retention, each method a curve over its strength, a panel a peer.
 
-    The curves of CURE and cure_plus stand in every panel; contours are of equal UES. Means are
-    over the seeds that every point of a data set has.
+    The curves of CURE and cure_plus stand in every panel; a marker grows with the strength, and
+    that of the tuned strength has a black edge; contours are of equal UES. Means are over the
+    seeds that every point of a data set has.
     """
     rows = _on_common_seeds(rows)
     datasets = list(dict.fromkeys(rows.dataset))
@@ -128,7 +145,11 @@ def _curves(ax: Axes, means: pd.DataFrame, peer: str) -> None:
     for method, style in styles.items():
         if method in means.index:
             own = means.loc[method].sort_index()
-            ax.plot(own.forgetting, own.stability, ms=3, lw=1, **style)
+            ax.plot(own.forgetting, own.stability, lw=1, ms=3, **style)
+            for size, (factor, point) in enumerate(own.iterrows()):
+                edge = "black" if factor == 1 else "none"
+                drawn = {"color": style["color"], "marker": style["marker"], "mec": edge}
+                ax.plot(point.forgetting, point.stability, ms=2 + size, **drawn)
     ax.set_title(peer)
 
 
@@ -139,7 +160,7 @@ def _on_common_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_ablations(rows: pd.DataFrame) -> Figure:
-    """What each change to CURE and cure_plus costs or gains in UES, on the same requests."""
+    """What each change to a method costs or gains in UES, on the same requests."""
     datasets = list(dict.fromkeys(rows.dataset))
     changes = _changes(rows)
     names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
@@ -150,12 +171,11 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
             own = changes[changes.dataset == dataset]
             for method, each in own.groupby("method", sort=False):
                 y = names.index(str(method))
-                plus = each.base.iloc[0] == "cure_plus"
-                colour = "#D55E00" if plus else "#E69F00"
+                colour, marker = VARIED.get(each.base.iloc[0], (KINDS["peer"], "D"))
                 ax.plot(
                     each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
                 )
-                ax.plot(each.change.mean(), y, "o" if plus else "s", ms=4, color=colour)
+                ax.plot(each.change.mean(), y, marker, ms=4, color=colour)
             ax.axvline(0, color="black", lw=0.8)
             ax.set_title(f"{dataset}, random people, n = {own.seed.nunique()}")
         axes[0].set_yticks(range(len(names)), names)
@@ -165,7 +185,7 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
 
 
 def has_ablations(rows: pd.DataFrame) -> bool:
-    """Whether any row varies CURE or cure_plus."""
+    """Whether any row varies another."""
     return bool(rows.method.map(kind).eq("ablation").any())
 
 
@@ -184,16 +204,19 @@ def draw_label_noise(rows: pd.DataFrame) -> Figure:
         axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
         for ax, dataset in zip(axes, datasets, strict=True):
             seeds = _of(rows, dataset, "random_people")
+            ran = seeds[seeds.method == "supervised_scrub"].seed
             for (method, label), colour, marker in zip(
                 names.items(), ("#0072B2", "#56B4E9"), ("o", "^"), strict=True
             ):
+                free = seeds[seeds.method == method.removeprefix("supervised_")]
+                level = free[free.seed.isin(ran)].ues.mean()
+                ax.axhline(level, color=colour, ls=":", lw=1, label=f"{label}, no labels")
                 shares = {f"{method}{suffix}": share for share, suffix in NOISE.items()}
                 own = seeds[seeds.method.isin(shares)]
                 own = own.assign(share=own.method.map(shares))
                 ax.plot(own.share, own.ues, ".", ms=3, color=colour, alpha=0.5)
                 means = own.groupby("share").ues.mean()
                 ax.plot(means.index, means, color=colour, marker=marker, ms=4, label=label)
-            ran = seeds[seeds.method == "supervised_scrub"].seed
             for method, colour, dash in (("cure_plus", "#D55E00", "-"), ("cure", "#E69F00", "--")):
                 level = seeds[(seeds.method == method) & seeds.seed.isin(ran)].ues.mean()
                 ax.axhline(level, color=colour, ls=dash, lw=1, label=f"{method}, no labels")
@@ -201,7 +224,10 @@ def draw_label_noise(rows: pd.DataFrame) -> Figure:
             ax.set_xlabel("wrong labels (%)")
             ax.set_xticks(list(NOISE))
         axes[0].set(ylabel="UES (CURE)", ylim=(-0.02, 1.02))
-        axes[-1].legend(frameon=False, fontsize=6.5)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=6.5
+        )
     return figure
 
 
@@ -243,12 +269,12 @@ def _panels(
     return figure, axes
 
 
-def _legend(figure: Figure, kinds: Sequence[str]) -> None:
+def _legend(figure: Figure, kinds: Sequence[str], *more: Line2D) -> None:
     handles = [
-        mpl.lines.Line2D([], [], color=KINDS[k], marker="o", ms=4, lw=1.5, label=LABELS[k])
-        for k in kinds
+        Line2D([], [], color=KINDS[k], marker="o", ms=4, lw=1.5, label=LABELS[k]) for k in kinds
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(kinds), frameon=False)
+    handles += more
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
 
 
 def _changes(rows: pd.DataFrame) -> pd.DataFrame:
@@ -259,7 +285,7 @@ def _changes(rows: pd.DataFrame) -> pd.DataFrame:
         for method in ues.index:
             if kind(str(method)) != "ablation":
                 continue
-            base = "cure_plus" if str(method).startswith("cure_plus_") else "cure"
+            base = varied(str(method))
             if base in ues:
                 lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
     columns = ["dataset", "request", "seed", "method", "base", "change"]

@@ -21,12 +21,6 @@ from cure_core.objectives.supervised import SupervisedNegGradPlus, SupervisedScr
 METHODS: dict[str, Callable[..., Objective]] = {
     "cure": Cure,
     "cure_plus": CurePlus,
-    "cure_random_map": partial(Cure, target_map="random"),
-    "cure_nearest_map": partial(Cure, target_map="nearest"),
-    "cure_one_to_one": partial(Cure, target_map="one_to_one"),
-    "cure_spherical": partial(Cure, labeller="spherical"),
-    "cure_gaussian_mixture": partial(Cure, labeller="gaussian_mixture"),
-    "cure_hdbscan": partial(Cure, labeller="hdbscan"),
     "neg_grad": NegGrad,
     "neg_grad_plus": NegGradPlus,
     "scrub": Scrub,
