@@ -120,8 +120,10 @@ tables.winners(trial_rows, plan).round(3)
 # ## The main table
 #
 # **UES (CURE)** is F x S: how much of the forgotten people's recognisability above chance is gone,
-# times how little everyone else's has moved. The membership attack is fitted anew for each model;
-# its recall says something only beside the oracle's.
+# times how little everyone else's has moved. F is measured on the very pictures that were
+# unlearned; *accuracy, new pictures* on others of the same people. **ToW** is nearness to the
+# retrained oracle, another goal than erasure: what erases most is not near it. The membership
+# attack is fitted anew for each model; its recall says something only beside the oracle's.
 
 # %%
 main = [*plan.methods]
@@ -162,10 +164,10 @@ claims
 # Why, as far as the study's rows tell:
 #
 # - **The paper's objective moves a person's pictures together**, so that they go on matching each
-#   other. Three of the methods before it scatter them: `cure_plus` drives a cluster apart, random
-#   relabelling draws a wrong class for every picture, dispersion parts each from all others. What
-#   the objective does reach needs far targets and centroids renewed each epoch, as the ablations
-#   below show: the target has to keep running ahead of the faces that follow it.
+#   other. The two that lead scatter them: `cure_plus` drives a cluster apart, random relabelling
+#   draws a wrong class for every picture; how matters less than that. What the objective does reach
+#   needs far targets and centroids renewed each epoch, as the ablations below show: the target has
+#   to keep running ahead of the faces that follow it.
 # - **Bad Teacher folds the forgotten into one direction**: confused with each other, they stay
 #   apart from everyone else, are identified once enrolled anew, and look like members to an attack.
 #   UES, by verification among the forgotten, does not see that; the two columns beside it do.
