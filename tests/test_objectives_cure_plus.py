@@ -88,5 +88,5 @@ def test_other_terms_are_cures():
     theirs = build("cure")(config)
     views = [torch.stack([x, x]) for x in (FORGET, RETAIN)]
     theirs.start(Setup(nn.Identity(), FORGET, RETAIN, *views, torch.device("cpu")))
-    for name, value in theirs.shared_terms(arguments).items():
+    for name, value in theirs.terms(arguments).items():
         assert torch.equal(ours[name], value), name

@@ -72,18 +72,14 @@ class Cure(Objective):
         self.forget_targets = cluster_targets(centroids, self.target_map, self.config.seed)[labels]
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        contrastive = centroid_contrastive_loss(
-            batch.student_forget,
-            self.forget_centroids,
-            self.forget_targets[batch.forget_index],
-            self.config.temperature,
-        )
-        return {**self.shared_terms(batch), "contrastive_forget": contrastive}
-
-    def shared_terms(self, batch: Batch) -> dict[str, Tensor]:
-        """All terms but the one that says where the forgotten go."""
         return {
             "cosine": cosine_forgetting_loss(batch.student_forget, batch.teacher_forget),
+            "contrastive_forget": centroid_contrastive_loss(
+                batch.student_forget,
+                self.forget_centroids,
+                self.forget_targets[batch.forget_index],
+                self.config.temperature,
+            ),
             "contrastive_retain": centroid_contrastive_loss(
                 batch.student_retain,
                 self.retain_centroids,

@@ -45,4 +45,4 @@ class CurePlus(Cure):
             batch.student_forget, self.memory, mates, self.config.temperature
         )
         self.memory = self.memory.index_copy(0, own, batch.student_forget.detach())
-        return {**self.shared_terms(batch), "dispersion": dispersion}
+        return {**super().terms(batch), "dispersion": dispersion}
