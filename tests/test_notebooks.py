@@ -25,7 +25,7 @@ STEMS = sorted(
 )
 LIGHTER = {  # than the profile, for the sake of time
     "05_comparison": {"methods": ["cure", "cure_plus", "dispersion"], "seeds": [0]},
-    "06_attacks": {"seeds": [0], "shadows": 2, "relearn_images": [1], "relearn_epochs": 2},
+    "06_attacks": {"seeds": [0], "relearn_images": [1], "relearn_epochs": 2},
 }
 LESSONS = sorted(
     path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
