@@ -127,6 +127,7 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ("methods/cure/search/learning_rate", [1e-3, 5e-4, 3e-3], "no .low, default, high. above"),
         ("methods/cure/strength", "temperature", "strength 'temperature'"),
         ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
+        ("variants/cure_no_cosine/of", "scrub", "call it scrub_"),
         ("variants/cure_no_cosine/only", "casia", "is `only` for 'casia'; the data are synth"),
         ("data/synthfaces/teacher", {"epoch": 3}, "epoch"),
         ("data/synthfaces/trials", 0, "trials"),

@@ -129,6 +129,8 @@ class Plan(Part):
         for name, change in self.variants.items():
             if change.get("of") not in self.tuned:
                 raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
+            if not name.startswith(f"{change['of']}_"):  # by which its rows tell what they vary
+                raise ValueError(f"variant {name}; call it {change['of']}_..., which it varies")
             if change.get("only") not in (None, *self.data):
                 known = ", ".join(self.data)
                 raise ValueError(
