@@ -161,8 +161,8 @@ def _on_common_seeds(rows: pd.DataFrame) -> pd.DataFrame:
 
 def draw_ablations(rows: pd.DataFrame) -> Figure:
     """What each change to a method costs or gains in UES, on the same requests."""
-    datasets = list(dict.fromkeys(rows.dataset))
     changes = _changes(rows)
+    datasets = [d for d in dict.fromkeys(rows.dataset) if d in set(changes.dataset)]
     names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 0.18 * len(names) + 0.8), layout="constrained")
@@ -185,8 +185,8 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
 
 
 def has_ablations(rows: pd.DataFrame) -> bool:
-    """Whether any row varies another."""
-    return bool(rows.method.map(kind).eq("ablation").any())
+    """Whether any row varies another that is there too."""
+    return not _changes(rows).empty
 
 
 def has_label_noise(rows: pd.DataFrame) -> bool:
