@@ -125,8 +125,12 @@ class Work:
                 f"{method} starts on {self.dataset} from its best on {self.arena.after}, where it "
                 f"is not tuned; do `cure compare {self.arena.after} --stages tuning` first"
             )
-        ahead = given[len(before) - 1 : len(before)] if before else []
-        return ahead[0] if ahead else propose(self.plan.tuned[method], before)
+        if 0 < len(before) <= len(given):
+            return given[len(before) - 1]
+        known = (
+            {"explored": len(given) + 1} if given else {}
+        )  # what was good elsewhere looks around
+        return propose(self.plan.tuned[method], before, **known)
 
     def _given(self, method: str) -> list[Settings] | None:
         """The finalists of the data set before, best first; None where that is not tuned."""

@@ -12,11 +12,13 @@ STARTUP = 4  # trials drawn at random, the defaults among them, before the sampl
 EXPLORED = 12  # trials after which a Gaussian process takes over
 
 
-def propose(method: Method, trials: Sequence[Trial], seed: int = 0) -> Settings:
+def propose(
+    method: Method, trials: Sequence[Trial], seed: int = 0, explored: int = EXPLORED
+) -> Settings:
     """The settings of the next trial; it depends on the trials so far and on `seed` alone.
 
     The first is the method's defaults. The others are Optuna's: by its tree-structured Parzen
-    estimator, which looks around, and from `EXPLORED` trials on by its Gaussian process, which
+    estimator, which looks around, and from `explored` trials on by its Gaussian process, which
     makes more of them.
     """
     import optuna
@@ -34,7 +36,7 @@ def propose(method: Method, trials: Sequence[Trial], seed: int = 0) -> Settings:
     samplers = optuna.samplers
     sampler: optuna.samplers.BaseSampler = (
         samplers.TPESampler(seed=seed + len(trials), n_startup_trials=STARTUP)
-        if len(trials) < EXPLORED
+        if len(trials) < explored
         else samplers.GPSampler(seed=seed + len(trials), n_startup_trials=STARTUP)
     )
     search = optuna.create_study(direction="maximize", sampler=sampler)
@@ -57,11 +59,14 @@ def trials_on(table: pd.DataFrame, seeds: Sequence[int]) -> dict[int, Trial]:
 
 
 def finalists(table: pd.DataFrame, arena: Arena) -> dict[int, Trial]:
-    """The trials of the highest mean UES on the seeds that all are tried on, best first."""
+    """The trials of the highest mean UES on the seeds that all are tried on, best first.
+
+    Of trials with the same settings the first alone.
+    """
     done = trials_on(table, arena.validation.seeds)
-    asked = [trial for trial in done if trial < arena.trials]
-    best = sorted(asked, key=lambda trial: -done[trial][1])[: arena.validation.finalists]
-    return {trial: done[trial] for trial in best}
+    asked = {json.dumps(done[t][0]): t for t in sorted(done, reverse=True) if t < arena.trials}
+    best = sorted(sorted(asked.values()), key=lambda trial: -done[trial][1])
+    return {trial: done[trial] for trial in best[: arena.validation.finalists]}
 
 
 def winner(table: pd.DataFrame, arena: Arena) -> tuple[int, Settings] | None:
