@@ -23,7 +23,8 @@ from cure_core.splits import Split, split_people
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 
 WHERE = ("device", "processes")
-REQUESTS = ("random_people", "hardest_people", "random_samples")
+OF_PEOPLE = ("random_people", "hardest_people")  # who asks is to be gone, new pictures and all
+REQUESTS = (*OF_PEOPLE, "random_samples")
 
 
 @dataclass(frozen=True)

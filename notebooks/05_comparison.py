@@ -84,6 +84,9 @@ if not ours:
 rows, trial_rows, curves = (
     read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
 )
+# A search may be on its way to more trials: what not every method is to have had does not count.
+planned = {name: arena.trials for name, arena in plan.data.items()}
+trial_rows = trial_rows[trial_rows.trial < trial_rows.dataset.map(planned)]
 
 # %% [markdown]
 # ## The budget
@@ -121,9 +124,10 @@ tables.winners(trial_rows, plan).round(3)
 #
 # **UES (CURE)** is F x S: how much of the forgotten people's recognisability above chance is gone,
 # times how little everyone else's has moved. F is measured on the very pictures that were
-# unlearned; *accuracy, new pictures* on others of the same people. **ToW** is nearness to the
-# retrained oracle, another goal than erasure: what erases most is not near it. The membership
-# attack is fitted anew for each model; its recall says something only beside the oracle's.
+# unlearned; in *UES, new pictures* it is measured on others of the same people. **ToW** is nearness
+# to the retrained oracle, another goal than erasure: what erases most is not near it. The
+# membership attack is fitted anew for each model; its recall says something only beside the
+# oracle's.
 
 # %%
 main = [*plan.methods]
@@ -142,6 +146,16 @@ for (data, request), case in table.groupby(["dataset", "request"], sort=False):
 figures.draw("comparison", rows)
 
 # %% [markdown]
+# ## People or pictures?
+#
+# Who asks to be forgotten means to be gone on tomorrow's picture too, which no method was given. A
+# method that learns to misread a list of pictures scores by the first mark and not by the second.
+
+# %%
+fresh = figures.drawable("comparison_new_pictures", rows)
+figures.draw("comparison_new_pictures", rows) if fresh else None
+
+# %% [markdown]
 # ## The verdict
 #
 # The test was set before the runs: on requests of people, CURE's interval lies above every
@@ -152,9 +166,9 @@ verdicts = tables.verdicts(table)
 verdicts.round(3)
 
 # %% [markdown]
-# The paper's two claims of rank, in the same words for `cure`, its method, and for `cure_plus`,
-# ours. The paper's numbers come from CASIA-WebFace and a formula that is not public; they are
-# quoted, not compared.
+# The paper's two claims of rank, in the same words for `cure`, its method, and for ours,
+# `cure_plus` and `cure_scatter`. The paper's numbers come from CASIA-WebFace and a formula that is
+# not public; they are quoted, not compared.
 
 # %%
 claims = tables.claims(table)
@@ -164,10 +178,12 @@ claims
 # Why, as far as the study's rows tell:
 #
 # - **The paper's objective moves a person's pictures together**, so that they go on matching each
-#   other. The two that lead scatter them: `cure_plus` drives a cluster apart, random relabelling
-#   draws a wrong class for every picture; how matters less than that. What the objective does reach
-#   needs far targets and centroids renewed each epoch, as the ablations below show: the target has
-#   to keep running ahead of the faces that follow it.
+#   other. Those that lead scatter them: `cure_plus` drives a cluster apart, random relabelling
+#   draws a wrong class for every picture, `cure_scatter` does both and is ahead of either. It was
+#   made after the others had been compared; its design and settings were chosen on the validation
+#   requests alone. What the paper's objective does reach needs far targets and centroids renewed
+#   each epoch, as the ablations below show: the target has to keep running ahead of the faces that
+#   follow it.
 # - **Settings travel badly.** On LFW a method is tried in its defaults and in its three best of
 #   SynthFaces, four in all. Those that part the pictures of a person carry over; NegGrad, NegGrad+,
 #   SCRUB, SSD and LAF hardly forget there, or lose everything else, and would need trials of their
@@ -176,7 +192,11 @@ claims
 #   the defaults score 0.74, and random relabelling 0.71.
 # - **Bad Teacher folds the forgotten into one direction**: confused with each other, they stay
 #   apart from everyone else, are identified once enrolled anew, and look like members to an attack.
-#   UES, by verification among the forgotten, does not see that; the two columns beside it do.
+#   UES, by verification among the forgotten, does not see that; the other columns do.
+# - **Some of it is learnt by heart.** On new pictures of the same people every strong eraser keeps
+#   three quarters to four fifths of its score on SynthFaces. On LFW, and at twice the length,
+#   random relabelling keeps 0.6 to 0.7 of it where `cure_plus` keeps 0.8. `bad_teacher`, whose
+#   target is a function of the picture, loses nothing.
 # - **The lowest recall is over-forgetting.** A picture that the student treats unlike any it has or
 #   has not seen is called a stranger more often than a real stranger is. The oracle's recall is
 #   what "never seen" gives.
@@ -233,7 +253,8 @@ results = Path(out)
 kept = {"summary": table, "verdicts": verdicts, "claims": claims}
 for name, data in kept.items():
     save_table(data, results / f"{name}.csv")
-drawn = dict.fromkeys(["comparison", "comparison_membership", "ablations", "label_noise"], rows)
+shared = ["comparison", "comparison_new_pictures", "comparison_membership", "ablations"]
+drawn = dict.fromkeys([*shared, "label_noise"], rows)
 for name, data in {**drawn, "frontier": curves}.items():
     if figures.drawable(name, data):
         figures.save_figure(figures.draw(name, data), data, name, results / "figures")
@@ -254,7 +275,8 @@ for had in (given.size(), given.trial.nunique()):
 for data, arena in plan.data.items():
     validation = {*arena.validation.seeds, *arena.validation.finals}
     assert not validation & set(rows[rows.dataset == data].seed)
-assert table.groupby(["dataset", "request"]).method.nunique().eq(len(ran)).all()
+for _, case in table.groupby("dataset"):
+    assert case.groupby("request").method.nunique().eq(case.method.nunique()).all()
 assert table.groupby(["dataset", "request"]).seeds.nunique().eq(1).all()
 if not ours:  # the bounds are for the length of the profile
     plus = table[table.method == "cure_plus"]

@@ -11,7 +11,7 @@ from scipy import stats
 from cure_core import encoders, manifests
 from cure_core.comparison import compare, read_plan
 from cure_core.comparison.bench import bench, carry_out
-from cure_core.comparison.plan import PLAN, Method, Plan, split_settings
+from cure_core.comparison.plan import PLAN, Method, Plan, split_settings, varied
 from cure_core.comparison.runs import Work
 from cure_core.comparison.store import KEYS, read_rows
 from cure_core.comparison.tables import (
@@ -20,7 +20,6 @@ from cure_core.comparison.tables import (
     kind,
     readable,
     summary,
-    varied,
     verdicts,
     winners,
 )
@@ -95,7 +94,7 @@ def changed(path, value):
 def test_the_committed_plan_names_every_peer_and_every_ablation_asked_for():
     plan = read_plan()
     peers = {m for m in METHODS if kind(m) == "peer"}
-    assert set(plan.methods) == peers | {"cure", "cure_plus"}
+    assert set(plan.methods) == peers | {"cure", "cure_plus", "cure_scatter"}
     assert set(plan.references) == {m for m in METHODS if m.startswith("supervised")}
     assert set(plan.data) == {"synthfaces", "lfw"}
     for arena in plan.data.values():
@@ -127,7 +126,8 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ("methods/cure/search/learning_rate", [1e-3, 5e-4, 3e-3], "no .low, default, high. above"),
         ("methods/cure/strength", "temperature", "strength 'temperature'"),
         ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
-        ("variants/cure_no_cosine/of", "scrub", "call it scrub_"),
+        ("variants/cure_no_cosine/of", "scrub", "name that begins with scrub_"),
+        ("variants/cure_plus_cosine", {"of": "cure"}, "begins with cure_ and with no longer"),
         ("variants/cure_no_cosine/only", "casia", "is `only` for 'casia'; the data are synth"),
         ("data/synthfaces/teacher", {"epoch": 3}, "epoch"),
         ("data/synthfaces/trials", 0, "trials"),
@@ -334,7 +334,17 @@ def test_rows_hold_the_contracts_columns_and_their_oracles_values(tmp_path):
         "membership_recall_oracle", "seconds", "seconds_oracle",
     ]  # fmt: skip
     assert rows.accuracy_fresh.between(0, 1).all()
-    for _, case in rows.groupby("request"):
+    for request, case in rows.groupby("request"):
+        sets = ["accuracy_fresh", "accuracy_retain", "accuracy_test"]
+        before, after = (case[case.method == m].iloc[0][sets] for m in ("teacher", "cure"))
+        score = unlearning_efficiency_score(
+            *(dict(zip(("forget", "retain", "test"), x, strict=True)) for x in (before, after))
+        ).score
+        of_people = request != "random_samples"
+        expected = score if of_people else np.nan
+        assert case[case.method == "cure"].ues_fresh.item() == pytest.approx(
+            expected, abs=2e-4, nan_ok=True
+        )
         oracle = case[case.method == "oracle"].iloc[0]
         assert set(case.membership_recall_oracle) == {oracle.membership_recall}
         assert set(case.seconds_oracle) == {oracle.seconds}
@@ -459,6 +469,7 @@ def rows(scores, recall=0.5):
             {
                 "dataset": "synthfaces", "request": request, "seed": seed, "method": method,
                 "ues": ues, "forgetting": ues, "stability": 1.0, "membership_auc": 0.7,
+                "ues_fresh": ues / 2 if method != "laf" else np.nan,
                 "rank1_new_gallery": 1 - ues,
                 "membership_recall": recall + (0.1 if method == "scrub" else 0.0),
                 "membership_recall_oracle": 0.5,
@@ -471,7 +482,7 @@ def rows(scores, recall=0.5):
 
 SCORES = {
     ("random_people", "cure"): [0.5, 0.6, 0.7],
-    ("random_people", "cure_plus"): [0.8, 0.8, 0.9],
+    ("random_people", "cure_scatter"): [0.8, 0.8, 0.9],
     ("random_people", "scrub"): [0.1, 0.3, 0.2],
     ("random_people", "laf"): [0.2, 0.1, 0.75],
     ("random_people", "oracle"): [0.0, 0.1, 0.0],
@@ -487,15 +498,29 @@ def test_summary_by_hand():
     test = stats.ttest_rel([0.8, 0.8, 0.9], [0.5, 0.6, 0.7]).confidence_interval(0.95)
     assert (cure.less, cure.less_low, cure.less_high) == pytest.approx((less.mean(), *test))
     assert table["rank"].to_dict() == pytest.approx(
-        {"cure_plus": 1, "cure": (2 + 2 + 3) / 3, "laf": (3 + 4 + 2) / 3, "scrub": (4 + 3 + 4) / 3}
+        {
+            "cure_scatter": 1,
+            "cure": (2 + 2 + 3) / 3,
+            "laf": (3 + 4 + 2) / 3,
+            "scrub": (4 + 3 + 4) / 3,
+        }
         | {"oracle": np.nan},
         nan_ok=True,
     )
     assert table.loc["scrub", "gap"] == pytest.approx(0.1)
     assert table.loc["cure", "gap"] == 0
-    assert list(table.index[:2]) == ["cure_plus", "cure"]
+    assert list(table.index[:2]) == ["cure_scatter", "cure"]
+    fresh = ["fresh", "fresh_low", "less_fresh", "less_fresh_low"]
+    assert cure[fresh].to_list() == pytest.approx(
+        [0.3, 0.3 - reach / 2, less.mean() / 2, test[0] / 2]
+    )
+    assert table.loc["laf", fresh].isna().all()
     told = readable(table.reset_index()).set_index("method")
     assert told["UES (CURE)"]["cure"] == "0.600 [0.352, 0.848]"
+    assert told["UES, new pictures"].to_dict() | {"scrub": ""} == {
+        "cure_scatter": "0.417 [0.345, 0.488]", "cure": "0.300 [0.176, 0.424]", "scrub": "",
+        "laf": "", "oracle": "0.017 [-0.055, 0.088]",
+    }  # fmt: skip
     assert told["rank one, re-enrolled"]["cure"] == "0.40"
 
 
@@ -505,7 +530,7 @@ def test_a_verdict_needs_the_whole_interval_above_every_peers():
     assert not found.above.any()  # laf's interval is wide
     clear = {**SCORES, ("random_people", "laf"): [0.2, 0.1, 0.15]}
     found = verdicts(summary(rows(clear))).set_index("method").above.to_dict()
-    assert found == {"cure_plus": True, "cure": False}
+    assert found == {"cure_scatter": True, "cure": False}
     assert verdicts(summary(rows(clear))).nearer.all()
 
 
@@ -515,6 +540,9 @@ def test_only_requests_that_all_were_run_on_are_compared():
     assert sorted(zip(kept.method, kept.seed, strict=True)) == [
         ("cure", 0), ("cure", 1), ("scrub", 0), ("scrub", 1),
     ]  # fmt: skip
+    elsewhere = rows(SCORES).assign(dataset="lfw").query("method != 'scrub'")
+    both = complete(pd.concat([rows(short), elsewhere]), ["cure", "scrub"])
+    assert both.groupby("dataset").size().to_dict() == {"synthfaces": 4, "lfw": 3}
 
 
 def test_one_seed_has_no_interval():
@@ -525,27 +553,29 @@ def test_one_seed_has_no_interval():
 
 def test_a_claim_is_of_the_mean_and_says_where_intervals_overlap():
     found = claims(summary(rows(SCORES))).set_index(["method", "claim"])
-    assert list(found["best peer"].str.split().str[0]) == ["laf"] * 4  # scrub's recall is higher
+    assert (
+        list(found["best peer"].str.split().str[0]) == ["laf", "scrub", "laf"] * 2
+    )  # scrub's recall is higher
     assert found.verdict["cure", "highest UES of the label-free methods"] == (
         "holds, intervals overlap"
     )
-    assert found.verdict["cure_plus", "lowest membership recall"].startswith("does not hold")
+    assert found.verdict["cure_scatter", "lowest membership recall"].startswith("does not hold")
     clear = {**SCORES, ("random_people", "laf"): [0.2, 0.1, 0.15]}
     found = claims(summary(rows(clear))).set_index(["method", "claim"])
-    assert found.verdict["cure_plus", "highest UES of the label-free methods"] == "holds"
+    assert found.verdict["cure_scatter", "highest UES of the label-free methods"] == "holds"
 
 
 def test_a_recall_counts_where_the_attack_tells_members_apart():
     table = summary(rows(SCORES)).assign(gap=[0.4, 0.3, 0.2, 0.1, 0.0])  # in the order of UES
-    assert list(table.method) == ["cure_plus", "cure", "laf", "scrub", "oracle"]
+    assert list(table.method) == ["cure_scatter", "cure", "laf", "scrub", "oracle"]
     coin = table.assign(membership_auc=[0.7, 0.7, 0.7, 0.51, 0.7])
     for told, nearest in ((table, "scrub"), (coin, "laf")):
         assert set(verdicts(told).nearest) == {nearest}
 
 
-def test_tables_are_readable_without_cure_plus():
-    alone = {key: values for key, values in SCORES.items() if key[1] != "cure_plus"}
-    assert set(readable(summary(rows(alone)))["cure_plus less it"]) == {""}
+def test_tables_are_readable_without_cure_scatter():
+    alone = {key: values for key, values in SCORES.items() if key[1] != "cure_scatter"}
+    assert set(readable(summary(rows(alone)))["cure_scatter less it"]) == {""}
 
 
 def test_trials_of_another_search_or_other_faces_give_way(plan, tiny, tmp_path, monkeypatch):
@@ -583,13 +613,8 @@ def test_kinds():
         "neg_grad_plus_x": "neg_grad_plus",
     }
     assert {name: varied(name) for name in bases} == bases
+    assert varied("supervised_x") is None
     assert {kind(name) for name in bases} == {"ablation"}
-
-
-def test_every_variant_of_the_plan_is_named_after_what_it_varies():
-    variants = read_plan().variants
-    named = {name: varied(name) for name in variants}
-    assert named == {name: change["of"] for name, change in variants.items()}
 
 
 def test_the_committed_tables_fit_the_plan():

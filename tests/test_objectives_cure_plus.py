@@ -20,8 +20,9 @@ FORGET_ANGLES = [-2, 1, 5, 89, 91, 200]
 FORGET, RETAIN = on_circle(*FORGET_ANGLES), on_circle(44, 46, 224, 226)
 
 
-def started():
-    objective = build("cure_plus")(CureConfig(clusters=(3, 2), temperature=TEMPERATURE))
+def started(method="cure_plus", seed=0, **settings):
+    config = CureConfig(clusters=(3, 2), temperature=TEMPERATURE, seed=seed)
+    objective = build(method, **settings)(config)
     views = [torch.stack([x, x]) for x in (FORGET, RETAIN)]
     objective.start(Setup(nn.Identity(), FORGET, RETAIN, *views, torch.device("cpu")))
     return objective
@@ -89,4 +90,37 @@ def test_other_terms_are_cures():
     views = [torch.stack([x, x]) for x in (FORGET, RETAIN)]
     theirs.start(Setup(nn.Identity(), FORGET, RETAIN, *views, torch.device("cpu")))
     for name, value in theirs.terms(arguments).items():
+        assert torch.equal(ours[name], value), name
+
+
+# cure_scatter
+
+
+def test_a_picture_is_drawn_to_the_centroid_of_its_place():
+    """The cross-entropy over all five centroids, at the term's own temperature, by plain Python."""
+    objective = started("cure_scatter", scatter_temperature=0.3)
+    index, student = [0, 3, 5], on_circle(10, 100, 190)
+    terms = objective.terms(batch(index, student))
+    cosines = (student @ objective.head.T).tolist()
+    expected = []
+    for row, place in zip(cosines, objective.places[index].tolist(), strict=True):
+        total = sum(math.exp(c / 0.3) for c in row)
+        expected.append(-math.log(math.exp(row[place] / 0.3) / total))
+    assert terms["scatter"].tolist() == pytest.approx(expected)
+    assert len(objective.head) == 5  # of both sides
+
+
+def test_a_place_is_any_cluster_but_the_own():
+    drawn = torch.stack([started("cure_scatter", seed).places for seed in range(60)])
+    assert torch.equal(drawn[4], started("cure_scatter", 4).places)
+    for seed, places in enumerate(drawn):
+        assert not (places == started("cure_scatter", seed).forget_labels).any()
+    assert all(len(column.unique()) == 5 for column in drawn.T)
+
+
+def test_the_other_terms_are_those_of_cure_plus():
+    arguments = batch([0, 3, 5], on_circle(10, 100, 190))
+    ours, theirs = (started(name).terms(arguments) for name in ("cure_scatter", "cure_plus"))
+    assert set(ours) == {*theirs, "scatter"}
+    for name, value in theirs.items():
         assert torch.equal(ours[name], value), name

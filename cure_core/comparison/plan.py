@@ -129,8 +129,11 @@ class Plan(Part):
         for name, change in self.variants.items():
             if change.get("of") not in self.tuned:
                 raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
-            if not name.startswith(f"{change['of']}_"):  # by which its rows tell what they vary
-                raise ValueError(f"variant {name}; call it {change['of']}_..., which it varies")
+            if varied(name) != change["of"]:  # by which its rows tell what they vary
+                raise ValueError(
+                    f"variant {name} is `of` {change['of']}; give it a name that begins with "
+                    f"{change['of']}_ and with no longer method's name"
+                )
             if change.get("only") not in (None, *self.data):
                 known = ", ".join(self.data)
                 raise ValueError(
@@ -188,6 +191,11 @@ class Plan(Part):
         """Who runs on a data set: methods, references, and the variants meant for it."""
         meant = [v for v, change in self.variants.items() if change.get("only") in (None, dataset)]
         return [*self.tuned, *meant]
+
+
+def varied(method: str) -> str | None:
+    """The method that a variant varies: the longest whose name begins its own; None for none."""
+    return max((base for base in METHODS if method.startswith(f"{base}_")), key=len, default=None)
 
 
 def _buildable(name: str, settings: Settings) -> None:

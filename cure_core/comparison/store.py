@@ -1,14 +1,18 @@
 """The tables of the comparison, which grow a row at a time and can be shared by processes."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from filelock import FileLock
 
 from cure_core import rows
 from cure_core.metrics.oracle_gap import tug_of_war
+from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.report import save_table
+from cure_core.study import OF_PEOPLE
 
 Row = dict[str, Any]
 KEYS = {
@@ -17,11 +21,12 @@ KEYS = {
     "frontier": ["dataset", "method", "factor", "seed"],
 }  # the tables, one a stage
 TRIAL = KEYS["tuning"][:3]
+REQUEST = KEYS["comparison"][:3]
 ACCURACIES = ["accuracy_forget", "accuracy_retain", "accuracy_test"]
 MEASURES = (
     *("ues", "forgetting", "stability", *ACCURACIES),
     *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
-    "tow",
+    *("tow", "ues_fresh"),
 )  # of the comparison, in this order; what else is known comes after
 OF_ORACLE = ["membership_recall", "seconds"]
 
@@ -50,27 +55,55 @@ def write_row(folder: Path, name: str, key: Row, row: Row) -> None:
         table = table.drop(stale)
         table = pd.concat([table, pd.DataFrame([{**key, **_rounded(row)}])], ignore_index=True)
         table = table.sort_values(KEYS[name], kind="stable")
-        save_table(_beside_oracle(table) if name == "comparison" else table, path)
+        save_table(_with_derived(table) if name == "comparison" else table, path)
 
 
-def _beside_oracle(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the comparison with what depends on their oracle, measures first.
+def _with_derived(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the comparison with what follows from other rows of their request, measures first.
 
-    Its recall and seconds, and `tow`, the tug-of-war with its accuracies.
+    From the oracle's: its recall and seconds, and `tow`, the tug-of-war with its accuracies. From
+    the teacher's: `ues_fresh`.
     """
-    request = KEYS["comparison"][:3]
-    derived = ["tow", *(f"{name}_oracle" for name in OF_ORACLE)]
+    derived = ["tow", "ues_fresh", *(f"{name}_oracle" for name in OF_ORACLE)]
     table = table.drop(columns=derived, errors="ignore")
-    oracle = table[table.method == "oracle"][[*request, *OF_ORACLE, *ACCURACIES]]
-    whole = table.merge(oracle, on=request, how="left", suffixes=("", "_oracle"))
-    aims = whole[[f"{name}_oracle" for name in ACCURACIES]].set_axis(ACCURACIES, axis=1)
-    judged = aims.notna().all(axis=1)
-    whole.loc[judged, "tow"] = [
-        round(tug_of_war(whole.loc[i, ACCURACIES], aims.loc[i], ACCURACIES), 5)
-        for i in whole.index[judged]
-    ]
+    oracle = table[table.method == "oracle"][[*REQUEST, *OF_ORACLE]]
+    whole = table.merge(oracle, on=REQUEST, how="left", suffixes=("", "_oracle"))
+    whole["tow"] = _beside(table, "oracle", lambda row, aim: tug_of_war(row, aim, ACCURACIES))
+    whole["ues_fresh"] = _beside(table, "teacher", _ues_fresh)
     first = [*KEYS["comparison"], *MEASURES]
     return whole[[*first, *(name for name in table if name not in first)]]
+
+
+def _beside(
+    table: pd.DataFrame, reference: str, measure: Callable[[Row, Row], float]
+) -> list[float]:
+    """A measure of each row and the reference's on its request; NaN where that is not there."""
+
+    def request(row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in REQUEST)
+
+    rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
+    known = {request(row): row for row in rows if row["method"] == reference}
+    return [
+        round(measure(row, known[request(row)]), 5) if request(row) in known else np.nan
+        for row in rows
+    ]
+
+
+def _ues_fresh(row: Row, teacher: Row) -> float:
+    """UES whose F is of new pictures of the forgotten; NaN where no such are, or no person goes."""
+    before, after = (
+        {
+            "forget": known.get("accuracy_fresh", np.nan),
+            "retain": known["accuracy_retain"],
+            "test": known["accuracy_test"],
+        }
+        for known in (teacher, row)
+    )
+    judged = before["forget"] > 0.5 and after["forget"] >= 0  # neither is true of NaN
+    if row["request"] not in OF_PEOPLE or not judged:
+        return np.nan
+    return unlearning_efficiency_score(before, after).score
 
 
 def _rounded(row: Row) -> Row:

@@ -11,12 +11,12 @@ from cure_core.comparison.tuning import trials_on, winner
 from cure_core.metrics.intervals import Interval, mean_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_core.objectives import METHODS
+from cure_core.study import OF_PEOPLE
 
-OURS = ("cure", "cure_plus")
-MEANS = [
-    *("forgetting", "stability", "accuracy_fresh", "rank1_new_gallery", "membership_auc", "tow")
-]
-PEOPLE = ("random_people", "hardest_people")  # the requests for which erasure is the goal
+LEADER = "cure_scatter"  # of ours, which the others are set against
+OURS = ("cure", "cure_plus", LEADER)
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
+MEANS = ["forgetting", "stability", "accuracy_fresh", "rank1_new_gallery", "membership_auc", "tow"]
 
 
 def kind(method: str) -> str:
@@ -28,20 +28,15 @@ def kind(method: str) -> str:
     return "peer" if method in METHODS else "ablation"
 
 
-def varied(method: str) -> str:
-    """The method that an ablation varies: the longest whose name begins its own."""
-    bases = [base for base in METHODS if method.startswith(f"{base}_")]
-    return max(bases, key=len)
-
-
 def complete(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     """The rows of those requests and seeds that every one of `methods` has been run on.
 
-    Means over different seeds would not be comparable.
+    Means over different seeds would not be comparable. A method that has not been run on a data set
+    at all is left out there.
     """
     own = rows[rows.method.isin(methods)]
     ran = own.groupby(["dataset", "request", "seed"]).method.transform("nunique")
-    return own[ran == len(set(methods))]
+    return own[ran == own.groupby("dataset").method.transform("nunique")]
 
 
 def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -72,27 +67,34 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
     `ues`, `recall` (of the membership attack) and `gap` (|recall - the oracle's|) are means with
     95 % intervals over seeds (Student's t) in `_low` and `_high`; so is `less`, the UES of
-    `cure_plus` less the method's on the same request and seed. `rank` is the mean rank by UES,
-    1 the best. The columns of `MEANS` are means. NaN bounds: one seed.
+    `LEADER` less the method's on the same request and seed. `fresh` is UES whose F is of new
+    pictures of the forgotten, NaN where no whole people go, and `less_fresh` is its `less`. `rank`
+    is the mean rank by UES, 1 the best. The columns of `MEANS` are means. NaN bounds: one seed.
     """
     lines = []
     for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
-        ues = case.pivot(index="seed", columns="method", values="ues")
+        case = case.assign(ues_fresh=case.get("ues_fresh", np.nan))
+        ues, fresh = (
+            case.pivot(index="seed", columns="method", values=name) for name in ("ues", "ues_fresh")
+        )
         competing = [m for m in ues if kind(str(m)) in ("ours", "peer")]
         ranks = ues[competing].rank(axis=1, ascending=False).mean()
         for method, own in case.groupby("method", sort=False):
             gap = (own.membership_recall - own.membership_recall_oracle).abs()
-            measured = {"ues": own.ues, "recall": own.membership_recall, "gap": gap}
-            found: dict[str, object] = dict.fromkeys(("less", "less_low", "less_high"), np.nan)
-            if "cure_plus" in ues:
-                measured["less"] = (ues["cure_plus"] - ues[method]).dropna()
+            measured = {
+                "ues": own.ues, "recall": own.membership_recall, "gap": gap, "fresh": own.ues_fresh,
+                "less": ues.get(LEADER, np.nan) - ues[method],
+                "less_fresh": fresh.get(LEADER, np.nan) - fresh[method],
+            }  # fmt: skip
+            found: dict[str, object] = {}
             for name, values in measured.items():
-                found |= _named(name, mean_interval(values))
-            known = own.reindex(columns=MEANS).mean()  # pictures of few people hold no fresh pairs
+                known = values.dropna()
+                found |= _named(name, mean_interval(known) if len(known) else UNKNOWN)
+            means = own.reindex(columns=MEANS).mean()  # pictures of few people hold no fresh pairs
             lines.append(
                 {
                     "dataset": dataset, "request": request, "method": method,
-                    "kind": kind(str(method)), "seeds": len(own), **found, **known,
+                    "kind": kind(str(method)), "seeds": len(own), **found, **means,
                     "rank": ranks.get(method, np.nan),
                 }
             )  # fmt: skip
@@ -104,13 +106,13 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """For each data set and request of people: does CURE's interval lie above every peer's?
 
-    Columns: method (cure or cure_plus), its interval, `rival` (the peer whose interval reaches
+    Columns: method (one of `OURS`), its interval, `rival` (the peer whose interval reaches
     highest) with its own, `above`; `gap` of its membership recall from the oracle's, `nearest` (the
     peer of the smallest) with its own, `nearer` (no further than that). Recalls count only where
     the attack tells members apart at all (AUC of at least `MEANINGFUL_AUC`).
     """
     lines = []
-    people = table[table.request.isin(PEOPLE)]
+    people = table[table.request.isin(OF_PEOPLE)]
     for (dataset, request), case in people.groupby(["dataset", "request"], sort=False):
         peers = case[case.kind == "peer"]
         if peers.empty:
@@ -140,7 +142,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
     the ranks are compared. Recalls count as in `verdicts`.
     """
     lines = []
-    for (dataset, request), case in table[table.request.isin(PEOPLE)].groupby(
+    for (dataset, request), case in table[table.request.isin(OF_PEOPLE)].groupby(
         ["dataset", "request"], sort=False
     ):
         peers = case[case.kind == "peer"]
@@ -151,10 +153,14 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
             for claim, quoted, name, rival in (
                 ("highest UES of the label-free methods", "0.229", "ues",
                  peers.iloc[int(peers.ues.argmax())]),
+                ("the same on new pictures of the forgotten", "not told", "fresh",
+                 peers.iloc[int(peers.fresh.fillna(-1).argmax())]),
                 ("lowest membership recall", "0.0132", "recall",
                  told.iloc[int(told.recall.argmin())]),
             ):  # fmt: skip
-                ahead = own[name] - rival[name] if name == "ues" else rival[name] - own[name]
+                if np.isnan(own[name]):
+                    continue
+                ahead = rival[name] - own[name] if name == "recall" else own[name] - rival[name]
                 apart = (
                     own[f"{name}_low"] > rival[f"{name}_high"]
                     or own[f"{name}_high"] < rival[f"{name}_low"]
@@ -178,9 +184,10 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         "UES (CURE)": _cells(table, "ues"),
         "F": table.forgetting.map("{:.3f}".format),
         "S": table.stability.map("{:.3f}".format),
-        "cure_plus less it": _cells(table, "less"),
+        f"{LEADER} less it": _cells(table, "less"),
         "rank": table["rank"].map(lambda x: "" if np.isnan(x) else f"{x:.1f}"),
-        "accuracy, new pictures": table.accuracy_fresh.map("{:.2f}".format),
+        "UES, new pictures": _cells(table, "fresh"),
+        f"{LEADER} less it, new pictures": _cells(table, "less_fresh"),
         "rank one, re-enrolled": table.rank1_new_gallery.map("{:.2f}".format),
         "ToW": table.tow.map("{:.2f}".format),
         "membership AUC": table.membership_auc.map("{:.2f}".format),

@@ -5,6 +5,12 @@ from collections.abc import Callable
 import pandas as pd
 from matplotlib.figure import Figure
 
+from cure_core.figures.ablations import (
+    draw_ablations,
+    draw_label_noise,
+    has_ablations,
+    has_label_noise,
+)
 from cure_core.figures.attacks import (
     MEMBERSHIP,
     draw_collateral,
@@ -19,14 +25,12 @@ from cure_core.figures.clusters import (
     draw_sizes,
 )
 from cure_core.figures.comparison import (
-    draw_ablations,
     draw_comparison,
     draw_frontier,
-    draw_label_noise,
     draw_membership,
-    has_ablations,
+    draw_new_pictures,
     has_frontier,
-    has_label_noise,
+    has_new_pictures,
 )
 from cure_core.figures.cost import draw_cost
 from cure_core.figures.framework import draw_framework
@@ -78,6 +82,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "map_moves": draw_moves,
     "map_clusters": draw_map_clusters,
     "comparison": draw_comparison,
+    "comparison_new_pictures": draw_new_pictures,
     "comparison_membership": draw_membership,
     "frontier": draw_frontier,
     "ablations": draw_ablations,
@@ -95,6 +100,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
 # What a table that several figures share must hold for a figure to have something to show.
 NEEDS: dict[str, Callable[[pd.DataFrame], bool]] = {
     "ablations": has_ablations,
+    "comparison_new_pictures": has_new_pictures,
     "frontier": has_frontier,
     "label_noise": has_label_noise,
 }

@@ -1,4 +1,4 @@
-"""The comparison drawn: who forgets best, who over-forgets, what each part is worth."""
+"""The comparison drawn: who forgets best, people or pictures, and who over-forgets."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,15 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cure_core.comparison.tables import complete, kind, summary, varied
+from cure_core.comparison.tables import complete, kind, summary
 from cure_core.figures.style import PAGE, STYLE, Picture
 from cure_core.metrics.membership import MEANINGFUL_AUC
+from cure_core.study import OF_PEOPLE
 
 KINDS = {"ours": "#D55E00", "peer": "#0072B2", "reference": "#595959", "ablation": "#CC79A7"}
-LABELS = {"ours": "CURE and cure_plus", "peer": "label-free peers", "reference": "references"}
-VARIED = {"cure": ("#E69F00", "s"), "cure_plus": ("#D55E00", "o")}
+LABELS = {"ours": "CURE and ours", "peer": "label-free peers", "reference": "references"}
 FRONTIER_COLUMNS = 3
-NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
 REQUESTS = {
     "random_people": "random people",
     "hardest_people": "hardest people",
@@ -61,6 +60,51 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def draw_new_pictures(rows: pd.DataFrame) -> Figure:
+    """UES by the pictures that were unlearned and by new ones of the same people, joined.
+
+    A method whose marks lie apart has forgotten pictures rather than people.
+    """
+    rows = _competing(rows[rows.request.isin(OF_PEOPLE)])
+    table = summary(rows)
+    methods = list(table.groupby("method").fresh.mean().sort_values(ascending=False).index)
+    datasets, requests = _present(table)
+    with mpl.rc_context(STYLE):
+        figure, axes = _panels(datasets, requests, methods)
+        for line, dataset in zip(axes, datasets, strict=True):
+            for ax, request in zip(line, requests, strict=True):
+                own = _of(table, dataset, request)
+                _intervals(ax, own, methods, "fresh")
+                for row in own.to_dict("records"):
+                    y, colour = methods.index(row["method"]), KINDS[row["kind"]]
+                    ax.plot([row["fresh"], row["ues"]], [y, y], color=colour, lw=0.6, ls=":")
+                    ax.plot(row["ues"], y, "o", ms=4, color=colour, mfc="white")
+                n = int(own.seeds.max()) if len(own) else 0
+                ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
+                if own.empty:
+                    ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
+        axes[0, 0].set_xlim(-0.03, 1.03)
+        figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
+        seen = Line2D(
+            [],
+            [],
+            color="#595959",
+            marker="o",
+            ms=4,
+            mfc="white",
+            ls="",
+            label="pictures unlearned",
+        )
+        fresh = Line2D([], [], color="#595959", marker="o", ms=4, lw=1.5, label="new pictures")
+        _legend(figure, ("ours", "peer"), fresh, seen)
+    return figure
+
+
+def has_new_pictures(rows: pd.DataFrame) -> bool:
+    """Whether any row of a request of people was judged on new pictures of theirs."""
+    return "ues_fresh" in rows and bool(rows.ues_fresh.notna().any())
+
+
 def draw_membership(rows: pd.DataFrame) -> Figure:
     """Membership recall on the forget set less the oracle's: 0 is what retraining would give.
 
@@ -97,9 +141,9 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
 def draw_frontier(rows: pd.DataFrame) -> Figure:
     """Forgetting against retention, each method a curve over its strength, a panel a peer.
 
-    The curves of CURE and cure_plus stand in every panel; a marker grows with the strength, and
-    that of the tuned strength has a black edge; contours are of equal UES. Means are over the
-    seeds that every point of a data set has.
+    The curves of CURE, cure_plus and cure_scatter stand in every panel; a marker grows with the
+    strength, and that of the tuned strength has a black edge; contours are of equal UES. Means are
+    over the seeds that every point of a data set has.
     """
     rows = _on_common_seeds(rows)
     datasets = list(dict.fromkeys(rows.dataset))
@@ -122,7 +166,7 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
             part.supxlabel(f"F, forgetting ({dataset}, random people, n = {n})", fontsize=8)
             part.supylabel("S, stability", fontsize=8)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
@@ -140,6 +184,7 @@ def _curves(ax: Axes, means: pd.DataFrame, peer: str) -> None:
     styles: dict[str, dict[str, Any]] = {
         "cure": {"color": "#E69F00", "marker": "s", "label": "CURE"},
         "cure_plus": {"color": "#D55E00", "marker": "o", "label": "cure_plus"},
+        "cure_scatter": {"color": "#CC79A7", "marker": "^", "label": "cure_scatter"},
         peer: {"color": KINDS["peer"], "marker": "D", "label": "the peer of the panel"},
     }
     for method, style in styles.items():
@@ -157,78 +202,6 @@ def _on_common_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the seeds that have the most points of their data set: usually all of them."""
     points = rows.groupby(["dataset", "seed"]).method.transform("size")
     return rows[points == points.groupby(rows.dataset).transform("max")]
-
-
-def draw_ablations(rows: pd.DataFrame) -> Figure:
-    """What each change to a method costs or gains in UES, on the same requests."""
-    changes = _changes(rows)
-    datasets = [d for d in dict.fromkeys(rows.dataset) if d in set(changes.dataset)]
-    names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 0.18 * len(names) + 0.8), layout="constrained")
-        axes = figure.subplots(1, len(datasets), sharey=True, sharex=True, squeeze=False)[0]
-        for ax, dataset in zip(axes, datasets, strict=True):
-            own = changes[changes.dataset == dataset]
-            for method, each in own.groupby("method", sort=False):
-                y = names.index(str(method))
-                colour, marker = VARIED.get(each.base.iloc[0], (KINDS["peer"], "D"))
-                ax.plot(
-                    each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
-                )
-                ax.plot(each.change.mean(), y, marker, ms=4, color=colour)
-            ax.axvline(0, color="black", lw=0.8)
-            ax.set_title(f"{dataset}, random people, n = {own.seed.nunique()}")
-        axes[0].set_yticks(range(len(names)), names)
-        axes[0].invert_yaxis()
-        figure.supxlabel("change of UES (CURE) against the method as it is", fontsize=8)
-    return figure
-
-
-def has_ablations(rows: pd.DataFrame) -> bool:
-    """Whether any row varies another that is there too."""
-    return not _changes(rows).empty
-
-
-def has_label_noise(rows: pd.DataFrame) -> bool:
-    """Whether any row is of a supervised method."""
-    return bool(rows.method.str.startswith("supervised_").any())
-
-
-def draw_label_noise(rows: pd.DataFrame) -> Figure:
-    """UES of supervised methods as their labels go wrong, beside CURE, which reads none."""
-    names = {"supervised_scrub": "SCRUB", "supervised_neg_grad_plus": "NegGrad+"}
-    datasets = [d for d in dict.fromkeys(rows.dataset)
-                if rows[(rows.dataset == d) & rows.method.isin(names)].size]  # fmt: skip
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE / 2 * max(1, len(datasets)), 2.4), layout="constrained")
-        axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
-        for ax, dataset in zip(axes, datasets, strict=True):
-            seeds = _of(rows, dataset, "random_people")
-            ran = seeds[seeds.method == "supervised_scrub"].seed
-            for (method, label), colour, marker in zip(
-                names.items(), ("#0072B2", "#56B4E9"), ("o", "^"), strict=True
-            ):
-                free = seeds[seeds.method == method.removeprefix("supervised_")]
-                level = free[free.seed.isin(ran)].ues.mean()
-                ax.axhline(level, color=colour, ls=":", lw=1, label=f"{label}, no labels")
-                shares = {f"{method}{suffix}": share for share, suffix in NOISE.items()}
-                own = seeds[seeds.method.isin(shares)]
-                own = own.assign(share=own.method.map(shares))
-                ax.plot(own.share, own.ues, ".", ms=3, color=colour, alpha=0.5)
-                means = own.groupby("share").ues.mean()
-                ax.plot(means.index, means, color=colour, marker=marker, ms=4, label=label)
-            for method, colour, dash in (("cure_plus", "#D55E00", "-"), ("cure", "#E69F00", "--")):
-                level = seeds[(seeds.method == method) & seeds.seed.isin(ran)].ues.mean()
-                ax.axhline(level, color=colour, ls=dash, lw=1, label=f"{method}, no labels")
-            ax.set_title(f"{dataset}, random people")
-            ax.set_xlabel("wrong labels (%)")
-            ax.set_xticks(list(NOISE))
-        axes[0].set(ylabel="UES (CURE)", ylim=(-0.02, 1.02))
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=6.5
-        )
-    return figure
 
 
 def _competing(rows: pd.DataFrame) -> pd.DataFrame:
@@ -275,19 +248,3 @@ def _legend(figure: Figure, kinds: Sequence[str], *more: Line2D) -> None:
     ]
     handles += more
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
-
-
-def _changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each ablation's UES less that of what it varies, on the same request and seed."""
-    lines = []
-    for (dataset, request, seed), case in rows.groupby(["dataset", "request", "seed"]):
-        ues = case.set_index("method").ues
-        for method in ues.index:
-            if kind(str(method)) != "ablation":
-                continue
-            base = varied(str(method))
-            if base in ues:
-                lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
-    columns = ["dataset", "request", "seed", "method", "base", "change"]
-    changes = pd.DataFrame(lines, columns=columns)
-    return changes.assign(mean=changes.groupby("method").change.transform("mean"))

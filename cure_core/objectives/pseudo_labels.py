@@ -66,6 +66,13 @@ LABELLERS: dict[str, Callable[[Tensor, int, int], tuple[Tensor, Tensor]]] = {
 }
 
 
+def other_classes(own: Tensor, count: int, seed: int) -> Tensor:
+    """A random class for each sample that is not its `own`: (N,) int64 in [0, count), both."""
+    generator = torch.Generator().manual_seed(seed)
+    shift = torch.randint(1, count, (len(own),), generator=generator).to(own.device)
+    return (own + shift) % count
+
+
 class PseudoLabelled(Objective):
     """For methods written for a classifier: clusters are its classes, centroids its last layer.
 

@@ -2,11 +2,10 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from cure_core.objectives.base import Batch, Setup
-from cure_core.objectives.pseudo_labels import PseudoLabelled
+from cure_core.objectives.pseudo_labels import PseudoLabelled, other_classes
 
 
 class RandomRelabel(PseudoLabelled):
@@ -21,10 +20,8 @@ class RandomRelabel(PseudoLabelled):
 
     def start(self, setup: Setup) -> None:
         super().start(setup)
-        count, own = len(self.centroids), self.forget_classes
-        generator = torch.Generator().manual_seed(self.config.seed)
-        shift = torch.randint(1, count, (len(own),), generator=generator).to(own.device)
-        self.forget_targets = (own + shift) % count
+        own, seed = self.forget_classes, self.config.seed
+        self.forget_targets = other_classes(own, len(self.centroids), seed)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         targets = self.forget_targets[batch.forget_index]

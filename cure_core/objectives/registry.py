@@ -9,6 +9,7 @@ from cure_core.objectives.bad_teacher import BadTeacher
 from cure_core.objectives.base import Objective
 from cure_core.objectives.cure import Cure
 from cure_core.objectives.cure_plus import CurePlus
+from cure_core.objectives.cure_scatter import CureScatter
 from cure_core.objectives.dispersion import Dispersion
 from cure_core.objectives.fine_tune import FineTune
 from cure_core.objectives.laf import Laf
@@ -21,6 +22,7 @@ from cure_core.objectives.supervised import SupervisedNegGradPlus, SupervisedScr
 METHODS: dict[str, Callable[..., Objective]] = {
     "cure": Cure,
     "cure_plus": CurePlus,
+    "cure_scatter": CureScatter,
     "neg_grad": NegGrad,
     "neg_grad_plus": NegGradPlus,
     "scrub": Scrub,

@@ -1,0 +1,106 @@
+"""What the parts of a method are worth, and labels: one change at a time, drawn."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cure_core.comparison.plan import varied
+from cure_core.comparison.tables import kind
+from cure_core.figures.style import PAGE, STYLE, Picture
+
+PEER = "#0072B2"
+VARIED = {
+    "cure": ("#E69F00", "s"),
+    "cure_plus": ("#D55E00", "o"),
+    "cure_scatter": ("#CC79A7", "^"),
+}
+NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
+
+
+def draw_ablations(rows: pd.DataFrame) -> Figure:
+    """What each change to a method costs or gains in UES, on the same requests."""
+    changes = _changes(rows)
+    datasets = [d for d in dict.fromkeys(rows.dataset) if d in set(changes.dataset)]
+    names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 0.18 * len(names) + 0.8), layout="constrained")
+        axes = figure.subplots(1, len(datasets), sharey=True, sharex=True, squeeze=False)[0]
+        for ax, dataset in zip(axes, datasets, strict=True):
+            own = changes[changes.dataset == dataset]
+            for method, each in own.groupby("method", sort=False):
+                y = names.index(str(method))
+                colour, marker = VARIED.get(each.base.iloc[0], (PEER, "D"))
+                ax.plot(
+                    each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
+                )
+                ax.plot(each.change.mean(), y, marker, ms=4, color=colour)
+            ax.axvline(0, color="black", lw=0.8)
+            ax.set_title(f"{dataset}, random people, n = {own.seed.nunique()}")
+        axes[0].set_yticks(range(len(names)), names)
+        axes[0].invert_yaxis()
+        figure.supxlabel("change of UES (CURE) against the method as it is", fontsize=8)
+    return figure
+
+
+def has_ablations(rows: pd.DataFrame) -> bool:
+    """Whether any row varies another that is there too."""
+    return not _changes(rows).empty
+
+
+def has_label_noise(rows: pd.DataFrame) -> bool:
+    """Whether any row is of a supervised method."""
+    return bool(rows.method.str.startswith("supervised_").any())
+
+
+def draw_label_noise(rows: pd.DataFrame) -> Figure:
+    """UES of supervised methods as their labels go wrong, beside CURE, which reads none."""
+    names = {"supervised_scrub": "SCRUB", "supervised_neg_grad_plus": "NegGrad+"}
+    datasets = [d for d in dict.fromkeys(rows.dataset)
+                if rows[(rows.dataset == d) & rows.method.isin(names)].size]  # fmt: skip
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE / 2 * max(1, len(datasets)), 2.4), layout="constrained")
+        axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+        for ax, dataset in zip(axes, datasets, strict=True):
+            seeds = rows[(rows.dataset == dataset) & (rows.request == "random_people")]
+            ran = seeds[seeds.method == "supervised_scrub"].seed
+            for (method, label), colour, marker in zip(
+                names.items(), ("#0072B2", "#56B4E9"), ("o", "^"), strict=True
+            ):
+                free = seeds[seeds.method == method.removeprefix("supervised_")]
+                level = free[free.seed.isin(ran)].ues.mean()
+                ax.axhline(level, color=colour, ls=":", lw=1, label=f"{label}, no labels")
+                shares = {f"{method}{suffix}": share for share, suffix in NOISE.items()}
+                own = seeds[seeds.method.isin(shares)]
+                own = own.assign(share=own.method.map(shares))
+                ax.plot(own.share, own.ues, ".", ms=3, color=colour, alpha=0.5)
+                means = own.groupby("share").ues.mean()
+                ax.plot(means.index, means, color=colour, marker=marker, ms=4, label=label)
+            for method, colour, dash in (("cure_plus", "#D55E00", "-"), ("cure", "#E69F00", "--")):
+                level = seeds[(seeds.method == method) & seeds.seed.isin(ran)].ues.mean()
+                ax.axhline(level, color=colour, ls=dash, lw=1, label=f"{method}, no labels")
+            ax.set_title(f"{dataset}, random people")
+            ax.set_xlabel("wrong labels (%)")
+            ax.set_xticks(list(NOISE))
+        axes[0].set(ylabel="UES (CURE)", ylim=(-0.02, 1.02))
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=6.5
+        )
+    return figure
+
+
+def _changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each ablation's UES less that of what it varies, on the same request and seed."""
+    lines = []
+    for (dataset, request, seed), case in rows.groupby(["dataset", "request", "seed"]):
+        ues = case.set_index("method").ues
+        for method in ues.index:
+            if kind(str(method)) != "ablation":
+                continue
+            base = varied(str(method))
+            if base is not None and base in ues:
+                lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
+    columns = ["dataset", "request", "seed", "method", "base", "change"]
+    changes = pd.DataFrame(lines, columns=columns)
+    return changes.assign(mean=changes.groupby("method").change.transform("mean"))
