@@ -84,9 +84,7 @@ if not ours:
 rows, trial_rows, curves = (
     read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
 )
-# A search may be on its way to more trials: what not every method is to have had does not count.
-planned = {name: arena.trials for name, arena in plan.data.items()}
-trial_rows = trial_rows[trial_rows.trial < trial_rows.dataset.map(planned)]
+trial_rows = tables.asked(trial_rows, plan)
 
 # %% [markdown]
 # ## The budget
@@ -166,9 +164,9 @@ verdicts = tables.verdicts(table)
 verdicts.round(3)
 
 # %% [markdown]
-# The paper's two claims of rank, in the same words for `cure`, its method, and for ours,
-# `cure_plus` and `cure_scatter`. The paper's numbers come from CASIA-WebFace and a formula that is
-# not public; they are quoted, not compared.
+# The paper's two claims of rank, and the first by new pictures, in the same words for `cure`, its
+# method, and for ours, `cure_plus` and `cure_scatter`. The paper's numbers come from CASIA-WebFace
+# and a formula that is not public; they are quoted, not compared.
 
 # %%
 claims = tables.claims(table)
@@ -179,11 +177,13 @@ claims
 #
 # - **The paper's objective moves a person's pictures together**, so that they go on matching each
 #   other. Those that lead scatter them: `cure_plus` drives a cluster apart, random relabelling
-#   draws a wrong class for every picture, `cure_scatter` does both and is ahead of either. It was
-#   made after the others had been compared; its design and settings were chosen on the validation
-#   requests alone. What the paper's objective does reach needs far targets and centroids renewed
-#   each epoch, as the ablations below show: the target has to keep running ahead of the faces that
-#   follow it.
+#   draws a wrong class for every picture, `cure_scatter` does both. What the paper's objective
+#   does reach needs far targets and centroids renewed each epoch, as the ablations below show: the
+#   target has to keep running ahead of the faces that follow it.
+# - **A search misses things.** `cure_scatter` was made after the others had been compared, from
+#   what their rows said, and chosen on validation requests. Without its own term it is `cure_plus`
+#   at settings that as many trials of `cure_plus` had not found, and scores as much: the gain is
+#   the settings'. The best peer's search may have missed as much.
 # - **Settings travel badly.** On LFW a method is tried in its defaults and in its three best of
 #   SynthFaces, four in all. Those that part the pictures of a person carry over; NegGrad, NegGrad+,
 #   SCRUB, SSD and LAF hardly forget there, or lose everything else, and would need trials of their
@@ -192,11 +192,11 @@ claims
 #   the defaults score 0.74, and random relabelling 0.71.
 # - **Bad Teacher folds the forgotten into one direction**: confused with each other, they stay
 #   apart from everyone else, are identified once enrolled anew, and look like members to an attack.
-#   UES, by verification among the forgotten, does not see that; the other columns do.
-# - **Some of it is learnt by heart.** On new pictures of the same people every strong eraser keeps
-#   three quarters to four fifths of its score on SynthFaces. On LFW, and at twice the length,
-#   random relabelling keeps 0.6 to 0.7 of it where `cure_plus` keeps 0.8. `bad_teacher`, whose
-#   target is a function of the picture, loses nothing.
+#   UES, by verification among the forgotten, does not see that, nor does it by new pictures; rank
+#   one once re-enrolled and membership recall do.
+# - **Some of it is learnt by heart.** On new pictures of the same people the strong erasers keep
+#   three quarters to four fifths of their score on SynthFaces, `bad_teacher`, whose target is a
+#   function of the picture, all of it. On LFW `cure_plus` keeps most.
 # - **The lowest recall is over-forgetting.** A picture that the student treats unlike any it has or
 #   has not seen is called a stranger more often than a real stranger is. The oracle's recall is
 #   what "never seen" gives.
@@ -263,10 +263,10 @@ sorted(path.name for path in results.rglob("*.png"))
 # %% [markdown]
 # ## What this showed
 #
-# The assertions hold the fight to its rules: as many trials for each, no request reported that was
-# tuned on, and every method judged on the same requests and seeds. One thing tuning and report do
-# share: S is also judged on people in no training, and many of these strangers and their pairs are
-# the same for every seed, so that a method's settings have seen them. It is so for all.
+# The assertions hold the fight to its rules: as many trials for each, and no request reported that
+# was tuned on. One thing tuning and report do share: S is also judged on people in no training, and
+# many of these strangers and their pairs are the same for every seed, so that a method's settings
+# have seen them. It is so for all.
 
 # %%
 given = trial_rows[trial_rows.method.isin(ran)].groupby(["dataset", "method"])
@@ -275,9 +275,6 @@ for had in (given.size(), given.trial.nunique()):
 for data, arena in plan.data.items():
     validation = {*arena.validation.seeds, *arena.validation.finals}
     assert not validation & set(rows[rows.dataset == data].seed)
-for _, case in table.groupby("dataset"):
-    assert case.groupby("request").method.nunique().eq(case.method.nunique()).all()
-assert table.groupby(["dataset", "request"]).seeds.nunique().eq(1).all()
 if not ours:  # the bounds are for the length of the profile
     plus = table[table.method == "cure_plus"]
     assert (plus.ues >= least_ues).all()

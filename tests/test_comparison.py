@@ -15,6 +15,7 @@ from cure_core.comparison.plan import PLAN, Method, Plan, split_settings, varied
 from cure_core.comparison.runs import Work
 from cure_core.comparison.store import KEYS, read_rows
 from cure_core.comparison.tables import (
+    asked,
     claims,
     complete,
     kind,
@@ -128,6 +129,8 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ("variants/cure_no_cosine/of", "cura", "is `of` 'cura'"),
         ("variants/cure_no_cosine/of", "scrub", "name that begins with scrub_"),
         ("variants/cure_plus_cosine", {"of": "cure"}, "begins with cure_ and with no longer"),
+        ("methods/cure/only", "casia", "cure is `only` for 'casia'"),
+        ("variants/scrub", {"of": "cure"}, "has the name of a method"),
         ("variants/cure_no_cosine/only", "casia", "is `only` for 'casia'; the data are synth"),
         ("data/synthfaces/teacher", {"epoch": 3}, "epoch"),
         ("data/synthfaces/trials", 0, "trials"),
@@ -416,6 +419,10 @@ def test_a_variant_of_another_data_set_is_not_run(plan):
     only = {**plan.variants, "cure_frozen": {"of": "cure", "batchnorm": "frozen", "only": "lfw"}}
     plan = plan.model_copy(update={"variants": only})
     assert set(plan.entrants("lfw")) - set(plan.entrants("synthfaces")) == {"cure_frozen"}
+    limited = plan.methods["cure"].model_copy(update={"only": "synthfaces"})
+    plan = plan.model_copy(update={"methods": {**plan.methods, "cure": limited}})
+    gone = set(plan.entrants("synthfaces")) - set(plan.entrants("lfw"))
+    assert gone == {"cure", "cure_no_cosine"}  # what varies it goes with it
     assert plan.changed("cure_frozen", {"tau": 1}) == {"tau": 1, "batchnorm": "frozen"}
 
 
@@ -573,9 +580,30 @@ def test_a_recall_counts_where_the_attack_tells_members_apart():
         assert set(verdicts(told).nearest) == {nearest}
 
 
-def test_tables_are_readable_without_cure_scatter():
-    alone = {key: values for key, values in SCORES.items() if key[1] != "cure_scatter"}
-    assert set(readable(summary(rows(alone)))["cure_scatter less it"]) == {""}
+def test_tables_are_readable_without_any_of_ours():
+    alone = {key: values for key, values in SCORES.items() if not key[1].startswith("cure")}
+    assert set(readable(summary(rows(alone)))["best of ours less it"]) == {""}
+
+
+def test_a_search_further_on_or_left_behind_is_not_asked_for(plan):
+    """Two trials are planned, both go to the finals; a third trial and its final came of others."""
+    table = pd.DataFrame(
+        [("synthfaces", "cure", t, s, 0.1, "{}") for t in (0, 1, 2) for s in (100, 101)],
+        columns=["dataset", "method", "trial", "seed", "ues", "settings"],
+    ).assign(settings=[json.dumps({"a": t}) for t in (0, 0, 1, 1, 2, 2)])
+    kept = asked(table, plan)
+    assert sorted(zip(kept.trial, kept.seed, strict=True)) == [
+        (0, 100),
+        (0, 101),
+        (1, 100),
+        (1, 101),
+    ]
+    one = plan.data["synthfaces"].model_copy(update={"trials": 3})
+    three = plan.model_copy(update={"data": {"synthfaces": one}})
+    best_last = table.assign(ues=table.trial / 10)
+    kept = asked(best_last, three)
+    assert sorted(kept[kept.seed == 101].trial) == [1, 2]
+    assert asked(table[:0], plan).empty
 
 
 def test_trials_of_another_search_or_other_faces_give_way(plan, tiny, tmp_path, monkeypatch):
@@ -622,7 +650,8 @@ def test_the_committed_tables_fit_the_plan():
     plan, folder = read_plan(), PLAN.parents[1] / "figures"
     table = read_rows(folder, "comparison")
     assert not table.duplicated(["dataset", "request", "seed", "method"]).any()
-    assert set(table.method) <= {*plan.tuned, *plan.variants, "teacher", "oracle"}
+    for dataset, own in table.groupby("dataset"):
+        assert set(own.method) <= {*plan.entrants(dataset), "teacher", "oracle"}
     score = [
         unlearning_efficiency_score(
             dict(zip(("forget", "retain", "test"), before, strict=True)),
@@ -647,6 +676,8 @@ def test_the_committed_tables_fit_the_plan():
         v = plan.data[dataset].validation
         assert set(own[own.seed.isin(v.seeds)].trial) == set(range(own.trial.max() + 1))
         assert set(own.seed) <= {*v.seeds, *v.finals}
+    main = asked(trials[trials.method.isin(plan.methods)], plan).groupby(["dataset", "method"])
+    assert main.size().groupby("dataset").nunique().eq(1).all()  # as much for each
 
 
 def _before_and_after(table):

@@ -107,6 +107,8 @@ def test_a_picture_is_drawn_to_the_centroid_of_its_place():
         total = sum(math.exp(c / 0.3) for c in row)
         expected.append(-math.log(math.exp(row[place] / 0.3) / total))
     assert terms["scatter"].tolist() == pytest.approx(expected)
+    own = objective.head[objective.forget_labels]
+    assert torch.allclose((own * FORGET).sum(1), own.norm(dim=1), atol=0.01)  # each one's own
     assert len(objective.head) == 5  # of both sides
 
 
@@ -116,6 +118,7 @@ def test_a_place_is_any_cluster_but_the_own():
     for seed, places in enumerate(drawn):
         assert not (places == started("cure_scatter", seed).forget_labels).any()
     assert all(len(column.unique()) == 5 for column in drawn.T)
+    assert not all(places[0] == places[1] == places[2] for places in drawn)  # mates part
 
 
 def test_the_other_terms_are_those_of_cure_plus():

@@ -245,6 +245,7 @@ def test_a_random_label_is_never_the_own_and_any_other():
         own = started("neg_grad", CureConfig(clusters=(3, 2), seed=seed)).forget_classes
         assert not (targets == own).any()
     assert all(len(column.unique()) == 5 for column in drawn.T)
+    assert not torch.equal(drawn[:, 0], drawn[:, 1])  # two of one group
 
 
 def test_fine_tuning_asks_nothing_of_the_forget_samples():

@@ -96,10 +96,14 @@ class Arena(Part):
 
 
 class Method(Part):
-    """What a method may be tuned by, and what the frontier turns up and down."""
+    """What a method may be tuned by, and what the frontier turns up and down.
+
+    `only` names the data set that it runs on, where it does not run on all.
+    """
 
     search: dict[str, Range]
     strength: str | None = None
+    only: str | None = None
 
     @model_validator(mode="after")
     def _known(self) -> "Method":
@@ -123,22 +127,21 @@ class Plan(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
-        for name in [*self.methods, *self.references]:
+        for name, method in self.tuned.items():
             if name not in METHODS:
                 raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}")
+            self._limited(name, method.only)
         for name, change in self.variants.items():
             if change.get("of") not in self.tuned:
                 raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
+            if name in METHODS:
+                raise ValueError(f"variant {name} has the name of a method; give it another")
             if varied(name) != change["of"]:  # by which its rows tell what they vary
                 raise ValueError(
                     f"variant {name} is `of` {change['of']}; give it a name that begins with "
                     f"{change['of']}_ and with no longer method's name"
                 )
-            if change.get("only") not in (None, *self.data):
-                known = ", ".join(self.data)
-                raise ValueError(
-                    f"variant {name} is `only` for {change['only']!r}; the data are {known}"
-                )
+            self._limited(name, change.get("only"))
         searched = {part.partition(".")[0] for m in self.tuned.values() for part in m.search}
         for arena in self.data.values():
             if arena.after not in (None, *self.data):
@@ -159,6 +162,10 @@ class Plan(Part):
             raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")
         return self
 
+    def _limited(self, name: str, only: str | None) -> None:
+        if only not in (None, *self.data):
+            raise ValueError(f"{name} is `only` for {only!r}; the data are {', '.join(self.data)}")
+
     def at(self, dataset: str, options: Mapping[str, Any], **arena: Any) -> "Plan":
         """This plan where it has the data set so drawn, or one on other faces, of a scale given.
 
@@ -170,7 +177,7 @@ class Plan(Part):
         return Plan(
             data={dataset: Arena(options=dict(options), **arena)},
             requests=self.requests[:1],
-            methods=self.methods,
+            methods={name: m for name, m in self.methods.items() if m.only is None},
         )
 
     @property
@@ -189,8 +196,12 @@ class Plan(Part):
 
     def entrants(self, dataset: str) -> list[str]:
         """Who runs on a data set: methods, references, and the variants meant for it."""
-        meant = [v for v, change in self.variants.items() if change.get("only") in (None, dataset)]
-        return [*self.tuned, *meant]
+
+        def meant(name: str) -> bool:
+            own = self.variants.get(name, {}).get("only")
+            return {own, self.tuned[self.objective(name)].only} <= {None, dataset}
+
+        return [name for name in [*self.tuned, *self.variants] if meant(name)]
 
 
 def varied(method: str) -> str | None:

@@ -91,7 +91,10 @@ def _beside(
 
 
 def _ues_fresh(row: Row, teacher: Row) -> float:
-    """UES whose F is of new pictures of the forgotten; NaN where no such are, or no person goes."""
+    """UES whose F is of new pictures of the forgotten.
+
+    NaN where there are none, where no whole people go, and where the teacher is at chance on them.
+    """
     before, after = (
         {
             "forget": known.get("accuracy_fresh", np.nan),

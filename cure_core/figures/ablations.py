@@ -7,14 +7,9 @@ from matplotlib.figure import Figure
 
 from cure_core.comparison.plan import varied
 from cure_core.comparison.tables import kind
+from cure_core.figures.comparison import KINDS, OURS
 from cure_core.figures.style import PAGE, STYLE, Picture
 
-PEER = "#0072B2"
-VARIED = {
-    "cure": ("#E69F00", "s"),
-    "cure_plus": ("#D55E00", "o"),
-    "cure_scatter": ("#CC79A7", "^"),
-}
 NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
 
 
@@ -30,13 +25,16 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
             own = changes[changes.dataset == dataset]
             for method, each in own.groupby("method", sort=False):
                 y = names.index(str(method))
-                colour, marker = VARIED.get(each.base.iloc[0], (PEER, "D"))
+                _, colour, marker = OURS.get(each.base.iloc[0], ("", KINDS["peer"], "D"))
                 ax.plot(
                     each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
                 )
                 ax.plot(each.change.mean(), y, marker, ms=4, color=colour)
             ax.axvline(0, color="black", lw=0.8)
-            ax.set_title(f"{dataset}, random people, n = {own.seed.nunique()}")
+            seeds = own.groupby("method").seed.nunique()
+            few, most = seeds.min(), seeds.max()
+            n = f"{most}" if few == most else f"{few} to {most}"
+            ax.set_title(f"{dataset}, random people, n = {n}")
         axes[0].set_yticks(range(len(names)), names)
         axes[0].invert_yaxis()
         figure.supxlabel("change of UES (CURE) against the method as it is", fontsize=8)

@@ -1,6 +1,6 @@
 """The comparison drawn: who forgets best, people or pictures, and who over-forgets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -15,8 +15,13 @@ from cure_core.figures.style import PAGE, STYLE, Picture
 from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_core.study import OF_PEOPLE
 
-KINDS = {"ours": "#D55E00", "peer": "#0072B2", "reference": "#595959", "ablation": "#CC79A7"}
-LABELS = {"ours": "CURE and ours", "peer": "label-free peers", "reference": "references"}
+KINDS = {"ours": "#D55E00", "peer": "#0072B2"}
+LABELS = {"ours": "CURE and ours", "peer": "label-free peers"}
+OURS = {
+    "cure": ("CURE", "#E69F00", "s"),
+    "cure_plus": ("cure_plus", "#D55E00", "o"),
+    "cure_scatter": ("cure_scatter", "#CC79A7", "^"),
+}  # where they are told apart: label, colour, marker
 FRONTIER_COLUMNS = 3
 REQUESTS = {
     "random_people": "random people",
@@ -32,71 +37,63 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
     """
     oracle = rows[rows.method == "oracle"]
     rows = _competing(rows)
-    table = summary(rows)
-    methods = _by_score(table)
-    datasets, requests = _present(table)
-    with mpl.rc_context(STYLE):
-        figure, axes = _panels(datasets, requests, methods)
-        for line, dataset in zip(axes, datasets, strict=True):
-            for ax, request in zip(line, requests, strict=True):
-                own = _of(table, dataset, request)
-                seeds = _of(rows, dataset, request)
-                _intervals(ax, own, methods, "ues")
-                for method in methods:
-                    each = seeds[seeds.method == method].ues
-                    y = np.full(len(each), methods.index(method) + 0.28)
-                    ax.plot(each, y, ".", ms=2.5, color=KINDS[kind(method)], alpha=0.6)
-                retrained = _of(oracle, dataset, request)
-                retrained = retrained[retrained.seed.isin(seeds.seed)]
-                ax.axvline(retrained.ues.mean(), color="black", lw=0.8, ls=":")
-                n = int(own.seeds.max()) if len(own) else 0
-                ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
-                if own.empty:
-                    ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
-        axes[0, 0].set_xlim(-0.03, 1.03)
-        figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
-        oracle_line = Line2D([], [], color="black", lw=0.8, ls=":", label="oracle")
-        _legend(figure, ("ours", "peer"), oracle_line)
-    return figure
+
+    def panel(ax: Axes, dataset: str, request: str, methods: Sequence[str]) -> None:
+        seeds = _of(rows, dataset, request)
+        for method in methods:
+            each = seeds[seeds.method == method].ues
+            y = np.full(len(each), methods.index(method) + 0.28)
+            ax.plot(each, y, ".", ms=2.5, color=KINDS[kind(method)], alpha=0.6)
+        retrained = _of(oracle, dataset, request)
+        retrained = retrained[retrained.seed.isin(seeds.seed)]
+        ax.axvline(retrained.ues.mean(), color="black", lw=0.8, ls=":")
+
+    line = Line2D([], [], color="black", lw=0.8, ls=":", label="oracle")
+    return _scores(summary(rows), "ues", panel, line)
 
 
 def draw_new_pictures(rows: pd.DataFrame) -> Figure:
     """UES by the pictures that were unlearned and by new ones of the same people, joined.
 
-    A method whose marks lie apart has forgotten pictures rather than people.
+    A method whose marks lie apart has forgotten pictures more than people.
     """
-    rows = _competing(rows[rows.request.isin(OF_PEOPLE)])
-    table = summary(rows)
-    methods = list(table.groupby("method").fresh.mean().sort_values(ascending=False).index)
+    table = summary(_competing(rows[rows.request.isin(OF_PEOPLE)]))
+
+    def panel(ax: Axes, dataset: str, request: str, methods: Sequence[str]) -> None:
+        for row in _of(table, dataset, request).to_dict("records"):
+            y, colour = methods.index(row["method"]), KINDS[row["kind"]]
+            ax.plot([row["fresh"], row["ues"]], [y, y], color=colour, lw=0.6, ls=":")
+            ax.plot(row["ues"], y, "o", ms=4, color=colour, mfc="white")
+
+    style: dict[str, Any] = {"color": "#595959", "marker": "o", "ms": 4}
+    fresh = Line2D([], [], lw=1.5, label="new pictures", **style)
+    seen = Line2D([], [], ls="", mfc="white", label="pictures unlearned", **style)
+    return _scores(table, "fresh", panel, fresh, seen)
+
+
+def _scores(
+    table: pd.DataFrame,
+    name: str,
+    panel: Callable[[Axes, str, str, Sequence[str]], None],
+    *more: Line2D,
+) -> Figure:
+    """A score of a summary with its intervals, and what `panel` adds for a data set and request."""
+    methods = _by_score(table, name)
     datasets, requests = _present(table)
     with mpl.rc_context(STYLE):
         figure, axes = _panels(datasets, requests, methods)
         for line, dataset in zip(axes, datasets, strict=True):
             for ax, request in zip(line, requests, strict=True):
                 own = _of(table, dataset, request)
-                _intervals(ax, own, methods, "fresh")
-                for row in own.to_dict("records"):
-                    y, colour = methods.index(row["method"]), KINDS[row["kind"]]
-                    ax.plot([row["fresh"], row["ues"]], [y, y], color=colour, lw=0.6, ls=":")
-                    ax.plot(row["ues"], y, "o", ms=4, color=colour, mfc="white")
+                _intervals(ax, own, methods, name)
+                panel(ax, dataset, request, methods)
                 n = int(own.seeds.max()) if len(own) else 0
                 ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
                 if own.empty:
                     ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
         axes[0, 0].set_xlim(-0.03, 1.03)
         figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
-        seen = Line2D(
-            [],
-            [],
-            color="#595959",
-            marker="o",
-            ms=4,
-            mfc="white",
-            ls="",
-            label="pictures unlearned",
-        )
-        fresh = Line2D([], [], color="#595959", marker="o", ms=4, lw=1.5, label="new pictures")
-        _legend(figure, ("ours", "peer"), fresh, seen)
+        _legend(figure, *more)
     return figure
 
 
@@ -134,7 +131,7 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
             "membership recall less the oracle's: right of 0 remembered, left over-forgotten",
             fontsize=8,
         )
-        _legend(figure, ("ours", "peer"))
+        _legend(figure)
     return figure
 
 
@@ -181,20 +178,15 @@ def _curves(ax: Axes, means: pd.DataFrame, peer: str) -> None:
         grid, grid, np.outer(grid, grid), levels=[0.2, 0.4, 0.6, 0.8],
         colors="#BBBBBB", linewidths=0.5,
     )  # fmt: skip
-    styles: dict[str, dict[str, Any]] = {
-        "cure": {"color": "#E69F00", "marker": "s", "label": "CURE"},
-        "cure_plus": {"color": "#D55E00", "marker": "o", "label": "cure_plus"},
-        "cure_scatter": {"color": "#CC79A7", "marker": "^", "label": "cure_scatter"},
-        peer: {"color": KINDS["peer"], "marker": "D", "label": "the peer of the panel"},
-    }
-    for method, style in styles.items():
+    of_peer = ("the peer of the panel", KINDS["peer"], "D")
+    for method, (label, colour, marker) in {**OURS, peer: of_peer}.items():
         if method in means.index:
             own = means.loc[method].sort_index()
-            ax.plot(own.forgetting, own.stability, lw=1, ms=3, **style)
+            style: dict[str, Any] = {"color": colour, "marker": marker}
+            ax.plot(own.forgetting, own.stability, lw=1, ms=3, label=label, **style)
             for size, (factor, point) in enumerate(own.iterrows()):
                 edge = "black" if factor == 1 else "none"
-                drawn = {"color": style["color"], "marker": style["marker"], "mec": edge}
-                ax.plot(point.forgetting, point.stability, ms=2 + size, **drawn)
+                ax.plot(point.forgetting, point.stability, ms=2 + size, mec=edge, **style)
     ax.set_title(peer)
 
 
@@ -210,8 +202,12 @@ def _competing(rows: pd.DataFrame) -> pd.DataFrame:
     return complete(rows, methods)
 
 
-def _by_score(table: pd.DataFrame) -> list[str]:
-    return list(table.groupby("method").ues.mean().sort_values(ascending=False).index)
+def _by_score(table: pd.DataFrame, name: str = "ues") -> list[str]:
+    """The methods by their mean score on the first data set, best first; then all others."""
+    first = table[table.dataset == table.dataset.iloc[0]]
+    ranked = (part.groupby("method")[name].mean().sort_values(ascending=False).index
+              for part in (first, table))  # fmt: skip
+    return list(dict.fromkeys([str(method) for part in ranked for method in part]))
 
 
 def _present(table: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -242,9 +238,10 @@ def _panels(
     return figure, axes
 
 
-def _legend(figure: Figure, kinds: Sequence[str], *more: Line2D) -> None:
+def _legend(figure: Figure, *more: Line2D) -> None:
     handles = [
-        Line2D([], [], color=KINDS[k], marker="o", ms=4, lw=1.5, label=LABELS[k]) for k in kinds
+        Line2D([], [], color=KINDS[k], marker="o", ms=4, lw=1.5, label=label)
+        for k, label in LABELS.items()
     ]
     handles += more
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
