@@ -1,9 +1,23 @@
-"""The attacks as a table to read, from the tidy rows of `attacks.attack_all`."""
+"""What an attack found, as a tidy row, and all of it as a table to read."""
 
 import numpy as np
 import pandas as pd
 
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import Interval, mean_interval
+
+Rows = list[dict[str, object]]
+
+
+def row(
+    attack: str,
+    metric: str,
+    value: float | Interval,
+    at: float = np.nan,
+    which: str = "forget",
+) -> dict[str, object]:
+    """One number of an attack on a `which` set; `at` is how many images or steps it took."""
+    interval = value if isinstance(value, Interval) else Interval(float(value), np.nan, np.nan)
+    return {"set": which, "attack": attack, "metric": metric, "at": at, **interval._asdict()}
 
 
 def summarise_attacks(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,23 +13,20 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cure_core.embedding import embed
+from cure_core.attack_table import Rows, row
+from cure_core.comebacks import few_shot, most_images, relearning, unshown
 from cure_core.evaluation import FAR
-from cure_core.faces.faceset import ImageView
-from cure_core.metrics.clusters import equal_share
 from cure_core.metrics.collateral import collateral, collateral_correlation
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
 from cure_core.metrics.membership import membership_attack
 from cure_core.metrics.oddness import oddness_auc, told_apart_auc
-from cure_core.metrics.recovery import few_shot_rank_one, linear_map, relearn, rotation
+from cure_core.metrics.recovery import linear_map, rotation
 from cure_core.metrics.shadow import Shadow, likelihood_ratio
 from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
 from cure_core.pairs import Pairs
 from cure_core.protocol import Protocol
 from cure_core.space import Space, view_table
-
-Rows = list[dict[str, object]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,8 +81,8 @@ def attack_all(
             table = moved(protocol, space, teacher)
             people.append(table.assign(model=name))
             correlation = collateral_correlation(table, n_bootstrap, protocol.seed)
-            found.append(_row("collateral", "spearman", correlation, which="retain"))
-        rows += [{"model": name, **row} for row in found]
+            found.append(row("collateral", "spearman", correlation, which="retain"))
+        rows += [{"model": name, **measured} for measured in found]
     return Attacks(pd.DataFrame(rows), pd.concat(people, ignore_index=True))
 
 
@@ -96,11 +93,11 @@ def check_numbers(
     shadows: int = 0,
 ) -> None:
     """Raise ValueError for numbers that an attack could not use, before anything is trained."""
-    most = int(np.unique(protocol.faces.identities[protocol.forget], return_counts=True)[1].max())
+    most = most_images(protocol.faces.identities[protocol.forget])
     if too_many := [n for n in shots if not 0 < n < most]:
         raise ValueError(f"shots={too_many}; the most forget images of a person are {most}")
     for n in relearn_images:
-        left = _unshown(protocol, n)[1].genuine
+        left = unshown(protocol, n)[1].genuine
         if n < 1 or left.all() or not left.any():
             raise ValueError(
                 f"relearn_images={n} leaves no genuine or no impostor pair to judge by; the most "
@@ -147,10 +144,10 @@ def membership(
         )
         auc = Interval(result.auc, result.auc_low, result.auc_high)
         rows += [
-            _row(attack, "recall", result.recall),
-            _row(attack, "auc", auc),
-            _row(attack, "tpr_at_1pct_fpr", result.tpr_at_1pct_fpr),
-            _row(attack, "tpr_at_01pct_fpr", result.tpr_at_01pct_fpr),
+            row(attack, "recall", result.recall),
+            row(attack, "auc", auc),
+            row(attack, "tpr_at_1pct_fpr", result.tpr_at_1pct_fpr),
+            row(attack, "tpr_at_01pct_fpr", result.tpr_at_01pct_fpr),
         ]
     return rows
 
@@ -179,71 +176,15 @@ def matching(protocol: Protocol, space: Space, teacher: Space, n_bootstrap: int 
             old_gallery = rank_one(ours[0], names[0], theirs[p.gallery], names[1])
             old_probe = rank_one(theirs[p.probes], names[0], ours[1], names[1])
             rows += [
-                _row(attack, "rank1_old_gallery", old_gallery),
-                _row(attack, "rank1_old_probe", old_probe),
+                row(attack, "rank1_old_gallery", old_gallery),
+                row(attack, "rank1_old_probe", old_probe),
             ]
         left = way(space[pairs.left])
         for suffix, right in (("", way(space[pairs.right])), ("_across", teacher[pairs.right])):
             score = (left * right).sum(axis=1)
             found = _verification(score, pairs, p.folds["forget"], people, n_bootstrap, p.seed)
-            rows += [_row(attack, f"{name}{suffix}", value) for name, value in found.items()]
+            rows += [row(attack, f"{name}{suffix}", value) for name, value in found.items()]
     return rows
-
-
-def few_shot(protocol: Protocol, space: Space, shots: Sequence[int]) -> Rows:
-    """Rank-1 of the forgotten, each enrolled anew by a few images, among everyone retained.
-
-    `few_shot`: by forget images, searched by the others; `few_shot_fresh`: by held-out images,
-    which no method was given, as far as there are enough of them.
-    """
-    p, people = protocol, protocol.faces.identities
-    others = p.gallery[~np.isin(people[p.gallery], people[p.forget])]
-    rows: Rows = []
-    for attack, own in (("few_shot", p.forget), ("few_shot_fresh", p.probes)):
-        most = np.unique(people[own], return_counts=True)[1].max(initial=0)
-        ours = (space[own], people[own], space[others], people[others])
-        rows += [
-            _row(attack, "rank1", few_shot_rank_one(*ours, shots=n, seed=p.seed), at=n)
-            for n in shots
-            if n < most
-        ]
-    return rows
-
-
-def relearning(
-    protocol: Protocol,
-    encoder: nn.Module,
-    n: int,
-    epochs: int = 5,
-    device: torch.device | str | None = None,
-) -> Rows:
-    """Accuracy on forget pairs while fine-tuning on `n` images of each forgotten person.
-
-    Judged by the pairs that touch none of those images.
-    """
-    p, people = protocol, protocol.faces.identities
-    shown, pairs, folds = _unshown(p, n)
-    ends = np.unique(np.concatenate([pairs.left, pairs.right]))
-
-    def accuracy(model: nn.Module) -> float:
-        unit = embed(model, ImageView(p.faces.images, ends), device=device).numpy()
-        left, right = (unit[np.searchsorted(ends, side)] for side in (pairs.left, pairs.right))
-        return ten_fold_accuracy((left * right).sum(axis=1), pairs.genuine, folds)
-
-    images = ImageView(p.faces.images, shown)
-    curve = relearn(encoder, images, people[shown], accuracy, epochs, device=device)
-    return [
-        _row(f"relearning_{n}", "accuracy", value, at=step)
-        for step, value in zip(curve.step, curve.value, strict=True)
-    ]
-
-
-def _unshown(protocol: Protocol, n: int) -> tuple[np.ndarray, Pairs, np.ndarray]:
-    """`n` images of each forgotten person, and the forget pairs that touch none, with folds."""
-    people, pairs = protocol.faces.identities, protocol.pairs["forget"]
-    shown = protocol.forget[equal_share(people[protocol.forget], n)]
-    fresh = ~np.isin(pairs.left, shown) & ~np.isin(pairs.right, shown)
-    return shown, pairs.select(fresh), protocol.folds["forget"][fresh]
 
 
 def detectability(protocol: Protocol, space: Space, n_bootstrap: int = 300) -> Rows:
@@ -261,7 +202,7 @@ def detectability(protocol: Protocol, space: Space, n_bootstrap: int = 300) -> R
         forget, strangers = (part[np.isin(part, table.index)] for part in (p.forget, p.outsiders))
         sides = table.loc[forget], table.loc[strangers], people[forget], people[strangers]
         auc = measure(*sides, n_bootstrap=n_bootstrap, seed=p.seed)
-        rows.append(_row(attack, "auc", auc))
+        rows.append(row(attack, "auc", auc))
     return rows
 
 
@@ -273,17 +214,6 @@ def moved(protocol: Protocol, space: Space, teacher: Space) -> pd.DataFrame:
     turn = rotation(space[kept], teacher[kept])
     forgotten = teacher[p.forget], people[p.forget]
     return collateral(teacher[held], space[held] @ turn, people[held], *forgotten)
-
-
-def _row(
-    attack: str,
-    metric: str,
-    value: float | Interval,
-    at: float = np.nan,
-    which: str = "forget",
-) -> dict[str, object]:
-    interval = value if isinstance(value, Interval) else Interval(float(value), np.nan, np.nan)
-    return {"set": which, "attack": attack, "metric": metric, "at": at, **interval._asdict()}
 
 
 def _verification(

@@ -9,12 +9,11 @@ from cure_core.attacks import (
     attack_all,
     check_numbers,
     detectability,
-    few_shot,
     matching,
     membership,
     moved,
-    relearning,
 )
+from cure_core.comebacks import few_shot, relearning
 from cure_core.embedding import embed
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.shadow import Shadow, random_halves
