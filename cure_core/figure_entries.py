@@ -201,9 +201,9 @@ ENTRIES = {
         "ablations",
         "What a change to CURE (squares), cure_plus (circles) or a peer (diamonds) does to UES on "
         "the same requests and seeds, all else as tuned. CURE lives by the forget side of its "
-        "contrastive term, by centroids renewed and by far targets; cure_scatter (triangles) by "
-        "dispersion; twice the length gives random relabelling most. Large: mean; small: each "
-        "seed.",
+        "contrastive term, by centroids renewed and by far targets; cure_plus by dispersion and "
+        "matching, whoever clusters; cure_scatter (triangles) not by its own term. Twice the "
+        "length gives random relabelling most. Large: mean; small: each seed.",
         run="compare",
         table="comparison",
     ),
@@ -212,7 +212,7 @@ ENTRIES = {
         "that no identity labels are needed, which matters where they are noisy",
         "Supervised methods as a share of their labels is made wrong, beside CURE and cure_plus, "
         "which read none, and the same two methods on pseudo-labels (dotted; means over the same "
-        "seeds). Wrong labels cost them a fifth of this score.",
+        "seeds). True labels gain them little, and wrong ones cost little.",
         run="compare",
         table="comparison",
     ),
