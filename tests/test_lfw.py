@@ -10,7 +10,7 @@ from cure_core.files import data_root
 from cure_core.metrics.verification import ten_fold_accuracy
 from cure_core.pairs import Pairs, similarities
 
-FOLDS = 2 * 600  # pairs
+FOLDS = 3 * 600  # pairs
 WEIGHTS = data_root() / "models" / "mobilefacenet_casia.safetensors"
 
 
@@ -22,8 +22,8 @@ WEIGHTS = data_root() / "models" / "mobilefacenet_casia.safetensors"
 def test_the_given_weights_reach_their_lfw_accuracy(monkeypatch, tmp_path):
     """98.58 %: what the data's description states for these weights and images, mirrored.
 
-    Of its ten folds the first two, for the sake of time, so to within three of their standard
-    errors of 0.34 %.
+    Of its ten folds the first three, for the sake of time, so to within three of their standard
+    errors of 0.28 %.
     """
     monkeypatch.setenv("CURE_CACHE", str(tmp_path))
     faces = manifests.load("lfw")
@@ -33,4 +33,4 @@ def test_the_given_weights_reach_their_lfw_accuracy(monkeypatch, tmp_path):
     encoder = encoders.build("mobilefacenet", WEIGHTS)
     embeddings = embed(encoder, ImageView(faces.images, used), mirror=True)
     scores = similarities(embeddings, Pairs(*np.split(rows, 2), genuine))
-    assert ten_fold_accuracy(scores, genuine) == pytest.approx(0.9858, abs=0.0102)
+    assert ten_fold_accuracy(scores, genuine) == pytest.approx(0.9858, abs=0.0085)

@@ -23,7 +23,14 @@ from cure_core.comparison.bench import (
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
 from cure_core.comparison.store import KEYS, Row, has_row, read_rows, write_row
-from cure_core.comparison.tuning import Trial, finalists, propose, trials_on, winner
+from cure_core.comparison.tuning import (
+    EXPLORED,
+    Trial,
+    finalists,
+    propose,
+    trials_on,
+    winner,
+)
 from cure_core.faces.faceset import FaceSet
 from cure_core.files import digest
 from cure_core.progress import bar
@@ -127,10 +134,9 @@ class Work:
             )
         if 0 < len(before) <= len(given):
             return given[len(before) - 1]
-        known = (
-            {"explored": len(given) + 1} if given else {}
-        )  # what was good elsewhere looks around
-        return propose(self.plan.tuned[method], before, **known)
+        # What was good elsewhere has looked around already.
+        explored = len(given) + 1 if given else EXPLORED
+        return propose(self.plan.tuned[method], before, explored=explored)
 
     def _given(self, method: str) -> list[Settings] | None:
         """The finalists of the data set before, best first; None where that is not tuned."""

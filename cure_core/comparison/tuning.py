@@ -64,8 +64,11 @@ def finalists(table: pd.DataFrame, arena: Arena) -> dict[int, Trial]:
     Of trials with the same settings the first alone.
     """
     done = trials_on(table, arena.validation.seeds)
-    asked = {json.dumps(done[t][0]): t for t in sorted(done, reverse=True) if t < arena.trials}
-    best = sorted(sorted(asked.values()), key=lambda trial: -done[trial][1])
+    first: dict[str, int] = {}
+    for trial, (settings, _) in done.items():
+        if trial < arena.trials:
+            first.setdefault(json.dumps(settings), trial)
+    best = sorted(first.values(), key=lambda trial: -done[trial][1])
     return {trial: done[trial] for trial in best[: arena.validation.finalists]}
 
 

@@ -63,7 +63,7 @@ def draw_label_noise(rows: pd.DataFrame) -> Figure:
             seeds = rows[(rows.dataset == dataset) & (rows.request == "random_people")]
             ran = seeds[seeds.method == "supervised_scrub"].seed
             for (method, label), colour, marker in zip(
-                names.items(), ("#0072B2", "#56B4E9"), ("o", "^"), strict=True
+                names.items(), (KINDS["peer"], "#56B4E9"), ("o", "^"), strict=True
             ):
                 free = seeds[seeds.method == method.removeprefix("supervised_")]
                 level = free[free.seed.isin(ran)].ues.mean()
@@ -74,7 +74,8 @@ def draw_label_noise(rows: pd.DataFrame) -> Figure:
                 ax.plot(own.share, own.ues, ".", ms=3, color=colour, alpha=0.5)
                 means = own.groupby("share").ues.mean()
                 ax.plot(means.index, means, color=colour, marker=marker, ms=4, label=label)
-            for method, colour, dash in (("cure_plus", "#D55E00", "-"), ("cure", "#E69F00", "--")):
+            for method, dash in (("cure_plus", "-"), ("cure", "--")):
+                colour = OURS[method][1]
                 level = seeds[(seeds.method == method) & seeds.seed.isin(ran)].ues.mean()
                 ax.axhline(level, color=colour, ls=dash, lw=1, label=f"{method}, no labels")
             ax.set_title(f"{dataset}, random people")

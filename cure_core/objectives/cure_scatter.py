@@ -18,8 +18,6 @@ class CureScatter(CurePlus):
 
     Random relabelling's targets beside `cure_plus`'s dispersion: the targets are drawn once, a
     picture at a time, so that a cluster is scattered. `scatter_temperature` is that of their term.
-    The comparison shows no gain over `cure_plus` at the same settings, but more forgetting where
-    the term is strong.
     Source: ours; `cure_plus` with the targets of amnesiac unlearning (arXiv:2010.10981).
     """
 
