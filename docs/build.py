@@ -57,7 +57,8 @@ def main() -> int:
     pages = {
         "The study": study,
         "The course": [*lessons, "notebooks/course/README"],
-        "More": ["docs/paper_scale", "CONTRIBUTING"],
+        "Findings": ["docs/comparison", "docs/findings"],
+        "More": ["docs/batches", "docs/paper_scale", "CONTRIBUTING"],
     }
     trees = [TOCTREE.format(caption=c, pages="\n".join(p)) for c, p in pages.items()]
     (source / "index.md").write_text((ROOT / "README.md").read_text() + "".join(trees))

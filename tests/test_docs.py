@@ -1,0 +1,86 @@
+"""What the pages say of the comparison is what its committed rows say."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+
+from cure_core.comparison import read_plan, tables
+from cure_core.comparison.store import read_rows
+from cure_core.metrics.intervals import mean_interval
+
+ROOT = Path(__file__).parents[1]
+PEOPLE = "random_people"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return read_rows(ROOT / "figures", "comparison")
+
+
+@pytest.fixture(scope="module")
+def summary(rows):
+    main = [m for m in read_plan().methods if m in set(rows.method)]
+    return tables.summary(tables.complete(rows, main))
+
+
+def interval(row, name):
+    return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+
+
+def cells(row):
+    """A line of a page's table, without the method's name, from a line of the summary."""
+    return [
+        interval(row, "ues"), interval(row, "fresh"),
+        f"{row['forgetting']:.3f}", f"{row['stability']:.3f}",
+        f"{row['rank1_new_gallery']:.2f}", f"{row['tow']:.2f}", f"{row['recall']:.3f}",
+    ]  # fmt: skip
+
+
+def lines_of(page, marker):
+    """The first table below a marker of the page: a method's cells by its name, unbolded."""
+    below = page[page.index(marker) :].replace("**", "")
+    table = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE).group()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    return {re.match(r"`(\w+)`", line[0]).group(1): line[1:] for line in lines[2:]}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "marker"), [("synthfaces", "## On SynthFaces"), ("lfw", "## On LFW")]
+)
+def test_the_tables_of_the_comparison_are_those_of_its_rows(summary, dataset, marker):
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    shown = lines_of(page, marker)
+    case = summary[(summary.dataset == dataset) & (summary.request == PEOPLE)]
+    measured = {row["method"]: cells(row) for row in case.to_dict("records")}
+    assert list(shown) == list(measured), "who is in the table, best first"
+    assert shown == measured
+
+
+@pytest.fixture(scope="module")
+def given(rows):
+    """Every interval that the rows give: of a score, and of two methods' paired difference."""
+    few = read_plan().data["synthfaces"].few_seeds
+    found = set()
+    for _, case in rows.groupby(["dataset", "request"]):
+        for score in ("ues", "ues_fresh", "membership_recall"):
+            wide = case.pivot(index="seed", columns="method", values=score)
+            for seeds in (wide.index, wide.index.intersection(few)):
+                own = wide.loc[seeds].dropna(axis=1)
+                pairs = [own[a] - own[b] for a, b in itertools.permutations(own, 2)]
+                for values in [*(own[m] for m in own), *pairs]:
+                    mean, low, high = mean_interval(values)
+                    found.add(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+    return found
+
+
+@pytest.mark.parametrize("page", ["docs/comparison.md", "README.md"])
+def test_intervals_told_of_the_comparison_are_given_by_its_rows(given, page):
+    text = (ROOT / page).read_text().replace("**", "").replace("\n", " ")
+    if page == "README.md":
+        text = text[text.index("| highest Unlearning") :]
+        text = text[: text.index("| lowest membership")]
+    told = re.findall(r"-?\d\.\d{3} \[[^]]+\]", re.sub(r" +", " ", text))
+    assert len(told) >= 4
+    assert [interval for interval in told if interval not in given] == []
