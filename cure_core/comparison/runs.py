@@ -181,6 +181,7 @@ class Work:
         for reference in REFERENCES:
             self._refer(own, {**key, "method": reference})
         student, facts = self._student(own, method, settings)
+        made["settings"] = json.dumps(self.plan.changed(method, settings))
         write_row(self.folder, "comparison", key, {**judged(own, student), **facts, **made})
 
     def _refer(self, own: Bench, key: Row) -> None:

@@ -1,5 +1,6 @@
 """What the rows of the comparison say: means, paired differences, ranks, claims."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,6 +76,27 @@ def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
                 }
             )  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+    """The rows of the comparison whose settings are not those that won the tuning by now.
+
+    Means over them mix settings; `compare` runs them again. Those of the teacher and the oracle,
+    which have none, never are.
+    """
+    won = {
+        (line["dataset"], line["method"]): line["settings"]
+        for line in winners(trials, plan).to_dict("records")
+    }
+
+    def is_stale(row: Mapping[Any, Any]) -> bool:
+        settings = won.get((row["dataset"], plan.objective(row["method"])))
+        return settings is None or row["settings"] != json.dumps(
+            plan.changed(row["method"], settings)
+        )
+
+    tried = rows[~rows.method.isin(["teacher", "oracle"])]
+    return tried[[is_stale(row) for row in tried.to_dict("records")]]
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
