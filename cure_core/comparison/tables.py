@@ -143,6 +143,18 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(order, ascending=[False, False, False], ignore_index=True)
 
 
+def shrinkage(chosen: pd.DataFrame, table: pd.DataFrame, request: str) -> pd.DataFrame:
+    """The UES that settings won with, on `validation`, beside what they have on `reported` seeds.
+
+    `chosen` are `winners`, `table` a `summary`, `request` the kind that all were tuned on. `less`
+    is by how much the second falls short: the best of many trials on few requests was also lucky.
+    """
+    of = ["dataset", "method"]
+    reported = table[table.request == request].set_index(of).ues.rename("reported")
+    both = chosen.set_index(of).ues.rename("validation").to_frame().join(reported, how="inner")
+    return both.assign(less=both.validation - both.reported).reset_index()
+
+
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """For each data set and request of people: does CURE's interval lie above every peer's?
 
