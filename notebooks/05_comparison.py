@@ -276,9 +276,9 @@ sorted(path.name for path in results.rglob("*.png"))
 # ## What this showed
 #
 # The assertions hold the fight to its rules: as many trials for each, every run by the settings
-# that won, and no request reported that was tuned on. One thing tuning and report do share: S is also judged on people in no training, and
-# many of these strangers and their pairs are the same for every seed, so that a method's settings
-# have seen them. It is so for all.
+# that won, and no request reported that was tuned on. One thing tuning and report do share: S is
+# also judged on people in no training, and many of these strangers and their pairs are the same for
+# every seed, so that a method's settings have seen them. It is so for all.
 
 # %%
 given = trial_rows[trial_rows.method.isin(ran)].groupby(["dataset", "method"])
