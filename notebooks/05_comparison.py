@@ -115,7 +115,8 @@ budget
 # first, its own defaults, did on the request that every trial had.
 
 # %%
-tables.winners(trial_rows, plan).round(3)
+chosen = tables.winners(trial_rows, plan)
+chosen.round(3)
 
 # %% [markdown]
 # ## The main table
@@ -150,7 +151,6 @@ figures.draw("comparison", rows)
 # requests that chose it, and what the same settings have on the reported seeds; `less` is the luck.
 
 # %%
-chosen = tables.winners(trial_rows, plan)
 luck = tables.shrinkage(chosen, table, plan.requests[0])
 print(luck.groupby("dataset").less.mean().round(3).to_dict())
 luck.round(3)

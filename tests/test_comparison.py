@@ -682,10 +682,14 @@ def test_the_committed_tables_fit_the_plan():
         for before, after in _before_and_after(table)
     ]
     others = table[table.method != "teacher"]
-    # A row's UES is by its own teacher: trained on another machine, that differs by rounding.
-    apart = np.abs(others.ues - score)
-    assert (apart <= 2e-4).mean() > 0.9
-    assert apart.max() < 0.02
+    np.testing.assert_allclose(others.ues, others.forgetting * others.stability, atol=2e-5)
+    # A row's UES is by its own teacher, and these were trained again on another machine.
+    again = np.where(
+        others.dataset == "lfw",
+        ~others.method.isin(["cure", "random_relabel", "oracle"]),
+        others.method == "fine_tune",
+    )
+    np.testing.assert_array_less(np.abs(others.ues - score), np.where(again, 0.02, 2e-4))
     aims = table[table.method == "oracle"].set_index(["dataset", "request", "seed"])
     for row in table.to_dict("records"):
         aim = aims.loc[row["dataset"], row["request"], row["seed"]]
