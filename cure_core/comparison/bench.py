@@ -102,16 +102,29 @@ def verified(own: Bench, student: nn.Module) -> Row:
 
 
 def judged(own: Bench, student: nn.Module | Space) -> Row:
-    """The measures of a row of the comparison, the oracle's left out."""
+    """The measures of a row of the comparison, the oracle's left out.
+
+    `accuracy_*` are the student's, with `_before` the teacher's. `ues_fresh` is UES whose F is of
+    new pictures of the forgotten: missing where there are none, where no whole people go, and where
+    the teacher is at chance on them.
+    """
     report = evaluate(own.protocol, before=own.space, after=student, n_bootstrap=0, progress=False)
     ues = report.ues()
-    few = own.protocol.fresh is None
-    fresh = {} if few else {"accuracy_fresh": report.value("accuracy_fresh")}
+    before, after = report.accuracies("before"), report.accuracies("after")
+    fresh = {}
+    if own.protocol.fresh is not None:
+        before["fresh"], after["fresh"] = (
+            report.value("accuracy_fresh", model=model) for model in ("before", "after")
+        )
+        if own.case.setting.request in study.OF_PEOPLE and before["fresh"] > 0.5:
+            new = ({**values, "forget": values["fresh"]} for values in (before, after))
+            fresh["ues_fresh"] = unlearning_efficiency_score(*new).score
     return {
         "ues": ues.score,
         "forgetting": ues.forgetting,
         "stability": ues.stability,
-        **{f"accuracy_{which}": value for which, value in report.accuracies("after").items()},
+        **{f"accuracy_{which}": value for which, value in after.items()},
+        **{f"accuracy_{which}_before": value for which, value in before.items()},
         **fresh,
         "tar_forget": report.value("tar"),
         "membership_recall": report.value("membership_recall"),

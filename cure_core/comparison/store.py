@@ -1,6 +1,5 @@
 """The tables of the comparison, which grow a row at a time and can be shared by processes."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,7 @@ from filelock import FileLock
 
 from cure_core import rows
 from cure_core.metrics.oracle_gap import tug_of_war
-from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.report import save_table
-from cure_core.study import OF_PEOPLE
 
 Row = dict[str, Any]
 KEYS = {
@@ -26,7 +23,7 @@ ACCURACIES = ["accuracy_forget", "accuracy_retain", "accuracy_test"]
 MEASURES = (
     *("ues", "forgetting", "stability", *ACCURACIES),
     *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
-    *("tow", "ues_fresh"),
+    *("tow", "ues_fresh", *(f"{name}_before" for name in ACCURACIES)),
 )  # of the comparison, in this order; what else is known comes after
 OF_ORACLE = ["membership_recall", "seconds"]
 
@@ -59,54 +56,26 @@ def write_row(folder: Path, name: str, key: Row, row: Row) -> None:
 
 
 def _with_derived(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the comparison with what follows from other rows of their request, measures first.
+    """Rows of the comparison with what follows from their request's oracle, measures first.
 
-    From the oracle's: its recall and seconds, and `tow`, the tug-of-war with its accuracies. From
-    the teacher's: `ues_fresh`.
+    Its recall and seconds, and `tow`, the tug-of-war with its accuracies.
     """
-    derived = ["tow", "ues_fresh", *(f"{name}_oracle" for name in OF_ORACLE)]
+    derived = ["tow", *(f"{name}_oracle" for name in OF_ORACLE)]
     table = table.drop(columns=derived, errors="ignore")
-    oracle = table[table.method == "oracle"][[*REQUEST, *OF_ORACLE]]
+    oracle = table[table.method == "oracle"][[*REQUEST, *OF_ORACLE, *ACCURACIES]]
     whole = table.merge(oracle, on=REQUEST, how="left", suffixes=("", "_oracle"))
-    whole["tow"] = _beside(table, "oracle", lambda row, aim: tug_of_war(row, aim, ACCURACIES))
-    whole["ues_fresh"] = _beside(table, "teacher", _ues_fresh)
-    first = [*KEYS["comparison"], *MEASURES]
-    return whole[[*first, *(name for name in table if name not in first)]]
+    aims = [f"{name}_oracle" for name in ACCURACIES]
+    both = zip(whole[ACCURACIES].to_numpy(), whole[aims].to_numpy(), strict=True)
+    whole["tow"] = [np.nan if np.isnan(aim).any() else _tow(reached, aim) for reached, aim in both]
+    whole = whole.drop(columns=aims)
+    first = [name for name in (*KEYS["comparison"], *MEASURES) if name in whole]
+    return whole[[*first, *(name for name in whole if name not in first)]]
 
 
-def _beside(
-    table: pd.DataFrame, reference: str, measure: Callable[[Row, Row], float]
-) -> list[float]:
-    """A measure of each row and the reference's on its request; NaN where that is not there."""
-
-    def request(row: Row) -> tuple[Any, ...]:
-        return tuple(row[name] for name in REQUEST)
-
-    rows: list[Row] = table.to_dict("records")  # type: ignore[assignment]
-    known = {request(row): row for row in rows if row["method"] == reference}
-    return [
-        round(measure(row, known[request(row)]), 5) if request(row) in known else np.nan
-        for row in rows
-    ]
-
-
-def _ues_fresh(row: Row, teacher: Row) -> float:
-    """UES whose F is of new pictures of the forgotten.
-
-    NaN where there are none, where no whole people go, and where the teacher is at chance on them.
-    """
-    before, after = (
-        {
-            "forget": known.get("accuracy_fresh", np.nan),
-            "retain": known["accuracy_retain"],
-            "test": known["accuracy_test"],
-        }
-        for known in (teacher, row)
-    )
-    judged = before["forget"] > 0.5 and after["forget"] >= 0  # neither is true of NaN
-    if row["request"] not in OF_PEOPLE or not judged:
-        return np.nan
-    return unlearning_efficiency_score(before, after).score
+def _tow(reached: np.ndarray, aim: np.ndarray) -> float:
+    """The tug-of-war of accuracies, in the order of `ACCURACIES`, with the oracle's."""
+    ours, ideal = (dict(zip(ACCURACIES, values, strict=True)) for values in (reached, aim))
+    return round(tug_of_war(ours, ideal, ACCURACIES), 5)
 
 
 def _rounded(row: Row) -> Row:

@@ -87,10 +87,7 @@ def _scores(
                 own = _of(table, dataset, request)
                 _intervals(ax, own, methods, name)
                 panel(ax, dataset, request, methods)
-                n = int(own.seeds.max()) if len(own) else 0
-                ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
-                if own.empty:
-                    ax.text(0.5, len(methods) / 2, "not run", ha="center", color="#595959")
+                _title(ax, dataset, request, int(own.seeds.max()) if len(own) else 0)
         axes[0, 0].set_xlim(-0.03, 1.03)
         figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
         _legend(figure, *more)
@@ -126,7 +123,7 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                     filling = colour if works else "white"
                     ax.plot(each.mean(), y, "o", ms=4, color=colour, mfc=filling)
                 ax.axvline(0, color="black", lw=0.8)
-                ax.set_title(f"{dataset}, {REQUESTS[request]}")
+                _title(ax, dataset, request, seeds.seed.nunique())
         figure.supxlabel(
             "membership recall less the oracle's: right of 0 remembered, left over-forgotten",
             fontsize=8,
@@ -236,6 +233,13 @@ def _panels(
     axes[0, 0].set_yticks(range(len(methods)), methods)
     axes[0, 0].set_ylim(len(methods) - 0.4, -0.6)
     return figure, axes
+
+
+def _title(ax: Axes, dataset: str, request: str, n: int) -> None:
+    """What a panel shows, over how many seeds; without any it says so in its middle."""
+    ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
+    if n == 0:
+        ax.text(0.5, 0.5, "not run", ha="center", color="#595959", transform=ax.transAxes)
 
 
 def _legend(figure: Figure, *more: Line2D) -> None:
