@@ -1,5 +1,6 @@
 """What the comparison runs: `notebooks/comparison.yaml`, checked before anything is trained."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -193,6 +194,10 @@ class Plan(Part):
         """A variant's settings from those of what it varies."""
         change = self.variants.get(method, {}).items()
         return {**settings, **{k: v for k, v in change if k not in ("of", "only")}}
+
+    def written(self, method: str, settings: Settings) -> str:
+        """`changed` as a row of the comparison has it."""
+        return json.dumps(self.changed(method, settings))
 
     def entrants(self, dataset: str) -> list[str]:
         """Who runs on a data set: methods, references, and the variants meant for it."""

@@ -22,7 +22,7 @@ from cure_core.comparison.bench import (
     verified,
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
-from cure_core.comparison.store import KEYS, Row, has_row, read_rows, write_row
+from cure_core.comparison.store import KEYS, REFERENCES, Row, has_row, read_rows, write_row
 from cure_core.comparison.tuning import (
     EXPLORED,
     Trial,
@@ -37,7 +37,6 @@ from cure_core.progress import bar
 from cure_core.space import Space
 
 POINT = ("ues", "forgetting", "stability", "seconds")  # of a point of a curve
-REFERENCES = ("oracle", "teacher")
 
 
 def compare(
@@ -181,7 +180,7 @@ class Work:
         for reference in REFERENCES:
             self._refer(own, {**key, "method": reference})
         student, facts = self._student(own, method, settings)
-        made["settings"] = json.dumps(self.plan.changed(method, settings))
+        made["settings"] = self.plan.written(method, settings)
         write_row(self.folder, "comparison", key, {**judged(own, student), **facts, **made})
 
     def _refer(self, own: Bench, key: Row) -> None:

@@ -25,6 +25,7 @@ MEASURES = (
     *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
     *("tow", "ues_fresh", *(f"{name}_before" for name in ACCURACIES)),
 )  # of the comparison, in this order; what else is known comes after
+REFERENCES = ("oracle", "teacher")  # have a row a request, and no settings
 OF_ORACLE = ["membership_recall", "seconds"]
 
 

@@ -1,6 +1,5 @@
 """What the rows of the comparison say: means, paired differences, ranks, claims."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cure_core.comparison.plan import Plan
+from cure_core.comparison.store import REFERENCES
 from cure_core.comparison.tuning import finalists, trials_on, winner
 from cure_core.metrics.intervals import Interval, mean_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
@@ -24,7 +24,7 @@ def kind(method: str) -> str:
     """What a name of the table is: "ours", "reference", "ablation" or "peer"."""
     if method in OURS:
         return "ours"
-    if method in ("teacher", "oracle") or method.startswith("supervised_"):
+    if method in REFERENCES or method.startswith("supervised_"):
         return "reference"
     return "peer" if method in METHODS else "ablation"
 
@@ -91,11 +91,9 @@ def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
     def is_stale(row: Mapping[Any, Any]) -> bool:
         settings = won.get((row["dataset"], plan.objective(row["method"])))
-        return settings is None or row["settings"] != json.dumps(
-            plan.changed(row["method"], settings)
-        )
+        return settings is None or row["settings"] != plan.written(row["method"], settings)
 
-    tried = rows[~rows.method.isin(["teacher", "oracle"])]
+    tried = rows[~rows.method.isin(REFERENCES)]
     return tried[[is_stale(row) for row in tried.to_dict("records")]]
 
 
