@@ -201,7 +201,7 @@ claims
 #   a person carry over; NegGrad, NegGrad+, SCRUB, SSD and LAF hardly forget there, or lose
 #   everything else.
 # - **One request is little to choose on.** On LFW winners fall short of their validation score by
-#   three times as much as on SynthFaces, where the best trials meet again on two more requests.
+#   more than twice as much as on SynthFaces, where the best trials meet again on two more requests.
 # - **Bad Teacher folds the forgotten into one direction**: confused with each other, they stay
 #   apart from everyone else, are identified once enrolled anew, and look like members to an attack.
 #   UES, by verification among the forgotten, does not see that, nor does it by new pictures; rank

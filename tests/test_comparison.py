@@ -550,6 +550,15 @@ def test_a_verdict_needs_the_whole_interval_above_every_peers():
     found = verdicts(summary(rows(clear))).set_index("method").above.to_dict()
     assert found == {"cure_scatter": True, "cure": False}
     assert verdicts(summary(rows(clear))).nearer.all()
+    coin = rows(clear)
+    coin.loc[coin.method == "cure", "membership_auc"] = 0.54  # its recall says nothing
+    found = verdicts(summary(coin)).set_index("method")
+    assert found[["told", "nearer"]].loc["cure"].to_list() == [False, False]
+    assert found[["told", "nearer"]].loc["cure_scatter"].to_list() == [True, True]
+    recall = claims(summary(coin)).query("claim == 'lowest membership recall'")
+    assert list(recall.verdict == "not told: the attack is at chance") == list(
+        recall.method == "cure"
+    )
 
 
 def test_what_a_validation_score_is_worth():

@@ -159,7 +159,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     Columns: method (one of `OURS`), its interval, `rival` (the peer whose interval reaches
     highest) with its own, `above`; `gap` of its membership recall from the oracle's, `nearest` (the
     peer of the smallest) with its own, `nearer` (no further than that). Recalls count only where
-    the attack tells members apart at all (AUC of at least `MEANINGFUL_AUC`).
+    the attack tells members apart at all (AUC of at least `MEANINGFUL_AUC`): `told` is whether it
+    does by the method, without which it is not `nearer`.
     """
     lines = []
     people = table[table.request.isin(OF_PEOPLE)]
@@ -179,7 +180,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
                     "rival_low": rival.ues_low, "rival_high": rival.ues_high,
                     "above": bool(own["ues_low"] > rival.ues_high),
                     "gap": own["gap"], "nearest": nearest.method, "nearest_gap": nearest.gap,
-                    "nearer": bool(own["gap"] <= nearest.gap),
+                    "told": _tells(own),
+                    "nearer": _tells(own) and bool(own["gap"] <= nearest.gap),
                 }
             )  # fmt: skip
     return pd.DataFrame(lines)
@@ -216,12 +218,15 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
                     or own[f"{name}_high"] < rival[f"{name}_low"]
                 )
                 verdict = "holds" if ahead > 0 else "does not hold"
+                verdict = verdict if apart else f"{verdict}, intervals overlap"
+                if name == "recall" and not _tells(own):
+                    verdict = "not told: the attack is at chance"
                 lines.append(
                     {
                         "dataset": dataset, "request": request, "method": own["method"],
                         "claim": claim, "paper": quoted, "ours": _cell(own, name),
                         "best peer": f"{rival.method} {_cell(rival.to_dict(), name)}",
-                        "verdict": verdict if apart else f"{verdict}, intervals overlap",
+                        "verdict": verdict,
                     }
                 )  # fmt: skip
     return pd.DataFrame(lines)
@@ -246,6 +251,11 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         "seeds": table.seeds,
     }
     return pd.DataFrame(columns)
+
+
+def _tells(own: Mapping[Any, Any]) -> bool:
+    """Whether the membership attack tells members apart by a method."""
+    return bool(own["membership_auc"] >= MEANINGFUL_AUC)
 
 
 def _told_apart(peers: pd.DataFrame) -> pd.DataFrame:
