@@ -163,7 +163,8 @@ ENTRIES = {
         "the comparison table: highest Unlearning Efficiency Score among label-free methods",
         "UES (CURE) of each method, tuned by the same trials of the same length on other requests. "
         "Where people ask, cure_scatter lies above every peer on drawn faces; on LFW, where it "
-        "does not run, random relabelling, cure_plus and dispersion are level. Large: mean "
+        "does not run, random relabelling, cure_plus and dispersion are level on random people and "
+        "cure_plus is ahead on the hardest, its interval not above theirs. Large: mean "
         "with a 95 % interval over the n seeds; small: each seed; dotted: the oracle.",
         run="compare",
     ),
