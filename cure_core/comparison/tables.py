@@ -104,8 +104,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     95 % intervals over seeds (Student's t) in `_low` and `_high`; so is `less`, the UES of the best
     of `OURS` less the method's on the same request and seed. `fresh` is UES whose F is of new
     pictures of the forgotten, and `less_fresh` is its `less`; these are NaN where a seed has none.
-    `rank` is the mean rank by UES, 1 the best. The columns of `MEANS` are means. NaN bounds: one
-    seed.
+    `rank` is the mean rank by UES, 1 the best. The columns of `MEANS` are means; `told` is whether
+    the membership attack tells members apart by the method at all (a mean AUC of at least
+    `MEANINGFUL_AUC`), without which its recall says nothing. NaN bounds: one seed.
     """
     lines = []
     for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
@@ -134,6 +135,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                     "dataset": dataset, "request": request, "method": method,
                     "kind": kind(str(method)), "seeds": len(own), **found, **known,
                     "rank": ranks.get(method, np.nan),
+                    "told": bool(known.membership_auc >= MEANINGFUL_AUC),
                 }
             )  # fmt: skip
     order = ["dataset", "request", "ues"]
@@ -159,8 +161,7 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     Columns: method (one of `OURS`), its interval, `rival` (the peer whose interval reaches
     highest) with its own, `above`; `gap` of its membership recall from the oracle's, `nearest` (the
     peer of the smallest) with its own, `nearer` (no further than that). Recalls count only where
-    the attack tells members apart at all (AUC of at least `MEANINGFUL_AUC`): `told` is whether it
-    does by the method, without which it is not `nearer`.
+    `told`: without it a method is not `nearer`.
     """
     lines = []
     people = table[table.request.isin(OF_PEOPLE)]
@@ -180,8 +181,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
                     "rival_low": rival.ues_low, "rival_high": rival.ues_high,
                     "above": bool(own["ues_low"] > rival.ues_high),
                     "gap": own["gap"], "nearest": nearest.method, "nearest_gap": nearest.gap,
-                    "told": _tells(own),
-                    "nearer": _tells(own) and bool(own["gap"] <= nearest.gap),
+                    "told": own["told"],
+                    "nearer": own["told"] and bool(own["gap"] <= nearest.gap),
                 }
             )  # fmt: skip
     return pd.DataFrame(lines)
@@ -219,7 +220,7 @@ def claims(table: pd.DataFrame) -> pd.DataFrame:
                 )
                 verdict = "holds" if ahead > 0 else "does not hold"
                 verdict = verdict if apart else f"{verdict}, intervals overlap"
-                if name == "recall" and not _tells(own):
+                if name == "recall" and not own["told"]:
                     verdict = "not told: the attack is at chance"
                 lines.append(
                     {
@@ -253,15 +254,9 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _tells(own: Mapping[Any, Any]) -> bool:
-    """Whether the membership attack tells members apart by a method."""
-    return bool(own["membership_auc"] >= MEANINGFUL_AUC)
-
-
 def _told_apart(peers: pd.DataFrame) -> pd.DataFrame:
     """The peers on whom the membership attack works; all of them where it works on none."""
-    working = peers[peers.membership_auc >= MEANINGFUL_AUC]
-    return peers if working.empty else working
+    return peers[peers.told] if peers.told.any() else peers
 
 
 def _cells(table: pd.DataFrame, name: str) -> list[str]:
