@@ -164,9 +164,9 @@ ENTRIES = {
         "UES (CURE) of each method, tuned by the same trials of the same length on other requests. "
         "Where people ask, cure_scatter lies above every peer on drawn faces; on LFW, where it "
         "does not run, random relabelling, cure_plus and dispersion are level on random people and "
-        "cure_plus is ahead on the hardest, its interval not above theirs; of random pictures it "
-        "is ahead of every peer. Large: mean with a 95 % interval over n seeds; small: each seed; "
-        "dotted: the oracle.",
+        "cure_plus is ahead on the hardest, its interval not above random relabelling's; of random "
+        "pictures it is ahead of every peer. Large: mean with a 95 % interval over n seeds; small: "
+        "each seed; dotted: the oracle.",
         run="compare",
     ),
     "comparison_new_pictures": Entry(

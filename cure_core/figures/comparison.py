@@ -12,7 +12,6 @@ from matplotlib.lines import Line2D
 
 from cure_core.comparison.tables import complete, kind, summary
 from cure_core.figures.style import PAGE, STYLE, Picture
-from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_core.study import OF_PEOPLE
 
 KINDS = {"ours": "#D55E00", "peer": "#0072B2"}
@@ -114,13 +113,13 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
         for line, dataset in zip(axes, datasets, strict=True):
             for ax, request in zip(line, requests, strict=True):
                 seeds = _of(rows, dataset, request)
-                for method in methods:
+                told = _of(table, dataset, request).set_index("method").told
+                for method in told.index:
                     each = seeds[seeds.method == method].past
                     y = methods.index(method)
                     colour = KINDS[kind(method)]
                     ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
-                    works = seeds[seeds.method == method].membership_auc.mean() >= MEANINGFUL_AUC
-                    filling = colour if works else "white"
+                    filling = colour if told[method] else "white"
                     ax.plot(each.mean(), y, "o", ms=4, color=colour, mfc=filling)
                 ax.axvline(0, color="black", lw=0.8)
                 _title(ax, dataset, request, seeds.seed.nunique())
