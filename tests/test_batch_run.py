@@ -15,7 +15,12 @@ from cure_core import batch, batch_run, cli, run_folder
 from cure_core.batch_run import carry_out_all, due
 from cure_core.batch_state import State, state
 
-CURE = [sys.executable, "-c", "import sys, cure_core.cli; sys.exit(cure_core.cli.main())"]
+CURE = """
+import signal, sys
+import cure_core.cli
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below what runs by nohup
+sys.exit(cure_core.cli.main())
+"""
 
 
 @pytest.fixture
@@ -36,12 +41,10 @@ def driver():
     def start(*more):
         begun.append(
             subprocess.Popen(
-                [*CURE, "batch", "run", "study.yaml", "--cores", "2", *more],
+                [sys.executable, "-c", CURE, "batch", "run", "study.yaml", "--cores", "2", *more],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                # what runs in the background, as nohup has it, hands down an ignored SIGINT
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         )
         return begun[-1]
