@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
     compared = commands.add_parser("compare", help="do what the comparison's tables lack")
-    compared.add_argument("dataset", help="one of the plan's: synthfaces, lfw")
+    compared.add_argument("dataset", help="one of the plan's: synthfaces, lfw, redrawn")
     for part in ("methods", "requests", "seeds", "stages"):
         compared.add_argument(
             f"--{part}", type=_list, metavar="A,B", help=f"these {part} alone (default: all)"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from cure_core.attacks import (
@@ -262,6 +263,29 @@ def test_relearning_is_judged_by_other_images(drawn_protocol, tiny_encoder):
     score = similarities(embed(model, p.faces.images), pairs)[fresh]
     expected = ten_fold_accuracy(score, pairs.genuine[fresh], p.folds["forget"][fresh])
     assert rows[0]["value"] == pytest.approx(expected)
+
+
+class Muted(nn.Module):
+    """A hash of the picture; what is told of the person is all but muted, not gone, by one gain."""
+
+    def __init__(self, person: bool):
+        super().__init__()
+        random = torch.Generator().manual_seed(0)
+        self.person, self.gain = person, nn.Parameter(torch.tensor(1e-3))
+        self.told, self.hash = (torch.randn(147, 16, generator=random) for _ in range(2))
+
+    def forward(self, images):
+        coarse = (F.avg_pool2d(images.float(), 16).flatten(1) - 127.5) / 40
+        noise = torch.sin(300 * coarse @ self.hash)
+        told = coarse @ self.told if self.person else torch.sin(300 * coarse @ self.told)
+        return noise + 30 * self.gain * told
+
+
+def test_relearning_finds_what_was_muted_and_nothing_where_nothing_is(drawn_protocol):
+    for person, low, high in ((True, 0.95, 1.0), (False, 0.3, 0.7)):
+        values = [row["value"] for row in relearning(drawn_protocol, Muted(person), 3, epochs=1)]
+        assert 0.3 < values[0] < 0.7
+        assert low <= values[1] <= high
 
 
 def forgotten(protocol):

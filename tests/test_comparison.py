@@ -18,7 +18,9 @@ from cure_core.comparison.tables import (
     asked,
     claims,
     complete,
+    differences,
     kind,
+    matrix,
     readable,
     shrinkage,
     stale,
@@ -151,6 +153,13 @@ def test_the_search_starts_from_each_methods_own_defaults():
         ),
         ("methods/scrub/search", {"ascent": [1, 3, 5]}, "scrub: ascent=3; it is a share"),
         ("data/synthfaces/after", "casia", "after 'casia'; the data are synthfaces"),
+        ("repeats", {"again": {"of": "casia", "options": {"seed": 2}}}, "again is `of` 'casia'"),
+        (
+            "repeats",
+            {"synthfaces": {"of": "synthfaces", "options": {"seed": 2}}},
+            "name of its own",
+        ),
+        ("repeats", {"again": {"of": "synthfaces", "options": {}}}, "has the faces of synthfaces"),
     ],
 )
 def test_a_wrong_plan_is_refused_by_name(tmp_path, path, value, told):
@@ -261,6 +270,11 @@ def test_the_finalists_meet_again_and_the_best_mean_of_all_seeds_wins(plan, tmp_
     won = winners(read_rows(tmp_path, "tuning"), work.plan).iloc[0]
     assert (won.trial, won.defaults, won.settings) == (2, 0.1, settings)
     assert won.ues == pytest.approx(0.45)
+    low, _, high = work.plan.methods["cure"].search["learning_rate"]
+    table = read_rows(tmp_path, "tuning")
+    for rate, told in ((low, "learning_rate"), (high, "learning_rate"), (low * 2, "")):
+        there = table.settings.mask(table.trial == 2, json.dumps({"learning_rate": rate}))
+        assert winners(table.assign(settings=there), work.plan).at_bound[0] == told
 
     table = read_rows(tmp_path, "tuning")  # a gap is filled, and nothing else is done again
     table.drop(index=[1]).to_csv(tmp_path / "tuning.csv", index=False)
@@ -437,6 +451,30 @@ def test_a_variant_of_another_data_set_is_not_run(plan):
     assert plan.changed("cure_frozen", {"tau": 1}) == {"tau": 1, "batchnorm": "frozen"}
 
 
+def test_a_repeat_has_other_faces_and_the_winners_of_its_data_set(plan, tmp_path, monkeypatch):
+    again = {"again": {"of": "synthfaces", "options": {"seed": 2}}}
+    limited = plan.methods["scrub"].model_copy(update={"only": "synthfaces"})
+    plan = Plan(**changed("repeats", again))
+    plan = plan.model_copy(update={"methods": {**plan.methods, "scrub": limited}})
+    assert plan.entrants("again") == ["cure", "scrub"]  # no references, no variants
+    asked_for, load = [], manifests.load
+    monkeypatch.setattr(manifests, "load", lambda *a, **k: asked_for.append((a, k)) or load(*a))
+    with pytest.raises(ValueError, match="no method cure_no_cosine is planned; there are cure, sc"):
+        compare(plan, "again", tmp_path, methods=["cure_no_cosine"])
+    compare(plan, "again", tmp_path, seeds=[0], progress=False)
+    assert asked_for == [(("synthfaces",), {}), (("synthfaces",), {"seed": 2})]
+    trials, found = (read_rows(tmp_path, name) for name in ("tuning", "comparison"))
+    assert set(trials.dataset) == {"synthfaces"}
+    assert set(found.dataset) == {"again"}
+    assert len(found) == 2 * 4  # two requests: two methods, the teacher and the oracle
+    assert read_rows(tmp_path, "frontier").empty
+    won = winners(trials, plan).set_index("method").settings
+    for row in found[found.method.isin(won.index)].to_dict("records"):
+        assert json.loads(row["settings"]) == won[row["method"]]
+    assert stale(found, trials, plan).empty
+    assert len(stale(found.assign(settings="{}"), trials, plan)) == 4
+
+
 def test_verification_alone_gives_the_whole_protocols_accuracies(plan, tiny):
     whole = bench(plan.data["synthfaces"], tiny, "random_people", 0, None, fast=False)
     light = verification_only(whole.protocol)
@@ -512,9 +550,6 @@ def test_summary_by_hand():
     cure = table.loc["cure"]
     reach = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
     assert (cure.ues, cure.ues_low) == pytest.approx((0.6, 0.6 - reach))
-    less = np.array([0.3, 0.2, 0.2])
-    test = stats.ttest_rel([0.8, 0.8, 0.9], [0.5, 0.6, 0.7]).confidence_interval(0.95)
-    assert (cure.less, cure.less_low, cure.less_high) == pytest.approx((less.mean(), *test))
     assert table["rank"].to_dict() == pytest.approx(
         {
             "cure_scatter": 1,
@@ -528,10 +563,8 @@ def test_summary_by_hand():
     assert table.loc["scrub", "gap"] == pytest.approx(0.1)
     assert table.loc["cure", "gap"] == 0
     assert list(table.index[:2]) == ["cure_scatter", "cure"]
-    fresh = ["fresh", "fresh_low", "less_fresh", "less_fresh_low"]
-    assert cure[fresh].to_list() == pytest.approx(
-        [0.3, 0.3 - reach / 2, less.mean() / 2, test[0] / 2]
-    )
+    fresh = ["fresh", "fresh_low"]
+    assert cure[fresh].to_list() == pytest.approx([0.3, 0.3 - reach / 2])
     assert table.loc["laf", fresh].isna().all()
     told = readable(table.reset_index()).set_index("method")
     assert told["UES (CURE)"]["cure"] == "0.600 [0.352, 0.848]"
@@ -540,6 +573,25 @@ def test_summary_by_hand():
         "scrub": "0.100 [-0.024, 0.224]", "laf": "", "oracle": "0.017 [-0.055, 0.088]",
     }  # fmt: skip
     assert told["rank one, re-enrolled"]["cure"] == "0.40"
+
+
+def test_differences_are_paired_by_seed():
+    short = {**SCORES, ("random_people", "scrub"): [0.1, 0.3]}
+    found = differences(rows(short)).set_index(["method", "other"])
+    assert set(found.index.get_level_values("method")) == {"cure", "cure_scatter"}
+    line = found.loc["cure_scatter", "cure"]
+    test = stats.ttest_rel([0.8, 0.8, 0.9], [0.5, 0.6, 0.7]).confidence_interval(0.95)
+    assert (line.less, line.less_low, line.less_high) == pytest.approx((0.7 / 3, *test))
+    assert found.loc["cure", "cure_scatter"].less == pytest.approx(-line.less)
+    assert found.seeds["cure", "scrub"] == 2
+    assert found.less["cure", "scrub"] == pytest.approx((0.4 + 0.3) / 2)
+    half = differences(rows(SCORES), "ues_fresh").set_index(["method", "other"])
+    assert half.less["cure_scatter", "cure"] == pytest.approx(line.less / 2)
+    assert ("cure", "laf") not in half.index  # it has no new pictures
+    told = matrix(differences(rows(SCORES)))
+    assert list(told.columns) == ["cure less it", "cure_scatter less it"]
+    assert told["cure_scatter less it"]["cure"] == "0.233 [0.090, 0.377]"
+    assert told["cure less it"]["cure"] == ""
 
 
 def test_a_verdict_needs_the_whole_interval_above_every_peers():
@@ -616,7 +668,8 @@ def test_a_recall_counts_where_the_attack_tells_members_apart():
 
 def test_tables_are_readable_without_any_of_ours():
     alone = {key: values for key, values in SCORES.items() if not key[1].startswith("cure")}
-    assert set(readable(summary(rows(alone)))["best of ours less it"]) == {""}
+    assert len(readable(summary(rows(alone)))) == 3
+    assert differences(rows(alone)).empty
 
 
 def test_a_search_further_on_or_left_behind_is_not_asked_for(plan):

@@ -96,6 +96,16 @@ class Arena(Part):
         return self
 
 
+class Repeat(Part):
+    """The fight once more, on another drawing of a data set, by the settings that won on it.
+
+    `options` are those of its arena with these in their place. Methods alone run there.
+    """
+
+    of: str
+    options: dict[str, Any]
+
+
 class Method(Part):
     """What a method may be tuned by, and what the frontier turns up and down.
 
@@ -120,6 +130,7 @@ class Plan(Part):
     """The whole comparison."""
 
     data: dict[str, Arena]
+    repeats: dict[str, Repeat] = {}
     requests: list[str]
     methods: dict[str, Method]
     references: dict[str, Method] = {}
@@ -152,6 +163,14 @@ class Plan(Part):
                     f"unlearning sets {', '.join(sorted(taken))}, by which methods are tuned; "
                     "leave it out there, or change the range of the search"
                 )
+        for name, repeat in self.repeats.items():
+            if name in self.data or repeat.of not in self.data:
+                raise ValueError(
+                    f"repeat {name} is `of` {repeat.of!r}; give it a name of its own and one of "
+                    f"the data: {', '.join(self.data)}"
+                )
+            if self.arena(name).options == self.data[repeat.of].options:
+                raise ValueError(f"repeat {name} has the faces of {repeat.of}; give other options")
         for name in [*self.tuned, *self.variants]:
             objective = self.objective(name)
             try:
@@ -182,6 +201,24 @@ class Plan(Part):
         )
 
     @property
+    def fields(self) -> list[str]:
+        """Everything that methods meet on, by name."""
+        return [*self.data, *self.repeats]
+
+    def arena(self, field: str) -> Arena:
+        """The arena of a field; that of a repeat has other faces, and no ablations or curves."""
+        if field in self.data:
+            return self.data[field]
+        repeat = self.repeats[field]
+        arena = self.data[repeat.of]
+        options = {**arena.options, **repeat.options}
+        return arena.model_copy(update={"options": options, "few_seeds": []})
+
+    def tuned_on(self, field: str) -> str:
+        """The data set whose winners meet on a field."""
+        return self.repeats[field].of if field in self.repeats else field
+
+    @property
     def tuned(self) -> dict[str, Method]:
         """Everything that is tuned, by name."""
         return {**self.methods, **self.references}
@@ -199,14 +236,16 @@ class Plan(Part):
         """`changed` as a row of the comparison has it."""
         return json.dumps(self.changed(method, settings))
 
-    def entrants(self, dataset: str) -> list[str]:
-        """Who runs on a data set: methods, references, and the variants meant for it."""
+    def entrants(self, field: str) -> list[str]:
+        """Who runs on a field: methods, and but for a repeat references and variants too."""
+        dataset = self.tuned_on(field)
 
         def meant(name: str) -> bool:
             own = self.variants.get(name, {}).get("only")
             return {own, self.tuned[self.objective(name)].only} <= {None, dataset}
 
-        return [name for name in [*self.tuned, *self.variants] if meant(name)]
+        some = self.methods if field in self.repeats else [*self.tuned, *self.variants]
+        return [name for name in some if meant(name)]
 
 
 def varied(method: str) -> str | None:

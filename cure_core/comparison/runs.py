@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -51,26 +52,20 @@ def compare(
     fast: bool = False,
     progress: bool | None = None,
 ) -> None:
-    """Do what the tables in `folder` lack of the plan on one data set; each row as it comes.
+    """Do what the tables in `folder` lack of the plan on a data set or repeat; a row as it comes.
 
     `methods`, `requests`, `seeds` and `stages` do a part of it; what a run needs of an earlier
     stage, the tuned settings, is done first. Ablations, references and curves have the plan's first
     request and its `few_seeds` alone. `fast` compiles the encoders, which needs a C++
     compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
     """
-    for given, known, what in (
-        ([dataset], list(plan.data), "data set"),
-        (methods, plan.entrants(dataset), "method"),
-        (requests, plan.requests, "request"),
-        (stages, list(KEYS), "stage"),
-        (seeds, plan.data[dataset].seeds if dataset in plan.data else [], "reported seed"),
-    ):
-        if unknown := [str(name) for name in given or () if name not in known]:
-            raise ValueError(
-                f"no {what} {', '.join(unknown)} is planned; there are {', '.join(map(str, known))}"
-            )
+    _require([dataset], plan.fields, "data set")
+    arena = plan.arena(dataset)
+    _require(methods, plan.entrants(dataset), "method")
+    _require(requests, plan.requests, "request")
+    _require(stages, list(KEYS), "stage")
+    _require(seeds, arena.seeds, "reported seed")
     work = Work(plan, dataset, Path(folder), fast)
-    arena = plan.data[dataset]
     chosen = list(methods or plan.entrants(dataset))
     if "tuning" in stages:
         names = dict.fromkeys(plan.objective(name) for name in chosen)
@@ -94,16 +89,27 @@ def compare(
             work.curve(seed, name)
 
 
+def _require(given: Sequence[Any] | None, known: Sequence[Any], what: str) -> None:
+    """Raise ValueError naming what is given and not planned."""
+    if unknown := [str(name) for name in given or () if name not in known]:
+        raise ValueError(
+            f"no {what} {', '.join(unknown)} is planned; there are {', '.join(map(str, known))}"
+        )
+
+
 class Work:
     """The tables in a folder, and what it takes to add to them."""
 
     def __init__(self, plan: Plan, dataset: str, folder: Path, fast: bool) -> None:
         self.plan, self.dataset, self.folder, self.fast = plan, dataset, folder, fast
-        self.arena: Arena = plan.data[dataset]
+        self.arena: Arena = plan.arena(dataset)
+        self.source = plan.tuned_on(dataset)
         self.bench = lru_cache(maxsize=4)(self._bench)  # a trial and its finals
 
     def tune(self, method: str) -> Settings:
         """The chosen settings of a method, after the trials and finals that are still missing."""
+        if self._origin is not None:
+            return self._origin.tune(method)
         if (known := self.tuned(method)) is not None:  # asked before every run
             return known
         v = self.arena.validation
@@ -145,6 +151,13 @@ class Work:
             return None
         found = finalists(self._before._tuning(method), self._before.arena)
         return [settings for settings, _ in found.values()]
+
+    @cached_property
+    def _origin(self) -> "Work | None":
+        """The data set whose winners meet in this repeat of it."""
+        if self.source == self.dataset:
+            return None
+        return Work(self.plan, self.source, self.folder, self.fast)
 
     @cached_property
     def _before(self) -> "Work | None":
@@ -239,7 +252,7 @@ class Work:
 
     @cached_property
     def faces(self) -> FaceSet:
-        return manifests.load(self.dataset, **self.arena.options)
+        return manifests.load(self.source, **self.arena.options)
 
     def _bench(
         self, request: str, seed: int, n_pairs: int | None = None, attacked: bool = True
@@ -261,6 +274,6 @@ class Work:
     @cached_property
     def _shared(self) -> tuple[object, ...]:
         """What every row of the data set depends on."""
-        setting = arena_setting(self.arena, self.dataset, self.plan.requests[0], self.fast).asked()
+        setting = arena_setting(self.arena, self.source, self.plan.requests[0], self.fast).asked()
         rest = ("request", "method", "config")  # of the row itself
         return self.faces.fingerprint, {k: v for k, v in setting.items() if k not in rest}

@@ -16,7 +16,6 @@ from cure_core.study import OF_PEOPLE
 
 OURS = ("cure", "cure_plus", "cure_scatter")
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
-PARTIAL = ("fresh", "less", "less_fresh")  # for want of new pictures, or of any of ours
 MEANS = ["forgetting", "stability", "accuracy_fresh", "rank1_new_gallery", "membership_auc", "tow"]
 
 
@@ -60,7 +59,8 @@ def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
     `trials` are rows of the tuning. `trial` and `settings` are the winner's; `ues`, `forgetting`,
     `stability` its means over all validation seeds; `defaults` the UES of the first trial on the
-    seeds that every trial has.
+    seeds that every trial has; `at_bound` which of its settings lie at an end of their range, where
+    the search may have missed something beyond.
     """
     lines: list[dict[str, object]] = []
     for (dataset, method), own in trials.groupby(["dataset", "method"], sort=False):
@@ -68,11 +68,14 @@ def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         if (won := winner(own, arena)) is not None:
             v, (trial, settings) = arena.validation, won
             rows = own[(own.trial == trial) & own.seed.isin([*v.seeds, *v.finals])]
+            search = plan.tuned[str(method)].search
+            at_bound = [k for k, (low, _, high) in search.items() if settings[k] in (low, high)]
             lines.append(
                 {
                     "dataset": dataset, "method": method, "trial": trial,
                     "defaults": trials_on(own, v.seeds)[0][1],
                     **rows[["ues", "forgetting", "stability"]].mean(), "settings": settings,
+                    "at_bound": ", ".join(at_bound),
                 }
             )  # fmt: skip
     return pd.DataFrame(lines)
@@ -90,7 +93,8 @@ def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     }
 
     def is_stale(row: Mapping[Any, Any]) -> bool:
-        settings = won.get((row["dataset"], plan.objective(row["method"])))
+        where, what = plan.tuned_on(row["dataset"]), plan.objective(row["method"])
+        settings = won.get((where, what))
         return settings is None or row["settings"] != plan.written(row["method"], settings)
 
     tried = rows[~rows.method.isin(REFERENCES)]
@@ -100,34 +104,27 @@ def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each data set, request and method, best UES first.
 
-    `ues`, `recall` (of the membership attack) and `gap` (|recall - the oracle's|) are means with
-    95 % intervals over seeds (Student's t) in `_low` and `_high`; so is `less`, the UES of the best
-    of `OURS` less the method's on the same request and seed. `fresh` is UES whose F is of new
-    pictures of the forgotten, and `less_fresh` is its `less`; these are NaN where a seed has none.
-    `rank` is the mean rank by UES, 1 the best. The columns of `MEANS` are means; `told` is whether
-    the membership attack tells members apart by the method at all (a mean AUC of at least
-    `MEANINGFUL_AUC`), without which its recall says nothing. NaN bounds: one seed.
+    `ues`, `recall` (of the membership attack), `gap` (|recall - the oracle's|) and `fresh`, UES
+    whose F is of new pictures of the forgotten (NaN where a seed has none), are means with 95 %
+    intervals over seeds (Student's t) in `_low` and `_high`; a seed draws anew who is forgotten,
+    out of the same people. `rank` is the mean rank by UES, 1 the best. The columns of `MEANS` are
+    means; `told` is whether the membership attack tells members apart by the method at all (a mean
+    AUC of at least `MEANINGFUL_AUC`), without which its recall says nothing. NaN bounds: one seed.
     """
     lines = []
     for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
         case = case.assign(ues_fresh=case.get("ues_fresh", np.nan))
-        ues, fresh = (
-            case.pivot(index="seed", columns="method", values=name) for name in ("ues", "ues_fresh")
-        )
-        means = ues[[m for m in OURS if m in ues]].mean()
-        best = means.idxmax() if len(means) else None
+        ues = case.pivot(index="seed", columns="method", values="ues")
         competing = [m for m in ues if kind(str(m)) in ("ours", "peer")]
         ranks = ues[competing].rank(axis=1, ascending=False).mean()
         for method, own in case.groupby("method", sort=False):
             gap = (own.membership_recall - own.membership_recall_oracle).abs()
             measured = {
                 "ues": own.ues, "recall": own.membership_recall, "gap": gap, "fresh": own.ues_fresh,
-                "less": ues.get(best, np.nan) - ues[method],
-                "less_fresh": fresh.get(best, np.nan) - fresh[method],
             }  # fmt: skip
             found: dict[str, object] = {}
             for name, values in measured.items():
-                lacking = name in PARTIAL and values.isna().any()
+                lacking = name == "fresh" and values.isna().any()
                 found |= _named(name, UNKNOWN if lacking else mean_interval(values))
             known = own.reindex(columns=MEANS).mean()  # pictures of few people hold no fresh pairs
             lines.append(
@@ -141,6 +138,30 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     order = ["dataset", "request", "ues"]
     table = pd.DataFrame(lines)
     return table.sort_values(order, ascending=[False, False, False], ignore_index=True)
+
+
+def differences(rows: pd.DataFrame, score: str = "ues") -> pd.DataFrame:
+    """A score of each of `OURS` less every other method's, paired by request and seed.
+
+    `score` is a column of the rows. A line a data set, request, `method` of ours and `other`:
+    `less` with its 95 % interval (Student's t) in `less_low` and `less_high`, over the `seeds` that
+    have both. NaN bounds: one seed.
+    """
+    lines: list[dict[str, object]] = []
+    for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
+        wide = case.pivot(index="seed", columns="method", values=score)
+        for method in (m for m in OURS if m in wide):
+            for other in wide.columns.drop(method):
+                less = (wide[method] - wide[other]).dropna()
+                if len(less):
+                    lines.append(
+                        {
+                            "dataset": dataset, "request": request, "method": method,
+                            "other": other, "seeds": len(less),
+                            **_named("less", mean_interval(less)),
+                        }
+                    )  # fmt: skip
+    return pd.DataFrame(lines)
 
 
 def shrinkage(chosen: pd.DataFrame, table: pd.DataFrame, request: str) -> pd.DataFrame:
@@ -240,10 +261,8 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         "UES (CURE)": _cells(table, "ues"),
         "F": table.forgetting.map("{:.3f}".format),
         "S": table.stability.map("{:.3f}".format),
-        "best of ours less it": _cells(table, "less"),
         "rank": table["rank"].map(lambda x: "" if np.isnan(x) else f"{x:.1f}"),
         "UES, new pictures": _cells(table, "fresh"),
-        "the same, new pictures": _cells(table, "less_fresh"),
         "rank one, re-enrolled": table.rank1_new_gallery.map("{:.2f}".format),
         "ToW": table.tow.map("{:.2f}".format),
         "membership AUC": table.membership_auc.map("{:.2f}".format),
@@ -252,6 +271,13 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
         "seeds": table.seeds,
     }
     return pd.DataFrame(columns)
+
+
+def matrix(found: pd.DataFrame) -> pd.DataFrame:
+    """`differences` of one request as text: a line each other method, a column each of ours."""
+    cells = found.assign(cell=_cells(found, "less"))
+    wide = cells.pivot(index="other", columns="method", values="cell").fillna("")
+    return wide.add_suffix(" less it").rename_axis(index=None, columns=None)
 
 
 def _told_apart(peers: pd.DataFrame) -> pd.DataFrame:
