@@ -173,7 +173,8 @@ def frontier(seeds=(0, 1, 2)):
         for dataset in ("synthfaces", "lfw")
         for method, factor, seed in product(planned.methods, (1.0, *planned.factors), seeds)
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(ues=table.forgetting * table.stability)
 
 
 def quality_discard(datasets=("synthfaces", "lfw")):

@@ -9,12 +9,16 @@ from cure_core.comparison.plan import varied
 from cure_core.comparison.tables import kind
 from cure_core.figures.comparison import KINDS, OURS
 from cure_core.figures.style import PAGE, STYLE, Picture
+from cure_core.metrics.intervals import mean_interval
 
 NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
 
 
 def draw_ablations(rows: pd.DataFrame) -> Figure:
-    """What each change to a method costs or gains in UES, on the same requests."""
+    """What each change to a method costs or gains in UES, paired by request and seed.
+
+    Lines are 95 % intervals over the seeds (Student's t).
+    """
     changes = _changes(rows)
     datasets = [d for d in dict.fromkeys(rows.dataset) if d in set(changes.dataset)]
     names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
@@ -29,7 +33,9 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
                 ax.plot(
                     each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
                 )
-                ax.plot(each.change.mean(), y, marker, ms=4, color=colour)
+                mean, low, high = mean_interval(each.change)
+                ax.plot([low, high], [y, y], color=colour, lw=1, alpha=0.7)
+                ax.plot(mean, y, marker, ms=4, color=colour)
             ax.axvline(0, color="black", lw=0.8)
             seeds = own.groupby("method").seed.nunique()
             few, most = seeds.min(), seeds.max()

@@ -21,7 +21,7 @@ OURS = {
     "cure_plus": ("cure_plus", "#D55E00", "o"),
     "cure_scatter": ("cure_scatter", "#CC79A7", "^"),
 }  # where they are told apart: label, colour, marker
-FRONTIER_COLUMNS = 3
+FRONTIER_COLUMNS = 5
 REQUESTS = {
     "random_people": "random people",
     "hardest_people": "hardest people",
@@ -134,13 +134,15 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
 def draw_frontier(rows: pd.DataFrame) -> Figure:
     """Forgetting against retention, each method a curve over its strength, a panel a peer.
 
+    Peers are in the order of their tuned UES on the first data set, best first.
+
     The curves of CURE, cure_plus and cure_scatter stand in every panel; a marker grows with the
     strength, and that of the tuned strength has a black edge; contours are of equal UES. Means are
     over the seeds that every point of a data set has.
     """
-    rows = _on_common_seeds(rows)
+    rows = _on_common_seeds(rows).sort_values("dataset", ascending=False, kind="stable")
     datasets = list(dict.fromkeys(rows.dataset))
-    peers = [m for m in dict.fromkeys(rows.method) if kind(m) == "peer"]
+    peers = [m for m in _by_score(rows[rows.factor == 1]) if kind(m) == "peer"]
     lines = -(-len(peers) // FRONTIER_COLUMNS)
     with mpl.rc_context(STYLE):
         height = 1.75 * lines * len(datasets) + 0.5
@@ -158,8 +160,11 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
             n = own.seed.nunique()
             part.supxlabel(f"F, forgetting ({dataset}, random people, n = {n})", fontsize=8)
             part.supylabel("S, stability", fontsize=8)
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+        drawn = [ax.get_legend_handles_labels() for ax in figure.get_axes()]
+        keys = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
+        figure.legend(
+            keys.values(), keys.keys(), loc="outside upper center", ncols=4, frameon=False
+        )
     return figure
 
 
