@@ -225,6 +225,15 @@ ENTRIES = {
         "The student's are called members less often than the oracle's: it over-forgets. Large: "
         f"mean over seeds; lines: each seed's 95 % interval over people. {QUICK}.",
     ),
+    "hidden": Entry(
+        ATTACKS,
+        "ours: hidden or forgotten, and does it show?",
+        "Old templates of the forgotten, and the forgotten found out. The student's new pictures "
+        "find little of the old gallery, whatever is done to its space; old pictures in its own "
+        "gallery find more, and a linear map learnt on retained people brings most of them back, "
+        "nearly as many as the oracle's. The student treats the forgotten unlike strangers "
+        f"(right; dotted: not at all). Large: mean over seeds; small: each seed. {QUICK}.",
+    ),
     "recovery": Entry(
         ATTACKS,
         "ours: hidden or forgotten?",

@@ -3,7 +3,12 @@ import pandas as pd
 import pytest
 
 from cure_core.attack_table import summarise_attacks
-from cure_core.figures.attacks import draw_collateral, draw_membership_attacks, draw_recovery
+from cure_core.figures.attacks import (
+    draw_collateral,
+    draw_hidden,
+    draw_membership_attacks,
+    draw_recovery,
+)
 
 MODELS = ("before", "after", "oracle")
 
@@ -60,6 +65,28 @@ def test_membership_figure_shows_means_and_each_seeds_interval(seeds):
     assert [0.1, pytest.approx(0.3)] in spans
     assert auc.get_yticklabels()[0].get_text() == "norm"
     assert recall.get_xlabel() == "forget images called members"
+
+
+def test_hidden_figure_has_a_panel_a_question_and_a_mean_a_model():
+    data = pd.DataFrame(
+        [
+            row(attack, metric, value + seed / 10, model, seed=seed)
+            for attack, metric, value in (
+                ("as_it_is", "rank1_old_gallery", 0.1), ("linear_map", "rank1_old_gallery", 0.5),
+                ("as_it_is", "rank1_old_probe", 0.3), ("oddness", "auc", 0.7),
+            )
+            for model in ("after", "oracle") for seed in (0, 1)
+        ]
+    )  # fmt: skip
+    gallery, probe, auc = draw_hidden(data).axes
+    means = [line.get_xdata().tolist() for line in gallery.lines if line.get_label() == "after"]
+    assert means == [pytest.approx([0.15, 0.55])]
+    assert [text.get_text() for text in gallery.get_yticklabels()] == [
+        "as it is",
+        "mapped linearly",
+    ]
+    assert [text.get_text() for text in auc.get_yticklabels()] == ["by oddness"]
+    assert len(probe.lines) == 4  # two models, their seeds and their mean
 
 
 def test_recovery_figure_has_a_panel_a_curve_and_a_line_a_model():

@@ -4,6 +4,7 @@ import itertools
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from cure_core.comparison import read_plan, tables
@@ -84,4 +85,18 @@ def test_intervals_told_of_the_comparison_are_given_by_its_rows(given, page):
         text = text[: text.index("| forgetting low-quality")]
     told = re.findall(r"-?\d\.\d{3} \[[^]]+\]", re.sub(r" +", " ", text))
     assert len(told) >= 4
+    assert [interval for interval in told if interval not in given] == []
+
+
+def test_intervals_told_of_the_attacks_are_given_by_their_rows():
+    """All but the correlation of movement with nearness, whose bounds are from the run itself."""
+    tables = [pd.read_csv(ROOT / "figures" / f"{name}.csv") for name in ("hidden", "recovery")]
+    given = set()
+    for _, own in pd.concat(tables).groupby(["attack", "metric", "at", "model"], dropna=False):
+        mean, low, high = mean_interval(own.value)
+        given.add(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+    text = (ROOT / "docs" / "findings.md").read_text()
+    text = text[text.index("## What a sceptic finds") : text.index("- **Who resembled")]
+    told = re.findall(r"-?\d\.\d{3} \[[^]]+\]", re.sub(r"\s+", " ", text))
+    assert len(told) >= 8
     assert [interval for interval in told if interval not in given] == []

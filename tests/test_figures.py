@@ -20,7 +20,7 @@ from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_entries import ENTRIES
 from cure_core.figure_index import adopt, redraw
-from cure_core.figures.attacks import MEMBERSHIP
+from cure_core.figures.attacks import MEMBERSHIP, WAYS
 from cure_core.figures.clusters import AGREEMENT, PANELS
 from cure_core.figures.maps import apart
 from cure_core.quality_study import Setting, conditions
@@ -212,6 +212,10 @@ def attack_rows(models=MODELS, seeds=(0, 1, 2)):
         value = 0.3 + 0.15 * k + 0.02 * seed
         for attack, metric in product(MEMBERSHIP, ("auc", "recall")):
             lines.append((model, attack, metric, np.nan, value, value - 0.1, value + 0.1, seed))
+        for attack, metric in product(list(WAYS)[:3], ("rank1_old_gallery", "rank1_old_probe")):
+            lines.append((model, attack, metric, np.nan, value, np.nan, np.nan, seed))
+        for attack in list(WAYS)[3:]:
+            lines.append((model, attack, "auc", np.nan, value, value - 0.1, value + 0.1, seed))
         for at in (1, 2, 5):
             lines.append((model, "few_shot", "rank1", at, value, np.nan, np.nan, seed))
         for n, at in product((1, 3), range(6)):
@@ -240,6 +244,7 @@ def cost(sizes=(1000, 10_000, 100_000)):
 def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
     return {
         "membership_attacks": attack_rows(models, seeds),
+        "hidden": attack_rows(models, seeds),
         "recovery": attack_rows(models, seeds),
         "collateral": collateral(models[1:]),
         "cost": cost(),
@@ -272,7 +277,7 @@ def drawn_faces(name="synthfaces"):
 
 
 each_figure = pytest.mark.parametrize("name", sorted(figures.DRAWN))
-ATTACKED = ("membership_attacks", "recovery", "collateral")
+ATTACKED = ("membership_attacks", "hidden", "recovery", "collateral")
 JUDGED = ("score_distributions", "measures", "roc", "map_joint", *ATTACKED)
 SEEDED = ("measures", "loss_terms", "sensitivity", "quality_accuracy", "frontier", *COMPARED)
 CASES = [
@@ -558,7 +563,7 @@ def run_folder(folder, notebook="02_unlearning", dataset="synthfaces"):
     [
         ("02_unlearning", {"score_distributions", "measures", "roc", "loss_terms"}),
         ("sweep", {"sensitivity"}),
-        ("06_attacks", {"membership_attacks", "recovery", "collateral"}),
+        ("06_attacks", {"membership_attacks", "hidden", "recovery", "collateral"}),
         (
             "03_quality_aware_forgetting",
             {"quality_scores", "quality_discard", "quality_accuracy", "quality_deciles"},

@@ -13,7 +13,9 @@ from cure_core.figures.ablations import (
 )
 from cure_core.figures.attacks import (
     MEMBERSHIP,
+    WAYS,
     draw_collateral,
+    draw_hidden,
     draw_membership_attacks,
     draw_recovery,
 )
@@ -60,9 +62,9 @@ from cure_core.figures.style import (
 
 __all__ = [
     "COLOURS", "COLUMN", "DASHES", "DRAWN", "MARKERS", "MEASURES", "MEMBERSHIP", "PAGE",
-    "SET_NAMES", "STYLE", "Picture", "decile_table", "draw", "draw_cluster_faces", "draw_faces",
-    "draw_framework", "draw_quality_deciles", "drawable", "measure_table", "roc_table",
-    "save_figure", "score_histogram",
+    "SET_NAMES", "STYLE", "WAYS", "Picture", "decile_table", "draw", "draw_cluster_faces",
+    "draw_faces", "draw_framework", "draw_quality_deciles", "drawable", "measure_table",
+    "roc_table", "save_figure", "score_histogram",
 ]  # fmt: skip
 
 DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
@@ -88,6 +90,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "ablations": draw_ablations,
     "label_noise": draw_label_noise,
     "membership_attacks": draw_membership_attacks,
+    "hidden": draw_hidden,
     "recovery": draw_recovery,
     "collateral": draw_collateral,
     "cost": draw_cost,

@@ -16,6 +16,18 @@ MEMBERSHIP = {
     "likelihood_ratio": "likelihood ratio (shadows)",
 }
 
+HIDDEN = {
+    "rank1_old_gallery": "new pictures found in\nthe old gallery (rank-1)",
+    "rank1_old_probe": "old pictures found in\nthe new gallery (rank-1)",
+    "auc": "forgotten people told\nfrom strangers (AUC)",
+}
+WAYS = {
+    "as_it_is": "as it is",
+    "rotation": "rotated back",
+    "linear_map": "mapped linearly",
+    "oddness": "by oddness",
+    "told_apart": "by known examples",
+}  # what is tried to find the forgotten again, or to find them out
 FEW_SHOT = {"few_shot": "forgotten", "few_shot_fresh": "new"}  # and whose images enrol
 
 
@@ -43,6 +55,30 @@ def draw_membership_attacks(rows: pd.DataFrame) -> Figure:
         axes[0].set_yticks(range(len(attacks)), [MEMBERSHIP[name] for name in attacks])
         axes[0].invert_yaxis()
         handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    return figure
+
+
+def draw_hidden(rows: pd.DataFrame) -> Figure:
+    """Old templates found again, and the forgotten told from strangers: means, and each seed."""
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(PAGE, 2.0), layout="constrained")
+        for ax, (metric, label) in zip(figure.subplots(1, 3), HIDDEN.items(), strict=True):
+            case = rows[(rows.metric == metric) & rows.attack.isin(WAYS)]
+            ways = [way for way in WAYS if way in set(case.attack)]
+            for offset, (model, colour) in zip((-0.22, 0, 0.22), COLOURS.items(), strict=True):
+                own = case[case.model == model]
+                if own.empty:
+                    continue
+                look: dict[str, Any] = {"marker": MARKERS[model], "color": colour, "ls": ""}
+                ax.plot(own.value, own.attack.map(ways.index) + offset, ms=2.5, alpha=0.4, **look)
+                mean = own.groupby("attack").value.mean()
+                place = mean.index.map(ways.index) + offset
+                ax.plot(mean, place, ms=5, label=model, **look)
+            ax.set(xlabel=label, xlim=(-0.03, 1.03), ylim=(len(ways) - 0.5, -0.5))
+            ax.set_yticks(range(len(ways)), [WAYS[way] for way in ways])
+        ax.axvline(0.5, color="0.4", lw=0.8, ls=":")
+        handles, labels = ax.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
 
