@@ -214,7 +214,7 @@ ENTRIES = {
         "Supervised methods as a share of their labels is made wrong, beside CURE and cure_plus, "
         "which read none, and the same two methods on pseudo-labels (dotted; means over the same "
         "seeds). True labels gain them little, and wrong ones cost little; cure_plus lies some 0.2 "
-        "above them, CURE not beyond doubt above.",
+        "above them, CURE above NegGrad+ and not beyond doubt above SCRUB.",
         run="compare",
         table="comparison",
     ),
@@ -230,10 +230,10 @@ ENTRIES = {
         ATTACKS,
         "ours: hidden or forgotten, and does it show?",
         "Old templates of the forgotten, and the forgotten found out. The student's new pictures "
-        "find little of the old gallery, whatever is done to its space; old pictures in its own "
-        "gallery find more, and a linear map learnt on retained people brings most of them back, "
-        "nearly as many as the oracle's. The student treats the forgotten unlike strangers "
-        f"(right; dotted: not at all). Large: mean over seeds; small: each seed. {QUICK}.",
+        "find little of the old gallery; old pictures in its own gallery find more, and a linear "
+        "map learnt on retained people brings most of them back, nearly as many as the oracle's. "
+        "The student treats the forgotten no more like strangers than the teacher did (right; "
+        f"dotted: as strangers). Large: mean over seeds; small: each seed. {QUICK}.",
     ),
     "recovery": Entry(
         ATTACKS,

@@ -275,6 +275,8 @@ def test_the_finalists_meet_again_and_the_best_mean_of_all_seeds_wins(plan, tmp_
     for rate, told in ((low, "learning_rate"), (high, "learning_rate"), (low * 2, "")):
         there = table.settings.mask(table.trial == 2, json.dumps({"learning_rate": rate}))
         assert winners(table.assign(settings=there), work.plan).at_bound[0] == told
+    gone = work.plan.model_copy(update={"methods": {}})
+    assert winners(table, gone).at_bound[0] == ""  # trials of what is no longer planned
 
     table = read_rows(tmp_path, "tuning")  # a gap is filled, and nothing else is done again
     table.drop(index=[1]).to_csv(tmp_path / "tuning.csv", index=False)
@@ -669,7 +671,10 @@ def test_a_recall_counts_where_the_attack_tells_members_apart():
 def test_tables_are_readable_without_any_of_ours():
     alone = {key: values for key, values in SCORES.items() if not key[1].startswith("cure")}
     assert len(readable(summary(rows(alone)))) == 3
-    assert differences(rows(alone)).empty
+    none, alike = differences(rows(alone)), differences(rows(SCORES))
+    assert none.empty
+    assert list(none) == list(alike)
+    assert differences(rows(SCORES).drop(columns="ues_fresh"), "ues_fresh").empty
 
 
 def test_a_search_further_on_or_left_behind_is_not_asked_for(plan):

@@ -201,22 +201,22 @@ class Plan(Part):
         )
 
     @property
-    def fields(self) -> list[str]:
-        """Everything that methods meet on, by name."""
+    def datasets(self) -> list[str]:
+        """The names of the data and of their repeats, as in the column `dataset` of the tables."""
         return [*self.data, *self.repeats]
 
-    def arena(self, field: str) -> Arena:
-        """The arena of a field; that of a repeat has other faces, and no ablations or curves."""
-        if field in self.data:
-            return self.data[field]
-        repeat = self.repeats[field]
+    def arena(self, dataset: str) -> Arena:
+        """Its arena; that of a repeat has other faces, and no ablations or curves."""
+        if dataset in self.data:
+            return self.data[dataset]
+        repeat = self.repeats[dataset]
         arena = self.data[repeat.of]
         options = {**arena.options, **repeat.options}
         return arena.model_copy(update={"options": options, "few_seeds": []})
 
-    def tuned_on(self, field: str) -> str:
-        """The data set whose winners meet on a field."""
-        return self.repeats[field].of if field in self.repeats else field
+    def tuned_on(self, dataset: str) -> str:
+        """Where the settings used on a data set won: on itself, or on what it repeats."""
+        return self.repeats[dataset].of if dataset in self.repeats else dataset
 
     @property
     def tuned(self) -> dict[str, Method]:
@@ -236,15 +236,15 @@ class Plan(Part):
         """`changed` as a row of the comparison has it."""
         return json.dumps(self.changed(method, settings))
 
-    def entrants(self, field: str) -> list[str]:
-        """Who runs on a field: methods, and but for a repeat references and variants too."""
-        dataset = self.tuned_on(field)
+    def entrants(self, dataset: str) -> list[str]:
+        """Who runs on a data set: methods, and but for a repeat references and variants too."""
+        source = self.tuned_on(dataset)
 
         def meant(name: str) -> bool:
             own = self.variants.get(name, {}).get("only")
-            return {own, self.tuned[self.objective(name)].only} <= {None, dataset}
+            return {own, self.tuned[self.objective(name)].only} <= {None, source}
 
-        some = self.methods if field in self.repeats else [*self.tuned, *self.variants]
+        some = self.methods if dataset in self.repeats else [*self.tuned, *self.variants]
         return [name for name in some if meant(name)]
 
 

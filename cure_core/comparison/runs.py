@@ -59,7 +59,7 @@ def compare(
     request and its `few_seeds` alone. `fast` compiles the encoders, which needs a C++
     compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
     """
-    _require([dataset], plan.fields, "data set")
+    _require([dataset], plan.datasets, "data set")
     arena = plan.arena(dataset)
     _require(methods, plan.entrants(dataset), "method")
     _require(requests, plan.requests, "request")

@@ -68,8 +68,9 @@ def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         if (won := winner(own, arena)) is not None:
             v, (trial, settings) = arena.validation, won
             rows = own[(own.trial == trial) & own.seed.isin([*v.seeds, *v.finals])]
-            search = plan.tuned[str(method)].search
-            at_bound = [k for k, (low, _, high) in search.items() if settings[k] in (low, high)]
+            search = plan.tuned[str(method)].search if method in plan.tuned else {}
+            ends = {name: (low, high) for name, (low, _, high) in search.items()}
+            at_bound = [k for k, value in settings.items() if value in ends.get(k, ())]
             lines.append(
                 {
                     "dataset": dataset, "method": method, "trial": trial,
@@ -148,6 +149,7 @@ def differences(rows: pd.DataFrame, score: str = "ues") -> pd.DataFrame:
     have both. NaN bounds: one seed.
     """
     lines: list[dict[str, object]] = []
+    rows = rows.assign(**{score: rows.get(score, np.nan)})
     for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
         wide = case.pivot(index="seed", columns="method", values=score)
         for method in (m for m in OURS if m in wide):
@@ -161,7 +163,8 @@ def differences(rows: pd.DataFrame, score: str = "ues") -> pd.DataFrame:
                             **_named("less", mean_interval(less)),
                         }
                     )  # fmt: skip
-    return pd.DataFrame(lines)
+    columns = ["dataset", "request", "method", "other", "seeds", "less", "less_low", "less_high"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 def shrinkage(chosen: pd.DataFrame, table: pd.DataFrame, request: str) -> pd.DataFrame:

@@ -142,7 +142,8 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
     """
     rows = _on_common_seeds(rows).sort_values("dataset", ascending=False, kind="stable")
     datasets = list(dict.fromkeys(rows.dataset))
-    peers = [m for m in _by_score(rows[rows.factor == 1]) if kind(m) == "peer"]
+    tuned = rows.assign(ues=rows.ues.where(rows.factor == 1))
+    peers = [m for m in _by_score(tuned) if kind(m) == "peer"]
     lines = -(-len(peers) // FRONTIER_COLUMNS)
     with mpl.rc_context(STYLE):
         height = 1.75 * lines * len(datasets) + 0.5
@@ -154,6 +155,8 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
             means = own.groupby(["method", "factor"])[["forgetting", "stability"]].mean()
             for ax, peer in zip(axes.flat, peers, strict=False):
                 _curves(ax, means, peer)
+                if peer not in means.index:
+                    _not_run(ax)
             for ax in axes.flat[len(peers) :]:
                 ax.set_visible(False)
             axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
@@ -243,7 +246,11 @@ def _title(ax: Axes, dataset: str, request: str, n: int) -> None:
     """What a panel shows, over how many seeds; without any it says so in its middle."""
     ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
     if n == 0:
-        ax.text(0.5, 0.5, "not run", ha="center", color="#595959", transform=ax.transAxes)
+        _not_run(ax)
+
+
+def _not_run(ax: Axes) -> None:
+    ax.text(0.5, 0.5, "not run", ha="center", color="#595959", transform=ax.transAxes)
 
 
 def _legend(figure: Figure, *more: Line2D) -> None:
