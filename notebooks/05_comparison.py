@@ -214,10 +214,10 @@ claims
 #   does reach needs targets that are not near and centroids renewed each epoch, as the ablations
 #   below show: the target has to keep running ahead of the faces that follow it.
 # - **A search misses things.** `cure_scatter` was made after the others had been compared, from
-#   what their reported rows said, and chosen on validation requests: its rank is after the fact,
-#   and only people drawn anew can confirm it. Without its own term it is `cure_plus` at settings
-#   that as many trials of `cure_plus` had not found, and scores as much: the gain is the
-#   settings'. The best peer's search may have missed as much.
+#   what their reported rows said, and chosen on validation requests: its rank there is after
+#   the fact. On people drawn anew it is first again. Without its own term it is `cure_plus` at
+#   settings that as many trials of `cure_plus` had not found, and scores as much: the gain is
+#   the settings'. The best peer's search may have missed as much.
 # - **Settings travel badly.** On LFW a method begins with its defaults and its three best of
 #   SynthFaces and goes on from there, twelve trials on one request. Those that part the pictures of
 #   a person carry over; NegGrad, NegGrad+, SCRUB, SSD and LAF hardly forget there, or lose
