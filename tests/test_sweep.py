@@ -10,12 +10,12 @@ from cure_core.figure_entries import ENTRIES
 from cure_core.figure_index import adopt
 from cure_core.recognition import Recipe
 
-FACES = {"people": 12, "images_per_person": 8, "unseen_people": 20, "unseen_images": 4,
+FACES = {"people": 12, "images_per_person": 14, "unseen_people": 20, "unseen_images": 4,
          "unseen_pairs": 40, "cross_age_pairs": 0, "seed": 1}  # fmt: skip
 SETTING = study.Setting(
     forget_people=3,
     split={"min_images": 5, "outsiders": 3, "heldout": 0.3},
-    recipe=Recipe(epochs=15, batch_size=16, learning_rate=0.05, margin=0.2),
+    recipe=Recipe(epochs=20, batch_size=16, learning_rate=0.05),
     config=CureConfig(epochs=1, batch_size=(16, 16)),
     n_pairs=30,
 )
