@@ -30,6 +30,17 @@ def interval(row, name):
     return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
 
 
+def spelled(values):
+    """A mean with its interval, as the pages write it."""
+    mean, low, high = mean_interval(values)
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def told_in(text):
+    """Every interval that a text tells."""
+    return re.findall(r"-?\d\.\d{3} \[[^]]+\]", re.sub(r"\s+", " ", text.replace("**", "")))
+
+
 def cells(row):
     """A line of a page's table, without the method's name, from a line of the summary."""
     return [
@@ -71,19 +82,17 @@ def given(rows):
             for seeds in (wide.index, wide.index.intersection(few)):
                 own = wide.loc[seeds].dropna(axis=1)
                 pairs = [own[a] - own[b] for a, b in itertools.permutations(own, 2)]
-                for values in [*(own[m] for m in own), *pairs]:
-                    mean, low, high = mean_interval(values)
-                    found.add(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+                found.update(spelled(values) for values in [*(own[m] for m in own), *pairs])
     return found
 
 
 @pytest.mark.parametrize("page", ["docs/comparison.md", "README.md"])
 def test_intervals_told_of_the_comparison_are_given_by_its_rows(given, page):
-    text = (ROOT / page).read_text().replace("**", "").replace("\n", " ")
+    text = (ROOT / page).read_text()
     if page == "README.md":
         text = text[text.index("| highest Unlearning") :]
         text = text[: text.index("| forgetting low-quality")]
-    told = re.findall(r"-?\d\.\d{3} \[[^]]+\]", re.sub(r" +", " ", text))
+    told = told_in(text)
     assert len(told) >= 4
     assert [interval for interval in told if interval not in given] == []
 
@@ -91,12 +100,10 @@ def test_intervals_told_of_the_comparison_are_given_by_its_rows(given, page):
 def test_intervals_told_of_the_attacks_are_given_by_their_rows():
     """All but the correlation of movement with nearness, whose bounds are from the run itself."""
     tables = [pd.read_csv(ROOT / "figures" / f"{name}.csv") for name in ("hidden", "recovery")]
-    given = set()
-    for _, own in pd.concat(tables).groupby(["attack", "metric", "at", "model"], dropna=False):
-        mean, low, high = mean_interval(own.value)
-        given.add(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+    each = pd.concat(tables).groupby(["attack", "metric", "at", "model"], dropna=False)
+    given = {spelled(own.value) for _, own in each}
     text = (ROOT / "docs" / "findings.md").read_text()
     text = text[text.index("## What a sceptic finds") : text.index("- **Who resembled")]
-    told = re.findall(r"-?\d\.\d{3} \[[^]]+\]", re.sub(r"\s+", " ", text))
+    told = told_in(text)
     assert len(told) >= 8
     assert [interval for interval in told if interval not in given] == []

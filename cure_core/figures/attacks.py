@@ -4,6 +4,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cure_core.figures.style import COLOURS, COLUMN, MARKERS, PAGE, STYLE, Picture
@@ -47,9 +48,7 @@ def draw_membership_attacks(rows: pd.DataFrame) -> Figure:
                 seeds = own.seed.rank(method="dense") - 0.5 - own.seed.nunique() / 2
                 y = own.attack.map(attacks.index) + offset + 0.06 * seeds
                 ax.hlines(y, own.low, own.high, color=colour, lw=0.8, alpha=0.6)
-                mean = own.groupby("attack").value.mean()
-                place = mean.index.map(attacks.index) + offset
-                ax.plot(mean, place, MARKERS[model], color=colour, ms=5, label=model)
+                _mark_means(ax, own, attacks, offset)
             ax.set(xlabel=label, xlim=(-0.03, 1.03))
         axes[0].axvline(0.5, color="0.4", lw=0.8, ls=":")
         axes[0].set_yticks(range(len(attacks)), [MEMBERSHIP[name] for name in attacks])
@@ -70,17 +69,23 @@ def draw_hidden(rows: pd.DataFrame) -> Figure:
                 own = case[case.model == model]
                 if own.empty:
                     continue
-                look: dict[str, Any] = {"marker": MARKERS[model], "color": colour, "ls": ""}
-                ax.plot(own.value, own.attack.map(ways.index) + offset, ms=2.5, alpha=0.4, **look)
-                mean = own.groupby("attack").value.mean()
-                place = mean.index.map(ways.index) + offset
-                ax.plot(mean, place, ms=5, label=model, **look)
+                y = own.attack.map(ways.index) + offset
+                ax.plot(own.value, y, MARKERS[model], color=colour, ms=2.5, alpha=0.4)
+                _mark_means(ax, own, ways, offset)
             ax.set(xlabel=label, xlim=(-0.03, 1.03), ylim=(len(ways) - 0.5, -0.5))
             ax.set_yticks(range(len(ways)), [WAYS[way] for way in ways])
         ax.axvline(0.5, color="0.4", lw=0.8, ls=":")
         handles, labels = ax.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     return figure
+
+
+def _mark_means(ax: Axes, own: pd.DataFrame, attacks: list[str], offset: float) -> None:
+    """One model's mean over seeds of each attack, at the attack's place."""
+    model = str(own.model.iloc[0])
+    mean = own.groupby("attack").value.mean()
+    place = mean.index.map(attacks.index) + offset
+    ax.plot(mean, place, MARKERS[model], color=COLOURS[model], ms=5, label=model)
 
 
 def draw_recovery(rows: pd.DataFrame) -> Figure:
