@@ -1,6 +1,7 @@
-"""Half precision where it is asked for: which type, and the care that float16 needs."""
+"""Number types: half precision with the care it needs, and no time lost on denormal numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -15,6 +16,21 @@ def autocast(amp: bool | str, device: torch.device) -> torch.autocast:
     """A block in which convolutions and products run in the type that `amp` names."""
     dtype = TYPES[amp]
     return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """A block, or a decorated function, in which floats too small for their type count as zero.
+
+    A CPU is many times slower on them, and a student pushed hard is full of them: `neg_grad` at
+    three times its rate takes a quarter of the time by this. Nothing happens where the CPU cannot.
+    """
+    before = torch.tensor(1e-39).mul(1).item() == 0
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
 
 
 def gradient_scaler(amp: bool | str, device: torch.device) -> torch.amp.GradScaler:

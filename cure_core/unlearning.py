@@ -26,7 +26,7 @@ from cure_core.embedding import (
 from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Batch, Cure, Objective, Setup
 from cure_core.parallel import from_first, gather, spread, world
-from cure_core.precision import autocast, descend, gradient_scaler
+from cure_core.precision import autocast, descend, flushed_denormals, gradient_scaler
 from cure_core.preflight import check_fits, check_sets, identity, term_weights
 from cure_core.progress import bar
 from cure_core.rich import table
@@ -69,6 +69,7 @@ class UnlearningDivergedError(FloatingPointError):
         self.student, self.history = student, history
 
 
+@flushed_denormals()
 def unlearn(
     teacher: nn.Module,
     forget: Images,

@@ -57,7 +57,7 @@ from pathlib import Path
 import pandas as pd
 
 from cure_core import cli, figures
-from cure_core.comparison import compare, read_plan, tables
+from cure_core.comparison import claims, compare, read_plan, tables
 from cure_core.comparison.store import read_rows
 from cure_core.report import save_table
 
@@ -193,7 +193,7 @@ figures.draw("comparison_new_pictures", rows) if fresh else None
 # label-free peer's, and its membership recall is no further from the oracle's than any peer's.
 
 # %%
-verdicts = tables.verdicts(table)
+verdicts = claims.verdicts(table)
 verdicts.round(3)
 
 # %% [markdown]
@@ -202,8 +202,8 @@ verdicts.round(3)
 # and a formula that is not public; they are quoted, not compared.
 
 # %%
-claims = tables.claims(table)
-claims
+paper = claims.against_paper(table)
+paper
 
 # %% [markdown]
 # Why, as far as the study's rows tell:
@@ -288,7 +288,7 @@ kept = {
     "summary": table,
     "differences": differences,
     "verdicts": verdicts,
-    "claims": claims,
+    "claims": paper,
 }
 for name, data in kept.items():
     save_table(data, results / f"{name}.csv")

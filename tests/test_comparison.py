@@ -11,12 +11,12 @@ from scipy import stats
 from cure_core import encoders, manifests
 from cure_core.comparison import compare, read_plan
 from cure_core.comparison.bench import bench, carry_out
+from cure_core.comparison.claims import against_paper, verdicts
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings, varied
 from cure_core.comparison.runs import Work
 from cure_core.comparison.store import KEYS, read_rows
 from cure_core.comparison.tables import (
     asked,
-    claims,
     complete,
     differences,
     kind,
@@ -25,7 +25,6 @@ from cure_core.comparison.tables import (
     shrinkage,
     stale,
     summary,
-    verdicts,
     winners,
 )
 from cure_core.comparison.tuning import finalists, propose, winner
@@ -609,7 +608,7 @@ def test_a_verdict_needs_the_whole_interval_above_every_peers():
     found = verdicts(summary(coin)).set_index("method")
     assert found[["told", "nearer"]].loc["cure"].to_list() == [False, False]
     assert found[["told", "nearer"]].loc["cure_scatter"].to_list() == [True, True]
-    recall = claims(summary(coin)).query("claim == 'lowest membership recall'")
+    recall = against_paper(summary(coin)).query("claim == 'lowest membership recall'")
     assert list(recall.verdict == "not told: the attack is at chance") == list(
         recall.method == "cure"
     )
@@ -646,7 +645,7 @@ def test_one_seed_has_no_interval():
 
 
 def test_a_claim_is_of_the_mean_and_says_where_intervals_overlap():
-    found = claims(summary(rows(SCORES))).set_index(["method", "claim"])
+    found = against_paper(summary(rows(SCORES))).set_index(["method", "claim"])
     rivals = list(found["best peer"].str.split().str[0])
     assert rivals == ["laf", "scrub", "laf"] * 2  # laf has no new pictures, scrub a higher recall
     assert found.verdict["cure", "highest UES of the label-free methods"] == (
@@ -654,7 +653,7 @@ def test_a_claim_is_of_the_mean_and_says_where_intervals_overlap():
     )
     assert found.verdict["cure_scatter", "lowest membership recall"].startswith("does not hold")
     clear = {**SCORES, ("random_people", "laf"): [0.2, 0.1, 0.15]}
-    found = claims(summary(rows(clear))).set_index(["method", "claim"])
+    found = against_paper(summary(rows(clear))).set_index(["method", "claim"])
     assert found.verdict["cure_scatter", "highest UES of the label-free methods"] == "holds"
 
 
@@ -720,7 +719,7 @@ def test_trials_of_another_search_or_other_faces_give_way(plan, tiny, tmp_path, 
 
 def test_no_claim_is_made_where_there_is_no_peer():
     alone = {key: values for key, values in SCORES.items() if key[1] == "cure"}
-    assert claims(summary(rows(alone))).empty
+    assert against_paper(summary(rows(alone))).empty
 
 
 def test_kinds():

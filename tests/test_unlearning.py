@@ -649,6 +649,22 @@ def test_channels_last_is_only_a_layout(teacher, sets):
     np.testing.assert_allclose(first.history, other.history, atol=1e-4, rtol=1e-4)
 
 
+def test_denormals_count_as_zero_in_the_loop_and_nowhere_else(teacher, sets):
+    """2**-130 halved is 2**-131, whose significand float32 has no leading one for."""
+
+    def halved(student=None):
+        return {"halved": torch.full((1,), 2.0**-130).div(2).item()}
+
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this processor has no such mode")
+    run = unlearn(teacher, *sets, replace(CONFIG, epochs=1), on_epoch=halved)
+    assert run.history.halved.item() == 0
+    assert halved()["halved"] == 2.0**-131
+    with precision.flushed_denormals():
+        unlearn(teacher, *sets, replace(CONFIG, epochs=1))
+        assert halved()["halved"] == 0  # as it was found
+
+
 def test_bfloat16_runs_on_the_cpu_and_stays_close(teacher, sets):
     plain, half = (unlearn(teacher, *sets, replace(CONFIG, amp=a)) for a in (False, True))
     assert all(p.dtype == torch.float32 for p in half.student.parameters())

@@ -1,4 +1,4 @@
-"""What the rows of the comparison say: means, paired differences, ranks, claims."""
+"""What the rows of the comparison say: means, paired differences, ranks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,6 @@ from cure_core.comparison.tuning import finalists, trials_on, winner
 from cure_core.metrics.intervals import Interval, mean_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_core.objectives import METHODS
-from cure_core.study import OF_PEOPLE
 
 OURS = ("cure", "cure_plus", "cure_scatter")
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
@@ -179,84 +178,6 @@ def shrinkage(chosen: pd.DataFrame, table: pd.DataFrame, request: str) -> pd.Dat
     return both.assign(less=both.validation - both.reported).reset_index()
 
 
-def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """For each data set and request of people: does CURE's interval lie above every peer's?
-
-    Columns: method (one of `OURS`), its interval, `rival` (the peer whose interval reaches
-    highest) with its own, `above`; `gap` of its membership recall from the oracle's, `nearest` (the
-    peer of the smallest) with its own, `nearer` (no further than that). Recalls count only where
-    `told`: without it a method is not `nearer`.
-    """
-    lines = []
-    people = table[table.request.isin(OF_PEOPLE)]
-    for (dataset, request), case in people.groupby(["dataset", "request"], sort=False):
-        peers = case[case.kind == "peer"]
-        if peers.empty:
-            continue
-        reach = peers.ues_high.fillna(peers.ues)
-        told = _told_apart(peers)
-        rival, nearest = peers.iloc[int(reach.argmax())], told.iloc[int(told.gap.argmin())]
-        for own in case[case.kind == "ours"].to_dict("records"):
-            lines.append(
-                {
-                    "dataset": dataset, "request": request, "method": own["method"],
-                    "ues": own["ues"], "ues_low": own["ues_low"], "ues_high": own["ues_high"],
-                    "rival": rival.method, "rival_ues": rival.ues,
-                    "rival_low": rival.ues_low, "rival_high": rival.ues_high,
-                    "above": bool(own["ues_low"] > rival.ues_high),
-                    "gap": own["gap"], "nearest": nearest.method, "nearest_gap": nearest.gap,
-                    "told": own["told"],
-                    "nearer": own["told"] and bool(own["gap"] <= nearest.gap),
-                }
-            )  # fmt: skip
-    return pd.DataFrame(lines)
-
-
-def claims(table: pd.DataFrame) -> pd.DataFrame:
-    """The paper's two claims of rank on each request of people, in words, and one of ours.
-
-    Its numbers come from other data and a formula that is not public: they are quoted, and only
-    the ranks are compared. Recalls count as in `verdicts`.
-    """
-    lines = []
-    for (dataset, request), case in table[table.request.isin(OF_PEOPLE)].groupby(
-        ["dataset", "request"], sort=False
-    ):
-        peers = case[case.kind == "peer"]
-        if peers.empty:
-            continue
-        for own in case[case.kind == "ours"].to_dict("records"):
-            told = _told_apart(peers)
-            for claim, quoted, name, rival in (
-                ("highest UES of the label-free methods", "0.229", "ues",
-                 peers.iloc[int(peers.ues.argmax())]),
-                ("the same on new pictures of the forgotten", "not told", "fresh",
-                 peers.iloc[int(peers.fresh.fillna(-1).argmax())]),
-                ("lowest membership recall", "0.0132", "recall",
-                 told.iloc[int(told.recall.argmin())]),
-            ):  # fmt: skip
-                if np.isnan(own[name]):
-                    continue
-                ahead = rival[name] - own[name] if name == "recall" else own[name] - rival[name]
-                apart = (
-                    own[f"{name}_low"] > rival[f"{name}_high"]
-                    or own[f"{name}_high"] < rival[f"{name}_low"]
-                )
-                verdict = "holds" if ahead > 0 else "does not hold"
-                verdict = verdict if apart else f"{verdict}, intervals overlap"
-                if name == "recall" and not own["told"]:
-                    verdict = "not told: the attack is at chance"
-                lines.append(
-                    {
-                        "dataset": dataset, "request": request, "method": own["method"],
-                        "claim": claim, "paper": quoted, "ours": _cell(own, name),
-                        "best peer": f"{rival.method} {_cell(rival.to_dict(), name)}",
-                        "verdict": verdict,
-                    }
-                )  # fmt: skip
-    return pd.DataFrame(lines)
-
-
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """A summary as text: value and interval in one cell."""
     columns = {
@@ -283,16 +204,12 @@ def matrix(found: pd.DataFrame) -> pd.DataFrame:
     return wide.add_suffix(" less it").rename_axis(index=None, columns=None)
 
 
-def _told_apart(peers: pd.DataFrame) -> pd.DataFrame:
-    """The peers on whom the membership attack works; all of them where it works on none."""
-    return peers[peers.told] if peers.told.any() else peers
-
-
 def _cells(table: pd.DataFrame, name: str) -> list[str]:
-    return [_cell(row, name) for row in table.to_dict("records")]
+    return [cell(row, name) for row in table.to_dict("records")]
 
 
-def _cell(row: Mapping[Any, Any], name: str) -> str:
+def cell(row: Mapping[Any, Any], name: str) -> str:
+    """A value of a summary's line with its interval, as text; nothing where it is NaN."""
     value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     if np.isnan(value):
         return ""
