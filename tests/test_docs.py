@@ -70,6 +70,59 @@ def test_the_tables_of_the_comparison_are_those_of_its_rows(summary, dataset, ma
     assert shown == measured
 
 
+CHANGES = {
+    "without the cosine term": "no_cosine",
+    "without the contrastive term": "no_contrastive",
+    "without its forget side": "no_contrastive_forget",
+    "without its retain side": "no_contrastive_retain",
+    "without matching": "no_matching",
+    "without dispersion": "no_dispersion",
+    "without the scatter term": "no_scatter",
+    "dispersion and matching alone": "dispersion_matching",
+    "with the distribution term": "distribution",
+    "to the nearest cluster": "nearest_map",
+    "to a random cluster": "random_map",
+    "each target used once": "one_to_one",
+    "centroids renewed every second epoch": "tau_2",
+    "never renewed": "tau_never",
+    "statistics of batch norm frozen": "frozen",
+    "temperature 0.005": "colder",
+    "64 retained a batch, not 32": "more_retained",
+    "16 retained a batch": "fewer_retained",
+    "spherical K-means": "spherical",
+    "a Gaussian mixture": "gaussian_mixture",
+    "HDBSCAN": "hdbscan",
+    "twice the length": "longer",
+    "the winner of SynthFaces": "transferred",
+}
+
+
+def test_the_table_of_ablations_is_that_of_its_rows(rows):
+    """Each cell, whether it is bold, and that no ablation of ours is left out."""
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    table = re.search(r"^\| change \|.*\n(?:^\|.*\n)+", page, re.MULTILINE).group().splitlines()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
+    columns = [re.fullmatch(r"(LFW's )?`(\w+)`", cell).groups() for cell in lines[0][1:]]
+    shown, told = {}, {}
+    for change, *own in lines[2:]:
+        for (lfw, base), cell in zip(columns, own, strict=True):
+            name = f"{base}_{CHANGES[change]}"
+            dataset = "lfw" if lfw else "synthfaces"
+            case = rows.query("dataset == @dataset and request == @PEOPLE")
+            wide = case.pivot(index="seed", columns="method", values="ues")
+            if name in wide:
+                less = (wide[name] - wide[base]).dropna()
+                _, low, high = mean_interval(less)
+                told[dataset, name] = (
+                    f"**{spelled(less)}**" if low > 0 or high < 0 else spelled(less)
+                )
+            if cell:
+                shown[dataset, name] = cell
+    assert shown == told
+    ours = rows.method.str.match("cure_") & (rows.method.map(tables.kind) == "ablation")
+    assert set(zip(rows.dataset[ours], rows.method[ours], strict=True)) == set(shown)
+
+
 @pytest.fixture(scope="module")
 def given(rows):
     """Every interval that the rows give: of a score, and of two methods' paired difference."""
