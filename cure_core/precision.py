@@ -23,7 +23,7 @@ def flushed_denormals() -> Iterator[None]:
     """A block, or a decorated function, in which floats too small for their type count as zero.
 
     A CPU is many times slower on them, and a student pushed hard is full of them: `neg_grad` at
-    three times its rate takes a quarter of the time by this. Nothing happens where the CPU cannot.
+    three times its rate takes a third of the time by this. Nothing happens where the CPU cannot.
     """
     before = torch.tensor(1e-39).mul(1).item() == 0
     torch.set_flush_denormal(True)
