@@ -17,10 +17,10 @@ NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row
 def draw_ablations(rows: pd.DataFrame) -> Figure:
     """What each change to a method costs or gains in UES, paired by request and seed.
 
-    Lines are 95 % intervals over the seeds (Student's t).
+    Lines are 95 % intervals over the seeds (Student's t), from three seeds on.
     """
     changes = _changes(rows)
-    datasets = [d for d in dict.fromkeys(rows.dataset) if d in set(changes.dataset)]
+    datasets = sorted(set(changes.dataset), reverse=True)
     names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 0.18 * len(names) + 0.8), layout="constrained")
@@ -34,7 +34,8 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
                     each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
                 )
                 mean, low, high = mean_interval(each.change)
-                ax.plot([low, high], [y, y], color=colour, lw=1, alpha=0.7)
+                if len(each) > 2:  # of two seeds it would be wider than the picture
+                    ax.plot([low, high], [y, y], color=colour, lw=1, alpha=0.7)
                 ax.plot(mean, y, marker, ms=4, color=colour)
             ax.axvline(0, color="black", lw=0.8)
             seeds = own.groupby("method").seed.nunique()
