@@ -9,6 +9,7 @@ import pytest
 
 from cure_core.comparison import read_plan, tables
 from cure_core.comparison.store import read_rows
+from cure_core.figures.comparison import on_common_seeds
 from cure_core.metrics.intervals import mean_interval
 
 ROOT = Path(__file__).parents[1]
@@ -162,9 +163,7 @@ def test_scores_told_of_the_frontier_are_its_points():
     page = (ROOT / "docs" / "comparison.md").read_text()
     text = page[page.index("## The frontier") : page.index("## On LFW")]
     told = re.findall(r"\b0\.\d{3}\b", text)
-    points = read_rows(ROOT / "figures", "frontier")
-    each = points.groupby(["dataset", "seed"]).method.transform("size")
-    points = points[each == each.groupby(points.dataset).transform("max")]
+    points = on_common_seeds(read_rows(ROOT / "figures", "frontier"))
     means = (
         points.groupby(["dataset", "method", "factor"])[["ues", "forgetting", "stability"]]
         .mean()

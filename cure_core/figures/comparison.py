@@ -140,7 +140,7 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
     strength, and that of the tuned strength has a black edge; contours are of equal UES. Means are
     over the seeds that every point of a data set has.
     """
-    rows = _on_common_seeds(rows).sort_values("dataset", ascending=False, kind="stable")
+    rows = on_common_seeds(rows).sort_values("dataset", ascending=False, kind="stable")
     datasets = list(dict.fromkeys(rows.dataset))
     tuned = rows.assign(ues=rows.ues.where(rows.factor == 1))
     peers = [m for m in _by_score(tuned) if kind(m) == "peer"]
@@ -194,7 +194,7 @@ def _curves(ax: Axes, means: pd.DataFrame, peer: str) -> None:
     ax.set_title(peer)
 
 
-def _on_common_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+def on_common_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the seeds that have the most points of their data set: usually all of them."""
     points = rows.groupby(["dataset", "seed"]).method.transform("size")
     return rows[points == points.groupby(rows.dataset).transform("max")]
