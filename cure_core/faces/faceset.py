@@ -46,7 +46,7 @@ class FaceSet:
     `identities` (N,) int64 numbers people; `people` names them; `attributes`, one row an image,
     holds what is known beside (for SynthFaces the true capture values); `protocols` are named
     verification pairs;
-    `fingerprint` is a digest of the content, for caches and results.
+    `fingerprint` is a digest of the content, or of what it is drawn from, for caches and results.
     """
 
     name: str

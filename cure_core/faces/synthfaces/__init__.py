@@ -25,7 +25,7 @@ from cure_core.progress import bar
 
 __all__ = ["SynthFaces", "cross_age_pairs", "generate", "unseen_pairs"]
 
-VERSION = 1  # part of any cache's key: raise it when the same seed would draw other pictures
+VERSION = 1  # part of the fingerprint: raise it when the same seed would draw other pictures
 CHUNK = 8  # images drawn together: enough to amortise a call, few enough to stay in cache
 
 
