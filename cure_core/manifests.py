@@ -109,28 +109,33 @@ def _told(error: Invalid) -> str:
 
 
 def _draw(drawing: Drawing, name: str) -> FaceSet:
-    images, attributes, fingerprint = _drawn(drawing)
+    images, attributes = _drawn(drawing)
     identities = attributes["person"].to_numpy(np.int64)
     return FaceSet(
         name=name,
         images=images,
         identities=identities,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint(drawing),
         people=tuple(f"person_{i:04d}" for i in range(drawing.people + drawing.unseen_people)),
         attributes=attributes,
         protocols=_protocols(drawing, attributes),
     )
 
 
-def _drawn(drawing: Drawing) -> tuple[np.ndarray, pd.DataFrame, str]:
-    """The images as a read-only memory map and their attributes, drawn once; and a fingerprint.
+def fingerprint(drawing: Drawing) -> str:
+    """Of what is asked for: another processor rounds a few pixels another way, the same faces."""
+    return digest("synthfaces", synthfaces.VERSION, _wanted(drawing))
 
-    That is of what was asked for: another processor rounds a few pixels another way, and these are
-    the same faces.
-    """
-    wanted = drawing.model_dump(exclude={"unseen_pairs", "cross_age_pairs", "min_gap"})
+
+def _wanted(drawing: Drawing) -> dict[str, Any]:
+    """What the pictures depend on."""
+    return drawing.model_dump(exclude={"unseen_pairs", "cross_age_pairs", "min_gap"})
+
+
+def _drawn(drawing: Drawing) -> tuple[np.ndarray, pd.DataFrame]:
+    """The images as a read-only memory map, and their attributes; drawn once."""
     source = sorted(Path(synthfaces.__file__).parent.glob("*.py"))
-    key = digest(wanted, *(file_sha256(file) for file in source))
+    key = digest(_wanted(drawing), *(file_sha256(file) for file in source))
     path, table = (cache_root() / "faces" / f"synthfaces-{key}{end}" for end in (".npy", ".csv"))
     if not (path.is_file() and table.is_file()):
         blocks = _blocks(drawing)
@@ -139,9 +144,7 @@ def _drawn(drawing: Drawing) -> tuple[np.ndarray, pd.DataFrame, str]:
         with atomic_path(path) as images, atomic_path(table) as rows:
             write_map(images, len(attributes), chain.from_iterable(b.images for b in blocks))
             attributes.to_csv(rows, index=False)
-    attributes = pd.read_csv(table, keep_default_na=False)
-    fingerprint = digest("synthfaces", synthfaces.VERSION, wanted)
-    return np.load(path, mmap_mode="r"), attributes, fingerprint
+    return np.load(path, mmap_mode="r"), pd.read_csv(table, keep_default_na=False)
 
 
 def _blocks(drawing: Drawing) -> list[synthfaces.SynthFaces]:

@@ -80,4 +80,5 @@ def _tow(reached: np.ndarray, aim: np.ndarray) -> float:
 
 
 def _rounded(row: Row) -> Row:
-    return {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+    """To five significant digits: a rate can be as small as 1e-6."""
+    return {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}
