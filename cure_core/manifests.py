@@ -127,7 +127,7 @@ def fingerprint(drawing: Drawing) -> str:
     return digest("synthfaces", synthfaces.VERSION, _wanted(drawing))
 
 
-def _wanted(drawing: Drawing) -> dict[str, Any]:
+def _wanted(drawing: Drawing) -> dict[str, object]:
     """What the pictures depend on."""
     return drawing.model_dump(exclude={"unseen_pairs", "cross_age_pairs", "min_gap"})
 
