@@ -206,7 +206,7 @@ ENTRIES = {
         "contrastive term, by centroids renewed and by targets that are not near; cure_plus by "
         "dispersion, whoever clusters; cure_scatter (triangles) not by its own term; on LFW the "
         "same parts count. Twice the length gives random relabelling most. Large: mean with a 95 % "
-        "interval, from three seeds on; small: each seed.",
+        "interval; small: each seed.",
         run="compare",
         table="comparison",
     ),
