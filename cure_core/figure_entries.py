@@ -195,7 +195,7 @@ ENTRIES = {
         "Forgetting (F) against stability (S) as each method's strength goes from a tenth of its "
         "tuned value to ten times it: markers grow with it, and the tuned one has a black edge; "
         "mean over the n seeds. On drawn faces no peer's UES at any strength exceeds the best of "
-        "cure_plus and cure_scatter; on LFW two do. Grey: UES 0.2 to 0.8.",
+        "cure_plus and cure_scatter; on LFW three methods' best are level. Grey: UES 0.2 to 0.8.",
         run="compare",
     ),
     "ablations": Entry(
