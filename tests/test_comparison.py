@@ -385,16 +385,15 @@ def test_rows_hold_the_contracts_columns_and_their_oracles_values(tmp_path):
 
 def test_a_row_made_with_other_settings_gives_way(plan, tmp_path):
     part = {"methods": ["cure"], "requests": ["random_people"], "seeds": [0]}
-    compare(plan, "synthfaces", tmp_path, **part, stages=["comparison"])
     longer = Plan(**changed("data/synthfaces/epochs", 3))
-    compare(longer, "synthfaces", tmp_path, **part, stages=["comparison"])
-    first, second = (
-        read_rows(tmp_path, "comparison").set_index("method").setting for _ in range(2)
-    )
-    assert len(first) == 3
-    fresh = tmp_path / "fresh"
-    compare(longer, "synthfaces", fresh, **part, stages=["comparison"])
-    assert second.cure == read_rows(fresh, "comparison").set_index("method").setting.cure
+
+    def made(plan, folder):
+        compare(plan, "synthfaces", tmp_path / folder, **part, stages=["comparison"])
+        return read_rows(tmp_path / folder, "comparison").set_index("method").setting
+
+    first, second, anew = made(plan, "old"), made(longer, "old"), made(longer, "new")
+    assert set(first.index) == set(second.index) == {"cure", "teacher", "oracle"}
+    assert first.cure != second.cure == anew.cure
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(plan, tmp_path, monkeypatch):
