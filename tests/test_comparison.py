@@ -184,10 +184,10 @@ def test_settings_go_where_they_belong():
 SEARCH = Method(search={"learning_rate": [1e-4, 5e-4, 3e-3], "steps": [1, 3, 5]}, strength=None)
 
 
-def tuned(score, trials, seed=0):
+def tuned(score, trials, seed=0, method=SEARCH):
     known = []
     for _ in range(trials):
-        settings = propose(SEARCH, known, seed)
+        settings = propose(method, known, seed)
         known.append((settings, score(settings)))
     return known
 
@@ -220,6 +220,18 @@ def test_the_search_learns():
     gained = [distance(tuned(score, 4, s)) - distance(tuned(score, 16, s)) for s in range(5)]
     assert min(gained) >= 0
     assert np.mean(gained) > 0.1
+
+
+def test_no_setting_is_tried_twice_at_the_end_of_a_range():
+    """Where the best lies at a corner, the sampler alone comes back to it again and again."""
+
+    def corner(settings):
+        return np.log(settings["learning_rate"])
+
+    alone = Method(search={"learning_rate": [1e-4, 5e-4, 3e-3]})
+    tried = [settings["learning_rate"] for settings, _ in tuned(corner, 24, method=alone)]
+    assert 3e-3 in tried
+    assert len(set(tried)) == 24
 
 
 def test_the_finalists_of_the_data_set_before_are_tried_after_the_defaults(tiny, tmp_path):

@@ -19,7 +19,8 @@ def propose(
 
     The first is the method's defaults. The others are Optuna's: by its tree-structured Parzen
     estimator, which looks around, and from `explored` trials on by its Gaussian process, which
-    makes more of them.
+    makes more of them. Where these come back to settings already tried, as they do at an end of a
+    range, a random draw stands in: a method is owed as many settings as the others.
     """
     import optuna
     from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
@@ -33,18 +34,23 @@ def propose(
         for name, (low, _, high) in method.search.items()
     }
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    samplers = optuna.samplers
-    sampler: optuna.samplers.BaseSampler = (
-        samplers.TPESampler(seed=seed + len(trials), n_startup_trials=STARTUP)
+    samplers, drawn = optuna.samplers, seed + len(trials)
+    learnt: optuna.samplers.BaseSampler = (
+        samplers.TPESampler(seed=drawn, n_startup_trials=STARTUP)
         if len(trials) < explored
-        else samplers.GPSampler(seed=seed + len(trials), n_startup_trials=STARTUP)
+        else samplers.GPSampler(seed=drawn, n_startup_trials=STARTUP)
     )
-    search = optuna.create_study(direction="maximize", sampler=sampler)
-    for settings, value in trials:
-        done = optuna.trial.create_trial(params=settings, distributions=ranges, value=value)
-        search.add_trial(done)
-    found = search.ask(ranges).params
-    return {k: v if isinstance(v, int) else float(f"{v:.4g}") for k, v in found.items()}
+    tried = [settings for settings, _ in trials]
+    for sampler in (learnt, samplers.RandomSampler(seed=drawn)):
+        search = optuna.create_study(direction="maximize", sampler=sampler)
+        for settings, value in trials:
+            done = optuna.trial.create_trial(params=settings, distributions=ranges, value=value)
+            search.add_trial(done)
+        asked = search.ask(ranges).params
+        found = {k: v if isinstance(v, int) else float(f"{v:.4g}") for k, v in asked.items()}
+        if found not in tried:
+            break
+    return found
 
 
 def trials_on(table: pd.DataFrame, seeds: Sequence[int]) -> dict[int, Trial]:
