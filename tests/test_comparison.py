@@ -15,7 +15,7 @@ from cure_core.comparison.bench import bench, carry_out
 from cure_core.comparison.claims import against_paper, verdicts
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings, varied
 from cure_core.comparison.runs import Work
-from cure_core.comparison.store import KEYS, read_rows
+from cure_core.comparison.store import KEYS, REFERENCES, read_rows
 from cure_core.comparison.tables import (
     asked,
     complete,
@@ -389,10 +389,26 @@ def test_rows_hold_the_contracts_columns_and_their_oracles_values(tmp_path):
         assert own.ues_fresh == pytest.approx(expected, abs=2e-4, nan_ok=True)
         oracle = case[case.method == "oracle"].iloc[0]
         assert set(case.membership_recall_oracle) == {oracle.membership_recall}
+        assert set(case.membership_auc_oracle) == {oracle.membership_auc}
         assert set(case.seconds_oracle) == {oracle.seconds}
     teacher = rows[rows.method == "teacher"]
     assert set(teacher.stability) == {1.0}
     assert set(teacher.ues) == {0.0}
+
+
+def test_the_second_oracle_is_another_training_of_the_first(tmp_path):
+    plan = Plan(**changed("data/synthfaces/oracle_again", True))
+    assert "oracle_again" in plan.entrants("synthfaces")
+    part = {"methods": ["oracle_again"], "seeds": [0], "progress": False}
+    compare(plan, "synthfaces", tmp_path, **part)
+    rows = read_rows(tmp_path, "comparison")
+    for _, case in rows.groupby("request"):
+        own = case.set_index("method")
+        assert set(own.index) == {"teacher", "oracle", "oracle_again"}
+        assert own.membership_auc.oracle != own.membership_auc.oracle_again
+        assert set(own.membership_recall_oracle) == {own.membership_recall.oracle}
+    assert read_rows(tmp_path, "tuning").empty  # nothing of it is tuned
+    assert kind("oracle_again") == "reference"
 
 
 def test_a_row_made_with_other_settings_gives_way(plan, tmp_path):
@@ -541,7 +557,7 @@ def rows(scores, recall=0.5):
                 "ues_fresh": ues / 2 if method != "laf" else np.nan,
                 "rank1_new_gallery": 1 - ues,
                 "membership_recall": recall + (0.1 if method == "scrub" else 0.0),
-                "membership_recall_oracle": 0.5,
+                "membership_recall_oracle": 0.5, "membership_auc_oracle": 0.7,
             }
             for (request, method), values in scores.items()
             for seed, ues in enumerate(values)
@@ -677,6 +693,11 @@ def test_a_recall_counts_where_the_attack_tells_members_apart():
         assert list(table.method) == ["cure_scatter", "cure", "laf", "scrub", "oracle"]
         found = verdicts(table.assign(gap=[0.4, 0.3, 0.2, 0.1, 0.0]))  # in the order of UES
         assert set(found.nearest) == {nearest}
+    blind = summary(own.assign(membership_auc_oracle=0.54))  # then nobody's can be beside it
+    assert not blind.told.any()
+    assert not verdicts(blind).nearer.any()
+    recall = against_paper(blind).query("claim == 'lowest membership recall'")
+    assert set(recall.verdict) == {"not told: the attack is at chance"}
 
 
 def test_tables_are_readable_without_any_of_ours():
@@ -754,7 +775,7 @@ def test_the_committed_tables_fit_the_plan():
     table = read_rows(folder, "comparison")
     assert not table.duplicated(["dataset", "request", "seed", "method"]).any()
     for dataset, own in table.groupby("dataset"):
-        assert set(own.method) <= {*plan.entrants(dataset), "teacher", "oracle"}
+        assert set(own.method) <= {*plan.entrants(dataset), *REFERENCES}
     sets = ("forget", "retain", "test")
     for row in table.to_dict("records"):
         before, after = (

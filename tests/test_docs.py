@@ -9,6 +9,7 @@ import pytest
 
 from cure_core.comparison import read_plan, tables
 from cure_core.comparison.store import read_rows
+from cure_core.figures.ablations import CHANGES
 from cure_core.figures.comparison import on_common_seeds
 from cure_core.metrics.intervals import mean_interval
 
@@ -71,31 +72,7 @@ def test_the_tables_of_the_comparison_are_those_of_its_rows(summary, dataset, ma
     assert shown == measured
 
 
-CHANGES = {
-    "without the cosine term": "no_cosine",
-    "without the contrastive term": "no_contrastive",
-    "without its forget side": "no_contrastive_forget",
-    "without its retain side": "no_contrastive_retain",
-    "without matching": "no_matching",
-    "without dispersion": "no_dispersion",
-    "without the scatter term": "no_scatter",
-    "dispersion and matching alone": "dispersion_matching",
-    "with the distribution term": "distribution",
-    "to the nearest cluster": "nearest_map",
-    "to a random cluster": "random_map",
-    "each target used once": "one_to_one",
-    "centroids renewed every second epoch": "tau_2",
-    "never renewed": "tau_never",
-    "statistics of batch norm frozen": "frozen",
-    "temperature 0.005": "colder",
-    "64 retained a batch, not 32": "more_retained",
-    "16 retained a batch": "fewer_retained",
-    "spherical K-means": "spherical",
-    "a Gaussian mixture": "gaussian_mixture",
-    "HDBSCAN": "hdbscan",
-    "twice the length": "longer",
-    "the winner of SynthFaces": "transferred",
-}
+SUFFIXES = {words: suffix for suffix, words in CHANGES.items()}
 
 
 def test_the_table_of_ablations_is_that_of_its_rows(rows):
@@ -111,7 +88,7 @@ def test_the_table_of_ablations_is_that_of_its_rows(rows):
     for change, *own in lines[2:]:
         for (lfw, base), cell in zip(columns, own, strict=True):
             dataset = "lfw" if lfw else "synthfaces"
-            name, seeds = f"{base}_{CHANGES[change]}", read_plan().data[dataset].few_seeds
+            name, seeds = f"{base}_{SUFFIXES[change]}", read_plan().data[dataset].few_seeds
             case = rows[(rows.dataset == dataset) & (rows.request == PEOPLE)]
             wide = case.pivot(index="seed", columns="method", values="ues").loc[seeds]
             if name in wide:

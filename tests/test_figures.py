@@ -160,6 +160,7 @@ def comparison(seeds=(0, 1, 2, 3, 4), datasets=("synthfaces", "lfw")):
                 {"dataset": dataset, "request": request, "seed": seed, "method": method,
                  "ues": ues, "forgetting": ues, "stability": 1.0, "membership_recall": recall,
                  "membership_recall_oracle": oracle, "membership_auc": 0.7,
+                 "membership_auc_oracle": 0.7,
                  "rank1_new_gallery": 0.5, "ues_fresh": 0.8 * ues}
             )  # fmt: skip
     return pd.DataFrame(rows)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 from pydantic import ValidationError as Invalid
 
+from cure_core.comparison.store import AGAIN
 from cure_core.config import CureConfig
 from cure_core.objectives import METHODS, build
 from cure_core.recognition import Recipe
@@ -66,7 +67,8 @@ class Arena(Part):
     """A data set and how long everything lasts on it.
 
     `trials` a method; where `after` names a data set, its finalists are tried after the defaults.
-    `n_pairs` is the most genuine pairs, and the most impostor pairs, that judge a set.
+    `oracle_again` trains each request's oracle from another seed too. `n_pairs` is the most genuine
+    pairs, and the most impostor pairs, that judge a set.
     """
 
     trials: int = Field(gt=0)
@@ -78,6 +80,7 @@ class Arena(Part):
     split: dict[str, Any] = {}
     teacher: dict[str, Any]
     epochs: int = Field(gt=0)
+    oracle_again: bool = False
     unlearning: dict[str, Any] = {}
     n_pairs: int = Field(1500, gt=0)
     validation: Validation
@@ -237,7 +240,10 @@ class Plan(Part):
         return json.dumps(self.changed(method, settings))
 
     def entrants(self, dataset: str) -> list[str]:
-        """Who runs on a data set: methods, and but for a repeat references and variants too."""
+        """Who runs on a data set: methods, and but for a repeat references and variants too.
+
+        Last the second oracle, where it is asked for.
+        """
         source = self.tuned_on(dataset)
 
         def meant(name: str) -> bool:
@@ -245,7 +251,8 @@ class Plan(Part):
             return {own, self.tuned[self.objective(name)].only} <= {None, source}
 
         some = self.methods if dataset in self.repeats else [*self.tuned, *self.variants]
-        return [name for name in some if meant(name)]
+        again = [AGAIN] if self.data[source].oracle_again else []
+        return [*(name for name in some if meant(name)), *again]
 
 
 def varied(method: str) -> str | None:

@@ -6,6 +6,7 @@ go on, and several processes, each given a part of its own, can share the tables
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,16 @@ from cure_core.comparison.bench import (
     verified,
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
-from cure_core.comparison.store import KEYS, REFERENCES, Row, has_row, read_rows, write_row
+from cure_core.comparison.store import (
+    AGAIN,
+    KEYS,
+    REFERENCES,
+    UNTUNED,
+    Row,
+    has_row,
+    read_rows,
+    write_row,
+)
 from cure_core.comparison.tuning import (
     EXPLORED,
     Trial,
@@ -37,6 +47,7 @@ from cure_core.files import digest
 from cure_core.progress import bar
 from cure_core.space import Space
 
+ANOTHER = 1000  # on a seed: the second oracle's
 POINT = ("ues", "forgetting", "stability", "seconds")  # of a point of a curve
 
 
@@ -68,7 +79,7 @@ def compare(
     work = Work(plan, dataset, Path(folder), fast)
     chosen = list(methods or plan.entrants(dataset))
     if "tuning" in stages:
-        names = dict.fromkeys(plan.objective(name) for name in chosen)
+        names = dict.fromkeys(plan.objective(name) for name in chosen if name != AGAIN)
         for name in bar(names, f"{dataset}, tuning", progress, unit="method"):
             work.tune(name)
     if "comparison" in stages:
@@ -76,7 +87,7 @@ def compare(
         for request in requests or plan.requests:
             for seed in seeds or arena.seeds:
                 few = request == plan.requests[0] and seed in arena.few_seeds
-                own = [m for m in chosen if m in plan.methods or few]
+                own = [m for m in chosen if m in (*plan.methods, AGAIN) or few]
                 jobs += [(request, seed, method) for method in own]
         # The main table before its ablations.
         jobs.sort(key=lambda job: job[2] not in plan.methods)
@@ -185,26 +196,33 @@ class Work:
     def run(self, request: str, seed: int, method: str) -> None:
         """One row of the comparison, and those of the teacher and the oracle where missing."""
         key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
+        if method == AGAIN:
+            for reference in UNTUNED:
+                self._refer(request, seed, reference)
+            return
         settings = self.tune(self.plan.objective(method))
         made = {"setting": self._made(request, method, settings)}
         if has_row(self.folder, "comparison", {**key, **made}):
             return
         own = self.bench(request, seed)
         for reference in REFERENCES:
-            self._refer(own, {**key, "method": reference})
+            self._refer(request, seed, reference)
         student, facts = self._student(own, method, settings)
         made["settings"] = self.plan.written(method, settings)
         write_row(self.folder, "comparison", key, {**judged(own, student), **facts, **made})
 
-    def _refer(self, own: Bench, key: Row) -> None:
-        """The row of the oracle or the teacher on a request, where it is missing."""
-        made = {"setting": digest(*self._shared, key["request"])}
+    def _refer(self, request: str, seed: int, reference: str) -> None:
+        """The row of an oracle or the teacher on a request, where it is missing."""
+        key = {"dataset": self.dataset, "request": request, "seed": seed, "method": reference}
+        made = {"setting": digest(*self._shared, request)}
         if has_row(self.folder, "comparison", {**key, **made}):
             return
-        if key["method"] == "teacher":
+        own = self.bench(request, seed)
+        if reference == "teacher":
             space, seconds = own.space, study.train_teacher(own.case).seconds
         else:
-            trained = study.train_oracle(own.case)
+            drawn = seed + ANOTHER if reference == AGAIN else seed
+            trained = study.train_oracle(replace(own.case, seed=drawn))
             if self.fast:
                 trained.encoder.compile()
             space, seconds = Space(own.protocol, trained.encoder), trained.seconds

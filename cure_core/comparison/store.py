@@ -25,8 +25,10 @@ MEASURES = (
     *("tar_forget", "membership_recall", "membership_recall_oracle", "seconds", "seconds_oracle"),
     *("tow", "ues_fresh", *(f"{name}_before" for name in ACCURACIES)),
 )  # of the comparison, in this order; what else is known comes after
-REFERENCES = ("oracle", "teacher")  # have a row a request, and no settings
-OF_ORACLE = ["membership_recall", "seconds"]
+REFERENCES = ("oracle", "teacher")  # of every request
+AGAIN = "oracle_again"  # how far two oracles are apart
+UNTUNED = (*REFERENCES, AGAIN)
+OF_ORACLE = ["membership_recall", "membership_auc", "seconds"]
 
 
 def read_rows(folder: Path, name: str) -> pd.DataFrame:
@@ -59,7 +61,7 @@ def write_row(folder: Path, name: str, key: Row, row: Row) -> None:
 def _with_derived(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the comparison with what follows from their request's oracle, measures first.
 
-    Its recall and seconds, and `tow`, the tug-of-war with its accuracies.
+    Its recall, attack and seconds, and `tow`, the tug-of-war with its accuracies.
     """
     derived = ["tow", *(f"{name}_oracle" for name in OF_ORACLE)]
     table = table.drop(columns=derived, errors="ignore")

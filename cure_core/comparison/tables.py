@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cure_core.comparison.plan import Plan
-from cure_core.comparison.store import REFERENCES
+from cure_core.comparison.store import UNTUNED
 from cure_core.comparison.tuning import finalists, trials_on, winner
 from cure_core.metrics.intervals import Interval, mean_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
@@ -22,7 +22,7 @@ def kind(method: str) -> str:
     """What a name of the table is: "ours", "reference", "ablation" or "peer"."""
     if method in OURS:
         return "ours"
-    if method in REFERENCES or method.startswith("supervised_"):
+    if method in UNTUNED or method.startswith("supervised_"):
         return "reference"
     return "peer" if method in METHODS else "ablation"
 
@@ -84,8 +84,8 @@ def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """The rows of the comparison whose settings are not those that won the tuning by now.
 
-    Means over them mix settings; `compare` runs them again. Those of the teacher and the oracle,
-    which have none, never are.
+    Means over them mix settings; `compare` runs them again. Those of teacher and oracles, which
+    have none, never are.
     """
     won = {
         (line["dataset"], line["method"]): line["settings"]
@@ -97,7 +97,7 @@ def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
         settings = won.get((where, what))
         return settings is None or row["settings"] != plan.written(row["method"], settings)
 
-    tried = rows[~rows.method.isin(REFERENCES)]
+    tried = rows[~rows.method.isin(UNTUNED)]
     return tried[[is_stale(row) for row in tried.to_dict("records")]]
 
 
@@ -108,8 +108,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     whose F is of new pictures of the forgotten (NaN where a seed has none), are means with 95 %
     intervals over seeds (Student's t) in `_low` and `_high`; a seed draws anew who is forgotten,
     out of the same people. `rank` is the mean rank by UES, 1 the best. The columns of `MEANS` are
-    means; `told` is whether the membership attack tells members apart by the method at all (a mean
-    AUC of at least `MEANINGFUL_AUC`), without which its recall says nothing. NaN bounds: one seed.
+    means; `told` is whether the membership attack tells members apart by the method and by the
+    oracle at all (mean AUCs of at least `MEANINGFUL_AUC`), without which the two recalls say
+    nothing. NaN bounds: one seed.
     """
     lines = []
     for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
@@ -132,7 +133,10 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
                     "dataset": dataset, "request": request, "method": method,
                     "kind": kind(str(method)), "seeds": len(own), **found, **known,
                     "rank": ranks.get(method, np.nan),
-                    "told": bool(known.membership_auc >= MEANINGFUL_AUC),
+                    "told": bool(
+                        known.membership_auc >= MEANINGFUL_AUC
+                        and own.membership_auc_oracle.mean() >= MEANINGFUL_AUC
+                    ),
                 }
             )  # fmt: skip
     order = ["dataset", "request", "ues"]

@@ -1,5 +1,7 @@
 """What the parts of a method are worth, and labels: one change at a time, drawn."""
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -7,29 +9,55 @@ from matplotlib.figure import Figure
 
 from cure_core.comparison.plan import varied
 from cure_core.comparison.tables import kind
-from cure_core.figures.comparison import KINDS, OURS
+from cure_core.figures.comparison import OURS, PEER
 from cure_core.figures.style import PAGE, STYLE, Picture
 from cure_core.metrics.intervals import mean_interval
 
 NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
+CHANGES = {
+    "no_cosine": "without the cosine term",
+    "no_contrastive": "without the contrastive term",
+    "no_contrastive_forget": "contrastive term without its forget side",
+    "no_contrastive_retain": "contrastive term without its retain side",
+    "no_matching": "without matching",
+    "no_dispersion": "without dispersion",
+    "no_scatter": "without the scatter term",
+    "dispersion_matching": "dispersion and matching alone",
+    "distribution": "with the distribution term",
+    "nearest_map": "to the nearest cluster",
+    "random_map": "to a random cluster",
+    "one_to_one": "each target used once",
+    "tau_2": "centroids renewed every second epoch",
+    "tau_never": "centroids never renewed",
+    "frozen": "statistics of batch norm frozen",
+    "colder": "temperature 0.005",
+    "more_retained": "64 retained a batch, not 32",
+    "fewer_retained": "16 retained a batch",
+    "spherical": "spherical K-means",
+    "gaussian_mixture": "a Gaussian mixture",
+    "hdbscan": "HDBSCAN",
+    "longer": "twice the length",
+    "transferred": "the winner of SynthFaces",
+}  # what the end of a variant's name says is changed
 
 
 def draw_ablations(rows: pd.DataFrame) -> Figure:
     """What each change to a method costs or gains in UES, paired by request and seed.
 
-    Lines are 95 % intervals over the seeds (Student's t), from three seeds on.
+    Below each method its changes, the dearest on the first data set first. Lines are 95 %
+    intervals over the seeds (Student's t), from three seeds on.
     """
     changes = _changes(rows)
     datasets = sorted(set(changes.dataset), reverse=True)
-    names = list(dict.fromkeys(changes.sort_values(["base", "mean"]).method))
+    lines = _lines(changes, datasets)
     with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 0.18 * len(names) + 0.8), layout="constrained")
+        figure = Picture(figsize=(PAGE, 0.18 * len(lines) + 0.8), layout="constrained")
         axes = figure.subplots(1, len(datasets), sharey=True, sharex=True, squeeze=False)[0]
         for ax, dataset in zip(axes, datasets, strict=True):
             own = changes[changes.dataset == dataset]
             for method, each in own.groupby("method", sort=False):
-                y = names.index(str(method))
-                _, colour, marker = OURS.get(each.base.iloc[0], ("", KINDS["peer"], "D"))
+                y = list(lines).index(str(method))
+                _, colour, marker = OURS.get(each.base.iloc[0], ("", PEER, "D"))
                 ax.plot(
                     each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
                 )
@@ -42,10 +70,27 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
             few, most = seeds.min(), seeds.max()
             n = f"{most}" if few == most else f"{few} to {most}"
             ax.set_title(f"{dataset}, random people, n = {n}")
-        axes[0].set_yticks(range(len(names)), names)
-        axes[0].invert_yaxis()
+        axes[0].set_yticks(range(len(lines)), lines.values())
+        for label, name in zip(axes[0].get_yticklabels(), lines, strict=True):
+            label.set_weight("bold" if name in set(changes.base) else "normal")
+        axes[0].set_ylim(len(lines) - 0.4, -0.6)
         figure.supxlabel("change of UES (CURE) against the method as it is", fontsize=8)
     return figure
+
+
+def _lines(changes: pd.DataFrame, datasets: Sequence[str]) -> dict[str, str]:
+    """What stands where, from the top: a method and below it its changes, as they are named."""
+    means = changes.pivot_table(index="method", columns="dataset", values="change")[datasets]
+    order = means.bfill(axis=1).iloc[:, 0].sort_values().index
+    of = changes.drop_duplicates("method").set_index("method").base
+    bases = [*(base for base in OURS if base in set(of)), *sorted(set(of) - set(OURS))]
+    lines: dict[str, str] = {}
+    for base in bases:
+        lines[base] = base
+        for method in order[(of[order] == base).to_numpy()]:
+            change = method.removeprefix(f"{base}_")
+            lines[method] = CHANGES.get(change, change.replace("_", " "))
+    return lines
 
 
 def has_ablations(rows: pd.DataFrame) -> bool:
@@ -70,7 +115,7 @@ def draw_label_noise(rows: pd.DataFrame) -> Figure:
             seeds = rows[(rows.dataset == dataset) & (rows.request == "random_people")]
             ran = seeds[seeds.method == "supervised_scrub"].seed
             for (method, label), colour, marker in zip(
-                names.items(), (KINDS["peer"], "#56B4E9"), ("o", "^"), strict=True
+                names.items(), (PEER, "#56B4E9"), ("o", "^"), strict=True
             ):
                 free = seeds[seeds.method == method.removeprefix("supervised_")]
                 level = free[free.seed.isin(ran)].ues.mean()

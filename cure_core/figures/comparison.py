@@ -12,15 +12,15 @@ from matplotlib.lines import Line2D
 
 from cure_core.comparison.tables import complete, kind, summary
 from cure_core.figures.style import PAGE, STYLE, Picture
+from cure_core.metrics.intervals import mean_interval
 from cure_core.study import OF_PEOPLE
 
-KINDS = {"ours": "#D55E00", "peer": "#0072B2"}
-LABELS = {"ours": "CURE and ours", "peer": "label-free peers"}
+PEER = "#0072B2"
 OURS = {
-    "cure": ("CURE", "#E69F00", "s"),
-    "cure_plus": ("cure_plus", "#D55E00", "o"),
-    "cure_scatter": ("cure_scatter", "#CC79A7", "^"),
-}  # where they are told apart: label, colour, marker
+    "cure": ("cure, the paper's", "#E69F00", "s"),
+    "cure_plus": ("cure_plus, ours", "#D55E00", "o"),
+    "cure_scatter": ("cure_scatter, ours", "#CC79A7", "^"),
+}  # label, colour, marker
 FRONTIER_COLUMNS = 5
 REQUESTS = {
     "random_people": "random people",
@@ -42,7 +42,7 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
         for method in methods:
             each = seeds[seeds.method == method].ues
             y = np.full(len(each), methods.index(method) + 0.28)
-            ax.plot(each, y, ".", ms=2.5, color=KINDS[kind(method)], alpha=0.6)
+            ax.plot(each, y, ".", ms=2.5, color=_colour(method), alpha=0.6)
         retrained = _of(oracle, dataset, request)
         retrained = retrained[retrained.seed.isin(seeds.seed)]
         ax.axvline(retrained.ues.mean(), color="black", lw=0.8, ls=":")
@@ -60,7 +60,7 @@ def draw_new_pictures(rows: pd.DataFrame) -> Figure:
 
     def panel(ax: Axes, dataset: str, request: str, methods: Sequence[str]) -> None:
         for row in _of(table, dataset, request).to_dict("records"):
-            y, colour = methods.index(row["method"]), KINDS[row["kind"]]
+            y, colour = methods.index(row["method"]), _colour(row["method"])
             ax.plot([row["fresh"], row["ues"]], [y, y], color=colour, lw=0.6, ls=":")
             ax.plot(row["ues"], y, "o", ms=4, color=colour, mfc="white")
 
@@ -89,7 +89,7 @@ def _scores(
                 _title(ax, dataset, request, int(own.seeds.max()) if len(own) else 0)
         axes[0, 0].set_xlim(-0.03, 1.03)
         figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
-        _legend(figure, *more)
+        _legend(figure, methods, *more)
     return figure
 
 
@@ -101,7 +101,8 @@ def has_new_pictures(rows: pd.DataFrame) -> bool:
 def draw_membership(rows: pd.DataFrame) -> Figure:
     """Membership recall on the forget set less the oracle's: 0 is what retraining would give.
 
-    Hollow where the attack tells nobody apart, so that its recall says nothing.
+    Interval over seeds, each seed small. Hollow where the attack tells nobody apart, by the method
+    or by the oracle, so that their recalls say nothing.
     """
     rows = rows.assign(past=rows.membership_recall - rows.membership_recall_oracle)
     rows = _competing(rows)
@@ -117,17 +118,22 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                 for method in told.index:
                     each = seeds[seeds.method == method].past
                     y = methods.index(method)
-                    colour = KINDS[kind(method)]
+                    mean, low, high = mean_interval(each)
+                    colour = _colour(method)
                     ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
+                    ax.plot([low, high], [y, y], color=colour, lw=1.5, alpha=0.7)
                     filling = colour if told[method] else "white"
-                    ax.plot(each.mean(), y, "o", ms=4, color=colour, mfc=filling)
+                    ax.plot(mean, y, "o", ms=4, color=colour, mfc=filling)
                 ax.axvline(0, color="black", lw=0.8)
                 _title(ax, dataset, request, seeds.seed.nunique())
         figure.supxlabel(
             "membership recall less the oracle's: right of 0 remembered, left over-forgotten",
             fontsize=8,
         )
-        _legend(figure)
+        hollow = Line2D(
+            [], [], ls="", marker="o", ms=4, color="#595959", mfc="white", label="attack at chance"
+        )
+        _legend(figure, methods, hollow)
     return figure
 
 
@@ -161,12 +167,15 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
                 ax.set_visible(False)
             axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
             n = own.seed.nunique()
-            part.supxlabel(f"F, forgetting ({dataset}, random people, n = {n})", fontsize=8)
+            part.suptitle(f"{dataset}, random people, n = {n}", fontsize=8, weight="bold")
+            part.supxlabel("F, forgetting", fontsize=8)
             part.supylabel("S, stability", fontsize=8)
         drawn = [ax.get_legend_handles_labels() for ax in figure.get_axes()]
         keys = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
+        keys["as tuned"] = Line2D([], [], ls="", marker="o", ms=4, color="#BBBBBB", mec="black")
+        keys["UES 0.2, 0.4, 0.6, 0.8"] = Line2D([], [], color="#BBBBBB", lw=0.8)
         figure.legend(
-            keys.values(), keys.keys(), loc="outside upper center", ncols=4, frameon=False
+            keys.values(), keys.keys(), loc="outside upper center", ncols=3, frameon=False
         )
     return figure
 
@@ -182,7 +191,7 @@ def _curves(ax: Axes, means: pd.DataFrame, peer: str) -> None:
         grid, grid, np.outer(grid, grid), levels=[0.2, 0.4, 0.6, 0.8],
         colors="#BBBBBB", linewidths=0.5,
     )  # fmt: skip
-    of_peer = ("the peer of the panel", KINDS["peer"], "D")
+    of_peer = ("the peer of the panel", PEER, "D")
     for method, (label, colour, marker) in {**OURS, peer: of_peer}.items():
         if method in means.index:
             own = means.loc[method].sort_index()
@@ -225,7 +234,7 @@ def _of(rows: pd.DataFrame, dataset: str, request: str) -> pd.DataFrame:
 
 def _intervals(ax: Axes, table: pd.DataFrame, methods: Sequence[str], name: str) -> None:
     for own in table.to_dict("records"):
-        y, colour = methods.index(own["method"]), KINDS[own["kind"]]
+        y, colour = methods.index(own["method"]), _colour(own["method"])
         ax.plot([own[f"{name}_low"], own[f"{name}_high"]], [y, y], color=colour, lw=1.5, alpha=0.7)
         ax.plot(own[name], y, "o", ms=4, color=colour)
 
@@ -253,10 +262,17 @@ def _not_run(ax: Axes) -> None:
     ax.text(0.5, 0.5, "not run", ha="center", color="#595959", transform=ax.transAxes)
 
 
-def _legend(figure: Figure, *more: Line2D) -> None:
+def _colour(method: str) -> str:
+    return OURS[method][1] if method in OURS else PEER
+
+
+def _legend(figure: Figure, drawn: Sequence[str], *more: Line2D) -> None:
+    """Above the panels: who of ours is `drawn`, the peers, and what else there is to know."""
+    named = [(label, colour) for method, (label, colour, _) in OURS.items() if method in drawn]
     handles = [
-        Line2D([], [], color=KINDS[k], marker="o", ms=4, lw=1.5, label=label)
-        for k, label in LABELS.items()
+        Line2D([], [], color=colour, marker="o", ms=4, lw=1.5, label=label)
+        for label, colour in [*named, ("label-free peers", PEER)]
     ]
     handles += more
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    ncols = min(len(handles), 4)
+    figure.legend(handles=handles, loc="outside upper center", ncols=ncols, frameon=False)
