@@ -106,8 +106,7 @@ def has_label_noise(rows: pd.DataFrame) -> bool:
 def draw_label_noise(rows: pd.DataFrame) -> Figure:
     """UES of supervised methods as their labels go wrong, beside CURE, which reads none."""
     names = {"supervised_scrub": "SCRUB", "supervised_neg_grad_plus": "NegGrad+"}
-    datasets = [d for d in dict.fromkeys(rows.dataset)
-                if rows[(rows.dataset == d) & rows.method.isin(names)].size]  # fmt: skip
+    datasets = sorted(set(rows.dataset[rows.method.isin(names)]), reverse=True)
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE / 2 * max(1, len(datasets)), 2.4), layout="constrained")
         axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
