@@ -215,8 +215,8 @@ ENTRIES = {
         "that no identity labels are needed, which matters where they are noisy",
         "Supervised methods as a share of their labels is made wrong, beside CURE and cure_plus, "
         "which read none, and the same two methods on pseudo-labels (dotted; means over the same "
-        "seeds). True labels gain them little, and wrong ones cost little; cure_plus lies some 0.2 "
-        "above them on drawn faces and 0.5 on LFW, CURE hardly above them and 0.5.",
+        "seeds). True labels gain them little, and wrong ones cost little; on drawn faces "
+        "cure_plus lies some 0.2 above them, CURE hardly; on LFW both lie some 0.5 above.",
         run="compare",
         table="comparison",
     ),

@@ -102,7 +102,8 @@ class Arena(Part):
 class Repeat(Part):
     """The fight once more, on another drawing of a data set, by the settings that won on it.
 
-    `options` are those of its arena with these in their place. Methods alone run there.
+    `options` are those of its arena with these in their place. Methods alone run there, and the
+    second oracle where the arena has one.
     """
 
     of: str

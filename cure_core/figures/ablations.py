@@ -152,5 +152,4 @@ def _changes(rows: pd.DataFrame) -> pd.DataFrame:
             if base is not None and base in ues:
                 lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
     columns = ["dataset", "request", "seed", "method", "base", "change"]
-    changes = pd.DataFrame(lines, columns=columns)
-    return changes.assign(mean=changes.groupby("method").change.transform("mean"))
+    return pd.DataFrame(lines, columns=columns)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from cure_core.comparison.tables import complete, kind, summary
 from cure_core.figures.style import PAGE, STYLE, Picture
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import Interval, mean_interval
 from cure_core.study import OF_PEOPLE
 
 PEER = "#0072B2"
@@ -118,12 +118,9 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                 for method in told.index:
                     each = seeds[seeds.method == method].past
                     y = methods.index(method)
-                    mean, low, high = mean_interval(each)
                     colour = _colour(method)
                     ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
-                    ax.plot([low, high], [y, y], color=colour, lw=1.5, alpha=0.7)
-                    filling = colour if told[method] else "white"
-                    ax.plot(mean, y, "o", ms=4, color=colour, mfc=filling)
+                    _mark(ax, y, mean_interval(each), colour, colour if told[method] else "white")
                 ax.axvline(0, color="black", lw=0.8)
                 _title(ax, dataset, request, seeds.seed.nunique())
         figure.supxlabel(
@@ -235,8 +232,14 @@ def _of(rows: pd.DataFrame, dataset: str, request: str) -> pd.DataFrame:
 def _intervals(ax: Axes, table: pd.DataFrame, methods: Sequence[str], name: str) -> None:
     for own in table.to_dict("records"):
         y, colour = methods.index(own["method"]), _colour(own["method"])
-        ax.plot([own[f"{name}_low"], own[f"{name}_high"]], [y, y], color=colour, lw=1.5, alpha=0.7)
-        ax.plot(own[name], y, "o", ms=4, color=colour)
+        interval = Interval(own[name], own[f"{name}_low"], own[f"{name}_high"])
+        _mark(ax, y, interval, colour, colour)
+
+
+def _mark(ax: Axes, y: int, interval: Interval, colour: str, filling: str) -> None:
+    value, low, high = interval
+    ax.plot([low, high], [y, y], color=colour, lw=1.5, alpha=0.7)
+    ax.plot(value, y, "o", ms=4, color=colour, mfc=filling)
 
 
 def _panels(
