@@ -302,8 +302,8 @@ sorted(path.name for path in results.rglob("*.png"))
 # %% [markdown]
 # ## What this showed
 #
-# The assertions hold the fight to its rules: as many trials for each, every run by the settings
-# that won, and no request reported that was tuned on. What tuning and report do share is the pool:
+# The assertions hold the fight to its rules: as many trials for each, of as many settings, every
+# run by the settings that won, and no request reported that was tuned on. What tuning and report do share is the pool:
 # a seed draws its people from the 120 of SynthFaces, or the 158 of LFW. Of the 15 whom a reported
 # seed forgets, two to seven on SynthFaces and none to two on LFW were also forgotten in a
 # validation request, and many of the strangers whom S is judged on are the same. It is so for all
@@ -312,7 +312,7 @@ sorted(path.name for path in results.rglob("*.png"))
 
 # %%
 given = trial_rows[trial_rows.method.isin(ran)].groupby(["dataset", "method"])
-for had in (given.size(), given.trial.nunique()):
+for had in (given.size(), given.settings.nunique()):
     assert had.groupby("dataset").nunique().eq(1).all()
 assert tables.stale(rows[rows.method.isin(ran)], trial_rows, plan).empty
 for data, arena in plan.data.items():

@@ -804,6 +804,7 @@ def test_the_committed_tables_fit_the_plan():
         assert set(own.seed) <= {*v.seeds, *v.finals}
     main = asked(trials[trials.method.isin(plan.methods)], plan).groupby(["dataset", "method"])
     assert main.size().groupby("dataset").nunique().eq(1).all()  # as much for each
+    assert main.settings.nunique().eq(main.trial.nunique()).all()  # and nothing twice
     assert stale(table, trials, plan).empty
     won = winners(trials, plan).set_index(["dataset", "method"]).settings
     for point in read_rows(folder, "frontier").to_dict("records"):
