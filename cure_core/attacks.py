@@ -1,6 +1,7 @@
 """The sceptic's attacks, each run alike on the teacher, the student and the oracle.
 
-An attack sees embeddings only; labels group images into people, and are the attacker's own.
+Labels group images into people, and are the attacker's own. All but two attacks see embeddings
+only: relearning trains the weights, the likelihood ratio encoders of the attacker's by the recipe.
 """
 
 from __future__ import annotations
@@ -67,23 +68,53 @@ def attack_all(
     known = [view_table(protocol, shadow.encoder, device, progress) for shadow in shadows]
     inside = [np.isin(protocol.faces.identities[t.index], s.people)
               for t, s in zip(known, shadows, strict=True)]  # fmt: skip
-    teacher = spaces["before"]
     rows: Rows = []
     people = []
     for name, space in spaces.items():
-        found = membership(protocol, space, known, inside, n_bootstrap)
-        found += matching(protocol, space, teacher, n_bootstrap)
-        found += few_shot(protocol, space, shots)
-        for n in relearn_images:
-            found += relearning(protocol, models[name], n, relearn_epochs, device)
-        found += detectability(protocol, space, n_bootstrap)
-        if space is not teacher:  # which has not moved
-            table = moved(protocol, space, teacher)
-            people.append(table.assign(model=name))
-            correlation = collateral_correlation(table, n_bootstrap, protocol.seed)
-            found.append(row("collateral", "spearman", correlation, which="retain"))
+        found, table = attack_model(
+            space,
+            spaces["before"],
+            shadows=known,
+            inside=inside,
+            shots=shots,
+            relearn_images=relearn_images,
+            relearn_epochs=relearn_epochs,
+            n_bootstrap=n_bootstrap,
+        )
         rows += [{"model": name, **measured} for measured in found]
+        if len(table):
+            people.append(table.assign(model=name))
     return Attacks(pd.DataFrame(rows), pd.concat(people, ignore_index=True))
+
+
+def attack_model(
+    space: Space,
+    teacher: Space,
+    *,
+    shadows: Sequence[pd.DataFrame] = (),
+    inside: Sequence[np.ndarray] = (),
+    shots: Sequence[int] = (1, 2, 5),
+    relearn_images: Sequence[int] = (1, 3),
+    relearn_epochs: int = 5,
+    n_bootstrap: int = 300,
+) -> tuple[Rows, pd.DataFrame]:
+    """Every attack on one model beside the teacher of the same protocol, as in `Attacks`.
+
+    `shadows` and `inside` as in `membership`. Nobody has moved by the teacher itself, so it has no
+    `collateral` and its people's table is empty.
+    """
+    protocol = space.protocol
+    rows = membership(protocol, space, shadows, inside, n_bootstrap)
+    rows += matching(protocol, space, teacher, n_bootstrap)
+    rows += few_shot(protocol, space, shots)
+    for n in relearn_images:
+        rows += relearning(protocol, space.encoder, n, relearn_epochs, space.device)
+    rows += detectability(protocol, space, n_bootstrap)
+    if space is teacher:
+        return rows, pd.DataFrame()
+    people = moved(protocol, space, teacher)
+    correlation = collateral_correlation(people, n_bootstrap, protocol.seed)
+    return [*rows, row("collateral", "spearman", correlation, which="retain")], people
 
 
 def check_numbers(

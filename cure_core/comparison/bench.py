@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from torch import Tensor, nn
 
 from cure_core import manifests, objectives, study
+from cure_core.attacks import attack_model
 from cure_core.comparison.plan import Arena, Plan, Settings, split_settings
 from cure_core.comparison.store import Row
 from cure_core.config import CureConfig
@@ -132,3 +134,24 @@ def judged(own: Bench, student: nn.Module | Space) -> Row:
         "rank1_old_gallery": report.value("rank1_old_gallery"),
         "rank1_new_gallery": report.value("rank1_new_gallery"),
     }
+
+
+def attacked(own: Bench, student: nn.Module | Space) -> Row:
+    """What a sceptic's attacks find, a column a measure: attack, metric, pictures shown.
+
+    Without shadow encoders. Of relearning, on three pictures of each, the accuracy after the last
+    step and, as `_before`, ahead of the first.
+    """
+    space = student if isinstance(student, Space) else Space(own.protocol, student)
+    measured, _ = attack_model(
+        space, own.space, relearn_images=[3], relearn_epochs=15, n_bootstrap=0
+    )
+    found: Row = {}
+    for row in pd.DataFrame(measured).to_dict("records"):
+        name, at = f"{row['attack']}_{row['metric']}", row["at"]
+        if str(row["attack"]).startswith("relearning"):
+            found.setdefault(f"{name}_before", row["value"])
+            found[name] = row["value"]
+        else:
+            found[name if np.isnan(at) else f"{name}_{at:g}"] = row["value"]
+    return found

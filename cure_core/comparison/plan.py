@@ -131,7 +131,7 @@ class Method(Part):
 
 
 class Plan(Part):
-    """The whole comparison."""
+    """The whole comparison. `factors` are those of a curve; `attacked` meet every attack too."""
 
     data: dict[str, Arena]
     repeats: dict[str, Repeat] = {}
@@ -140,6 +140,7 @@ class Plan(Part):
     references: dict[str, Method] = {}
     variants: dict[str, dict[str, Any]] = {}
     factors: list[float] = []
+    attacked: list[str] = []
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
@@ -181,6 +182,8 @@ class Plan(Part):
                 _buildable(objective, self.changed(name, self.tuned[objective].defaults()))
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{name}: {error}") from error
+        if unknown := set(self.attacked) - set(self.methods):
+            raise ValueError(f"attacked {', '.join(unknown)}; there are {', '.join(self.methods)}")
         unknown = set(self.requests) - set(REQUESTS)
         if unknown:
             raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")

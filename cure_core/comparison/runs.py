@@ -18,6 +18,7 @@ from cure_core import manifests, rows, study
 from cure_core.comparison.bench import (
     Bench,
     arena_setting,
+    attacked,
     bench,
     carry_out,
     judged,
@@ -66,8 +67,8 @@ def compare(
     """Do what the tables in `folder` lack of the plan on a data set or repeat; a row as it comes.
 
     `methods`, `requests`, `seeds` and `stages` do a part of it; what a run needs of an earlier
-    stage, the tuned settings, is done first. Ablations, references and curves have the plan's first
-    request and its `few_seeds` alone. `fast` compiles the encoders, which needs a C++
+    stage, the tuned settings, is done first. Ablations, references, curves and attacks have the
+    plan's first request and its `few_seeds` alone. `fast` compiles the encoders, which needs a C++
     compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
     """
     _require([dataset], plan.datasets, "data set")
@@ -93,11 +94,15 @@ def compare(
         jobs.sort(key=lambda job: job[2] not in plan.methods)
         for job in bar(jobs, f"{dataset}, comparison", progress, unit="run"):
             work.run(*job)
+    few_seeds = [seed for seed in seeds or arena.seeds if seed in arena.few_seeds]
     if "frontier" in stages:
-        few_seeds = [seed for seed in seeds or arena.seeds if seed in arena.few_seeds]
         curves = [(seed, m) for seed in few_seeds for m in chosen if m in plan.methods]
         for seed, name in bar(curves, f"{dataset}, frontier", progress, unit="curve"):
             work.curve(seed, name)
+    if "attacks" in stages:
+        victims = [(seed, m) for seed in few_seeds for m in chosen if m in plan.attacked]
+        for seed, name in bar(victims, f"{dataset}, attacks", progress, unit="student"):
+            work.attack(seed, name)
 
 
 def _require(given: Sequence[Any] | None, known: Sequence[Any], what: str) -> None:
@@ -222,10 +227,7 @@ class Work:
             space, seconds = own.space, study.train_teacher(own.case).seconds
         else:
             drawn = seed + ANOTHER if reference == AGAIN else seed
-            trained = study.train_oracle(replace(own.case, seed=drawn))
-            if self.fast:
-                trained.encoder.compile()
-            space, seconds = Space(own.protocol, trained.encoder), trained.seconds
+            space, seconds = self._oracle(own, drawn)
         write_row(
             self.folder, "comparison", key, {**judged(own, space), "seconds": seconds, **made}
         )
@@ -247,6 +249,27 @@ class Work:
                 self.folder, "frontier", key, {**self._point(seed, method, settings, made), **known}
             )
 
+    def attack(self, seed: int, method: str) -> None:
+        """What a sceptic finds of a method's student, and of teacher and oracle where missing."""
+        request = self.plan.requests[0]
+        settings = self.tune(method)
+        made = {
+            **{name: digest(*self._shared, request) for name in REFERENCES},
+            method: self._made(request, method, settings),
+        }
+        for name, setting in made.items():
+            key = {"dataset": self.dataset, "seed": seed, "method": name}
+            if has_row(self.folder, "attacks", {**key, "setting": setting}):
+                continue
+            own = self.bench(request, seed)
+            if name == "teacher":
+                student: nn.Module | Space = own.space
+            elif name == "oracle":
+                student, _ = self._oracle(own, seed)
+            else:
+                student, _ = self._student(own, method, settings)
+            write_row(self.folder, "attacks", key, {**attacked(own, student), "setting": setting})
+
     def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
         """A point of a curve: of the run that the comparison has, where it is the same."""
         request = self.plan.requests[0]
@@ -267,6 +290,13 @@ class Work:
         if self.fast:
             student.compile()
         return student, facts
+
+    def _oracle(self, own: Bench, seed: int) -> tuple[Space, float]:
+        """The oracle of a request, trained or fetched, and the seconds of its training."""
+        trained = study.train_oracle(replace(own.case, seed=seed))
+        if self.fast:
+            trained.encoder.compile()
+        return Space(own.protocol, trained.encoder), trained.seconds
 
     @cached_property
     def faces(self) -> FaceSet:

@@ -16,6 +16,7 @@ KEYS = {
     "tuning": ["dataset", "method", "trial", "seed"],
     "comparison": ["dataset", "request", "seed", "method"],
     "frontier": ["dataset", "method", "factor", "seed"],
+    "attacks": ["dataset", "seed", "method"],
 }  # the tables, one a stage
 TRIAL = KEYS["tuning"][:3]
 REQUEST = KEYS["comparison"][:3]
