@@ -251,6 +251,12 @@ ENTRIES = {
         "against how near they were to someone forgotten. The student may move the near ones a "
         f"little more; the oracle, another training, moves everyone. {QUICK}, all seeds.",
     ),
+    "attacks": Entry(
+        ATTACKS,
+        "ours: what a sceptic finds of each method, on drawn and on real faces",
+        "CAPTION",
+        run="compare",
+    ),
     "cost": Entry(
         MAIN,
         "ours: what the paper's scale would cost",

@@ -53,9 +53,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cure_core import figures, manifests, study
+from cure_core import cli, figures, manifests, study
 from cure_core.attack_table import summarise_attacks
 from cure_core.attacks import attack_all, check_numbers
+from cure_core.comparison.store import read_rows
 from cure_core.metrics.shadow import train_shadows
 from cure_core.report import save_table
 
@@ -192,6 +193,17 @@ figures.draw("collateral", people)
 
 # %%
 table.loc[["collateral"]]
+
+# %% [markdown]
+# ## The other methods, and real faces
+#
+# The study's own rows: the same attacks, without shadow encoders, on students of the comparison,
+# each method by the settings that won there, on drawn faces and on LFW
+# (`cure compare synthfaces --stages attacks`).
+
+# %%
+by_method = read_rows(cli.ROOT / "figures", "attacks")
+figures.draw("attacks", by_method)
 
 # %%
 folder = Path(out)

@@ -11,6 +11,7 @@ from cure_core.figures.ablations import (
     has_ablations,
     has_label_noise,
 )
+from cure_core.figures.attacked import draw_attacked
 from cure_core.figures.attacks import (
     MEMBERSHIP,
     WAYS,
@@ -86,6 +87,7 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "comparison": draw_comparison,
     "comparison_new_pictures": draw_new_pictures,
     "comparison_membership": draw_membership,
+    "attacks": draw_attacked,
     "frontier": draw_frontier,
     "ablations": draw_ablations,
     "label_noise": draw_label_noise,

@@ -42,7 +42,7 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
         for method in methods:
             each = seeds[seeds.method == method].ues
             y = np.full(len(each), methods.index(method) + 0.28)
-            ax.plot(each, y, ".", ms=2.5, color=_colour(method), alpha=0.6)
+            ax.plot(each, y, ".", ms=2.5, color=method_colour(method), alpha=0.6)
         retrained = _of(oracle, dataset, request)
         retrained = retrained[retrained.seed.isin(seeds.seed)]
         ax.axvline(retrained.ues.mean(), color="black", lw=0.8, ls=":")
@@ -60,7 +60,7 @@ def draw_new_pictures(rows: pd.DataFrame) -> Figure:
 
     def panel(ax: Axes, dataset: str, request: str, methods: Sequence[str]) -> None:
         for row in _of(table, dataset, request).to_dict("records"):
-            y, colour = methods.index(row["method"]), _colour(row["method"])
+            y, colour = methods.index(row["method"]), method_colour(row["method"])
             ax.plot([row["fresh"], row["ues"]], [y, y], color=colour, lw=0.6, ls=":")
             ax.plot(row["ues"], y, "o", ms=4, color=colour, mfc="white")
 
@@ -89,7 +89,7 @@ def _scores(
                 _title(ax, dataset, request, int(own.seeds.max()) if len(own) else 0)
         axes[0, 0].set_xlim(-0.03, 1.03)
         figure.supxlabel("UES (CURE): 0 nothing forgotten or all lost, 1 perfect", fontsize=8)
-        _legend(figure, methods, *more)
+        method_legend(figure, methods, *more)
     return figure
 
 
@@ -118,9 +118,11 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                 for method in told.index:
                     each = seeds[seeds.method == method].past
                     y = methods.index(method)
-                    colour = _colour(method)
+                    colour = method_colour(method)
                     ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
-                    _mark(ax, y, mean_interval(each), colour, colour if told[method] else "white")
+                    mark_interval(
+                        ax, y, mean_interval(each), colour, colour if told[method] else "white"
+                    )
                 ax.axvline(0, color="black", lw=0.8)
                 _title(ax, dataset, request, seeds.seed.nunique())
         figure.supxlabel(
@@ -130,7 +132,7 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
         hollow = Line2D(
             [], [], ls="", marker="o", ms=4, color="#595959", mfc="white", label="attack at chance"
         )
-        _legend(figure, methods, hollow)
+        method_legend(figure, methods, hollow)
     return figure
 
 
@@ -231,12 +233,13 @@ def _of(rows: pd.DataFrame, dataset: str, request: str) -> pd.DataFrame:
 
 def _intervals(ax: Axes, table: pd.DataFrame, methods: Sequence[str], name: str) -> None:
     for own in table.to_dict("records"):
-        y, colour = methods.index(own["method"]), _colour(own["method"])
+        y, colour = methods.index(own["method"]), method_colour(own["method"])
         interval = Interval(own[name], own[f"{name}_low"], own[f"{name}_high"])
-        _mark(ax, y, interval, colour, colour)
+        mark_interval(ax, y, interval, colour, colour)
 
 
-def _mark(ax: Axes, y: int, interval: Interval, colour: str, filling: str) -> None:
+def mark_interval(ax: Axes, y: int, interval: Interval, colour: str, filling: str) -> None:
+    """A mean with its interval, at the height of its method."""
     value, low, high = interval
     ax.plot([low, high], [y, y], color=colour, lw=1.5, alpha=0.7)
     ax.plot(value, y, "o", ms=4, color=colour, mfc=filling)
@@ -265,11 +268,12 @@ def _not_run(ax: Axes) -> None:
     ax.text(0.5, 0.5, "not run", ha="center", color="#595959", transform=ax.transAxes)
 
 
-def _colour(method: str) -> str:
+def method_colour(method: str) -> str:
+    """Ours have a colour each, peers one."""
     return OURS[method][1] if method in OURS else PEER
 
 
-def _legend(figure: Figure, drawn: Sequence[str], *more: Line2D) -> None:
+def method_legend(figure: Figure, drawn: Sequence[str], *more: Line2D) -> None:
     """Above the panels: who of ours is `drawn`, the peers, and what else there is to know."""
     named = [(label, colour) for method, (label, colour, _) in OURS.items() if method in drawn]
     handles = [
