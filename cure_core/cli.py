@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     figures.add_argument("--from", dest="run", type=Path, help="take a run's tables in first")
     figures.set_defaults(do=lambda asked: draw_figures(asked.run))
     compared = commands.add_parser("compare", help="do what the comparison's tables lack")
-    compared.add_argument("dataset", help="one of the plan's: synthfaces, lfw, redrawn")
+    compared.add_argument("dataset", help="one of the plan's: synthfaces, lfw, redrawn; or all")
     for part in ("methods", "requests", "seeds", "stages"):
         compared.add_argument(
             f"--{part}", type=_list, metavar="A,B", help=f"these {part} alone (default: all)"
@@ -126,11 +126,21 @@ def run_study(
 
 def run_comparison(asked: argparse.Namespace) -> None:
     """Do what the comparison's tables lack of its plan, a row at a time."""
+    from cure_core import manifests
     from cure_core.comparison import compare, read_plan
 
     parts = {name: getattr(asked, name) for name in ("methods", "requests", "seeds", "stages")}
     given = {name: part for name, part in parts.items() if part is not None}
-    compare(read_plan(asked.plan), asked.dataset, asked.into, fast=asked.fast, **given)
+    plan = read_plan(asked.plan)
+    names = plan.datasets if asked.dataset == "all" else [asked.dataset]
+    if len(names) > 1 and asked.methods:
+        raise ValueError(
+            "--methods with all: data sets have methods of their own; name one of them"
+        )
+    for name in names[1:]:  # a data set that is not there is told before hours are spent
+        manifests.load(plan.tuned_on(name), **plan.arena(name).options)
+    for name in names:
+        compare(plan, name, asked.into, fast=asked.fast, **given)
 
 
 def run_quality(profile: str, rows: Path | None) -> None:

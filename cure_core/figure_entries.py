@@ -161,12 +161,13 @@ ENTRIES = {
     "comparison": Entry(
         COMPARISON,
         "the comparison table: highest Unlearning Efficiency Score among label-free methods",
-        "UES (CURE) of each method, tuned by the same trials of the same length on other requests. "
-        "Where people ask, cure_scatter lies above every peer on drawn faces, and again on people "
-        "drawn anew (redrawn), whom no trial and no designer had met. On LFW random relabelling, "
-        "cure_scatter, cure_plus and dispersion are not told apart on random people; cure_plus has "
-        "the highest mean on the hardest, and of random pictures it lies above every peer. Large: "
-        "mean with a 95 % interval over n seeds; small: each seed; dotted: the oracle.",
+        "UES (CURE) of each method, tuned by the same trials of the same length on other "
+        "requests. Where whole people go, cure_scatter lies above every peer on drawn faces, and "
+        "again on people drawn anew (redrawn), whom no trial and no designer had met. On LFW "
+        "random relabelling, cure_scatter, cure_plus and dispersion are not told apart on random "
+        "people; cure_plus has the highest mean on the hardest, and of random pictures it lies "
+        "above every peer. Large: mean with a 95 % interval over n seeds; small: each seed; "
+        "dotted: the oracle.",
         run="compare",
     ),
     "comparison_new_pictures": Entry(
@@ -181,11 +182,11 @@ ENTRIES = {
     "comparison_membership": Entry(
         COMPARISON,
         "the comparison of membership recall: lowest after unlearning",
-        "Membership recall on the forget set less the retrained oracle's, which is what forgetting "
-        "would give: 0 is the aim, not the lowest. Where people ask, most of those that erase lie "
-        "far to the left and Bad Teacher far to the right. Large: mean with a 95 % interval over n "
-        "seeds, hollow where the attack tells nobody apart, by the method or by the oracle (AUC "
-        "under 0.55); small: each seed.",
+        "Membership recall on the forget set less the retrained oracle's, which is what "
+        "forgetting would give: 0 is the aim, not the lowest. Where whole people go, most of "
+        "those that erase lie far to the left and Bad Teacher far to the right. Large: mean with "
+        "a 95 % interval over n seeds, hollow where the attack tells nobody apart, by the method "
+        "or by the oracle (AUC under 0.55); small: each seed.",
         run="compare",
         table="comparison",
     ),
@@ -193,9 +194,10 @@ ENTRIES = {
         COMPARISON,
         "ours: a single point of the comparison can be bought",
         "Forgetting (F) against stability (S) as each method's strength goes from a tenth of its "
-        "tuned value to ten times it: markers grow with it, and the tuned one has a black edge; "
-        "mean over the n seeds. On drawn faces no other curve comes near the best of cure_scatter; "
-        "on LFW, where that one has no curve yet, the best of three methods are not told apart.",
+        "tuned value to ten times it: markers grow with it, and the tuned one has a black edge; of "
+        "SSD the strongest is the smallest. Mean over the n seeds. On drawn faces no other curve "
+        "comes near the best of cure_scatter; on LFW the best of it, cure_plus, random relabelling "
+        "and dispersion are not told apart, and the others stay behind.",
         run="compare",
     ),
     "ablations": Entry(
@@ -226,16 +228,17 @@ ENTRIES = {
         "Membership attacks by one signal each: how well it tells members from people never seen "
         "(left; dotted: not at all), and the share of forget pictures it calls members (right). "
         "The student's are called members less often than the oracle's: it over-forgets. Large: "
-        f"mean over seeds; lines: each seed's 95 % interval over people. {QUICK}.",
+        "mean over seeds (likelihood ratio: one seed); lines: each seed's 95 % interval over "
+        f"people. {QUICK}.",
     ),
     "hidden": Entry(
         ATTACKS,
         "ours: hidden or forgotten, and does it show?",
         "Old templates of the forgotten, and the forgotten found out. The student's new pictures "
-        "find little of the old gallery; old pictures in its own gallery find more, and a linear "
-        "map learnt on retained people brings most of them back, nearly as many as the oracle's. "
-        "The student treats the forgotten no more like strangers than the teacher did (right; "
-        f"dotted: as strangers). Large: mean over seeds; small: each seed. {QUICK}.",
+        "find little of the old gallery, old pictures in its own gallery more. A rotation adds "
+        "next to nothing; a linear map learnt on retained people adds some, and more to the "
+        "oracle's. The student treats the forgotten no more like strangers than the teacher did "
+        f"(right; dotted: as strangers). Large: mean over seeds; small: each seed. {QUICK}.",
     ),
     "recovery": Entry(
         ATTACKS,

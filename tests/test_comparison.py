@@ -123,6 +123,7 @@ def test_the_search_starts_from_each_methods_own_defaults():
     [
         ("methods/laff", {"search": {}}, "no method 'laff'"),
         ("requests", ["everyone"], "no request everyone"),
+        ("attacked", ["cura"], "attacked cura; there are cure, scrub"),
         ("data/synthfaces/seeds", [100, 1], r"seeds \[100\] are both"),
         ("data/synthfaces/few_seeds", [101], r"seeds \[101\] are both"),
         ("data/synthfaces/few_seeds", [7], r"few_seeds \[7\] are not among seeds \[0, 1\]"),
@@ -354,6 +355,36 @@ def test_every_row_is_there_once_and_nothing_is_done_twice(plan, tmp_path, monke
     compare(plan, "synthfaces", tmp_path, progress=False)
     after = [(tmp_path / f"{name}.csv").read_bytes() for name in ("comparison", "tuning")]
     assert after == before
+
+
+def test_attacks_meet_the_students_of_the_comparison(plan, tmp_path, monkeypatch):
+    plan = plan.model_copy(update={"attacked": ["scrub"]})
+    part = {"requests": ["random_people"], "seeds": [0], "progress": False}
+    compare(plan, "synthfaces", tmp_path, **part)
+    rows = read_rows(tmp_path, "attacks").set_index("method")
+    assert sorted(rows.index) == ["oracle", "scrub", "teacher"]
+    ran = read_rows(tmp_path, "comparison").set_index("method").loc[rows.index]
+    for found, known in (
+        ("as_it_is_accuracy", "accuracy_forget"),
+        ("as_it_is_rank1_old_gallery", "rank1_old_gallery"),
+        ("as_it_is_tar", "tar_forget"),
+    ):
+        assert rows[found].to_numpy() == pytest.approx(ran[known].to_numpy(), abs=1e-4)
+    teacher = rows.loc["teacher"]
+    for name in ("rank1_old_gallery", "accuracy_across"):  # matched against itself
+        assert teacher[f"rotation_{name}"] == pytest.approx(teacher[f"as_it_is_{name}"], abs=1e-4)
+    assert np.isnan(teacher.collateral_spearman)
+    assert rows.drop("teacher").collateral_spearman.notna().all()
+    # Relearning starts from the model as it is, on the pairs that show none of its pictures.
+    assert rows.filter(like="relearning").columns.tolist() == [
+        "relearning_3_accuracy_before",
+        "relearning_3_accuracy",
+    ]
+
+    before = (tmp_path / "attacks.csv").read_bytes()
+    monkeypatch.setattr("cure_core.comparison.runs.attacked", None)
+    compare(plan, "synthfaces", tmp_path, **part)
+    assert (tmp_path / "attacks.csv").read_bytes() == before
 
 
 def test_the_tuned_strength_of_the_frontier_is_the_run_of_the_comparison(plan, tmp_path):

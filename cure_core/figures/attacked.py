@@ -51,7 +51,13 @@ def draw_attacked(rows: pd.DataFrame) -> Figure:
             ax.set_xlabel(label)
             low = {"relearning_3_accuracy": 0.47, "collateral_spearman": -1.05}.get(name, -0.03)
             ax.set_xlim(low, 1.05 if name == "collateral_spearman" else 1.03)
-        style: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4, "mfc": "white", "color": "#595959"}
+        style: dict[str, Any] = {
+            "ls": "",
+            "marker": "o",
+            "ms": 4,
+            "mfc": "white",
+            "color": "#595959",
+        }
         method_legend(
             figure,
             methods,

@@ -1,8 +1,9 @@
 """Recovery: is what was forgotten gone, or only hidden?
 
-A rotation or a linear map undoes whatever left the information in place; a few images, enrolled
-or trained on, show how far the encoder is from knowing the person again. An encoder that never
-saw a person also recognises them, so every number is to be read beside the oracle's.
+A rotation or a linear map undoes what left the information where it can be read linearly; a few
+images, enrolled or trained on, show how far the encoder is from knowing the person again. An
+encoder that never saw a person also recognises them, so every number is to be read beside the
+oracle's.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ class Cure(Objective):
     The settings are for ablations: `target_map` (one of `TARGET_MAPS`) names where a forget
     cluster is sent, `labeller` (one of `LABELLERS`) what clusters both sides at the start; another
     name raises ValueError.
-    Source: CURE (arXiv:2509.19562); the weights are our choice.
+    Source: CURE (arXiv:2509.19562); the weights are our choice, the distribution term's 0 too: it
+    gained nothing that could be told (docs/comparison.md).
     """
 
     weights: ClassVar[dict[str, float]] = {
