@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from cure_core.attack_table import summarise_attacks
+from cure_core.figures.attacked import TRIED, draw_attacked
 from cure_core.figures.attacks import (
     draw_collateral,
     draw_hidden,
@@ -103,3 +104,35 @@ def test_collateral_figure_has_a_point_a_person():
     (ax,) = draw_collateral(people).axes
     points = [c.get_offsets().tolist() for c in ax.collections]
     assert points == [[[0, 5], [1, 6], [2, 7]], [[3, 8], [4, 9]]]
+
+
+def test_the_attacked_stand_at_their_means_beside_oracle_and_teacher():
+    """Means by hand of two seeds; nobody moves by the teacher itself, so it has no line there."""
+    values = {"cure": (0.2, 0.4), "scrub": (0.6, 0.8), "oracle": (0.5, 0.7), "teacher": (0.9, 0.9)}
+    table = pd.DataFrame(
+        {
+            "dataset": "synthfaces",
+            "seed": seed,
+            "method": method,
+            **dict.fromkeys(TRIED, each[seed]),
+        }
+        for method, each in values.items()
+        for seed in (0, 1)
+    )
+    for _, before in TRIED.values():
+        if before is not None:
+            table[before] = 0.1
+    table.loc[table.method == "teacher", "collateral_spearman"] = np.nan
+    axes = draw_attacked(table).axes
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["cure", "scrub"]
+    for ax, (name, (_, before)) in zip(axes, TRIED.items(), strict=True):
+        marks = [
+            (float(line.get_xdata()[0]), float(line.get_ydata()[0]))
+            for line in ax.lines
+            if line.get_marker() == "o" and line.get_markerfacecolor() != "white"
+        ]
+        assert marks == [(pytest.approx(0.3), 0), (pytest.approx(0.7), 1)]
+        hollow = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+        assert [line.get_xdata()[0] for line in hollow] == [0.1] * (2 if before else 0)
+        lines = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")]
+        assert lines == pytest.approx([0.6] if name == "collateral_spearman" else [0.6, 0.9])

@@ -279,3 +279,26 @@ def test_an_unknown_profile_of_the_experiment_is_told(capsys):
     assert "no huge.yaml in 03_quality_aware_forgetting/; there are quick, tiny" in (
         capsys.readouterr().err
     )
+
+
+def test_the_whole_comparison_is_one_command_and_lacks_are_told_first(monkeypatch, capsys):
+    done, asked = [], []
+    monkeypatch.setattr(
+        "cure_core.comparison.compare", lambda plan, name, *_, **__: done.append(name)
+    )
+    monkeypatch.setattr("cure_core.manifests.load", lambda name, **_: asked.append(name))
+    assert cli.main(["compare", "all", "--stages", "attacks"]) == 0
+    assert done == ["synthfaces", "lfw", "redrawn"]
+    assert set(asked) == {"lfw", "synthfaces"}  # redrawn is of the latter
+
+    done.clear()
+    assert cli.main(["compare", "all", "--methods", "cure"]) == 1
+    assert "--methods with all" in capsys.readouterr().err
+
+    def missing(name, **_):
+        raise FileNotFoundError(f"no {name} here")
+
+    monkeypatch.setattr("cure_core.manifests.load", missing)
+    assert cli.main(["compare", "all"]) == 1
+    assert "no lfw here" in capsys.readouterr().err
+    assert done == []

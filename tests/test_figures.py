@@ -20,6 +20,7 @@ from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_entries import ENTRIES
 from cure_core.figure_index import adopt, redraw
+from cure_core.figures.attacked import TRIED
 from cure_core.figures.attacks import MEMBERSHIP, WAYS
 from cure_core.figures.clusters import AGREEMENT, PANELS
 from cure_core.figures.maps import apart
@@ -178,6 +179,20 @@ def frontier(seeds=(0, 1, 2)):
     return table.assign(ues=table.forgetting * table.stability)
 
 
+def attacked(seeds=(0, 1, 2), datasets=("synthfaces", "lfw")):
+    """Every method of the committed plan, and both references; nobody moves by the teacher."""
+    rng = np.random.default_rng(9)
+    measures = [name for pair in TRIED.items() for name in (pair[0], pair[1][1]) if name]
+    rows = [
+        {"dataset": dataset, "seed": seed, "method": method, **{m: rng.uniform() for m in measures}}
+        for dataset in datasets
+        for seed, method in product(seeds, (*read_plan().attacked, "oracle", "teacher"))
+    ]
+    table = pd.DataFrame(rows)
+    table.loc[table.method == "teacher", "collateral_spearman"] = np.nan
+    return table
+
+
 def quality_discard(datasets=("synthfaces", "lfw")):
     rng = np.random.default_rng(7)
     rows = [
@@ -269,6 +284,7 @@ def tables(models=MODELS, seeds=(0, 1, 2), epochs=12):
         "loss_terms": history(epochs, seeds),
         **dict.fromkeys(COMPARED, comparison(seeds)),
         "frontier": frontier(seeds),
+        "attacks": attacked(seeds),
     }
 
 
@@ -280,7 +296,15 @@ def drawn_faces(name="synthfaces"):
 each_figure = pytest.mark.parametrize("name", sorted(figures.DRAWN))
 ATTACKED = ("membership_attacks", "hidden", "recovery", "collateral")
 JUDGED = ("score_distributions", "measures", "roc", "map_joint", *ATTACKED)
-SEEDED = ("measures", "loss_terms", "sensitivity", "quality_accuracy", "frontier", *COMPARED)
+SEEDED = (
+    "measures",
+    "loss_terms",
+    "sensitivity",
+    "quality_accuracy",
+    "frontier",
+    "attacks",
+    *COMPARED,
+)
 CASES = [
     *((name, {}) for name in sorted(figures.DRAWN)),
     *((name, {"models": ("before", "after")}) for name in JUDGED),
