@@ -203,7 +203,7 @@ table.loc[["collateral"]]
 
 # %%
 by_method = read_rows(cli.ROOT / "figures", "attacks")
-figures.draw("attacks", by_method)
+figures.draw("attacks", by_method) if figures.drawable("attacks", by_method) else None
 
 # %%
 folder = Path(out)

@@ -373,6 +373,7 @@ def test_attacks_meet_the_students_of_the_comparison(plan, tmp_path, monkeypatch
     assert rows.collateral_spearman.isna().to_dict() == {  # nobody moves by the teacher itself
         "oracle": False, "scrub": False, "teacher": True,
     }  # fmt: skip
+    assert rows.settings.dropna().to_dict() == {"scrub": ran.settings["scrub"]}
     assert rows.filter(like="relearning").columns.tolist() == [
         "relearning_3_accuracy_before",
         "relearning_3_accuracy",
@@ -833,7 +834,13 @@ def test_the_committed_tables_fit_the_plan():
     main = asked(trials[trials.method.isin(plan.methods)], plan).groupby(["dataset", "method"])
     assert main.size().groupby("dataset").nunique().eq(1).all()  # as much for each
     assert main.settings.nunique().eq(main.trial.nunique()).all()  # and nothing twice
+    attacks = read_rows(folder, "attacks")
+    assert not attacks.duplicated(KEYS["attacks"]).any()
+    for dataset, own in attacks.groupby("dataset"):
+        few = plan.data[dataset].few_seeds
+        assert len(own) == len(few) * len([*plan.attacked, *REFERENCES])
     assert stale(table, trials, plan).empty
+    assert stale(attacks, trials, plan).empty
     won = winners(trials, plan).set_index(["dataset", "method"]).settings
     for point in read_rows(folder, "frontier").to_dict("records"):
         tuned = won[point["dataset"], point["method"]][point["strength"]]

@@ -262,13 +262,15 @@ class Work:
             if has_row(self.folder, "attacks", {**key, "setting": setting}):
                 continue
             own = self.bench(request, seed)
+            row: Row = {"setting": setting}
             if name == "teacher":
                 student: nn.Module | Space = own.space
             elif name == "oracle":
                 student, _ = self._oracle(own, seed)
             else:
                 student, _ = self._student(own, method, settings)
-            write_row(self.folder, "attacks", key, {**attacked(own, student), "setting": setting})
+                row["settings"] = self.plan.written(method, settings)
+            write_row(self.folder, "attacks", key, {**attacked(own, student), **row})
 
     def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
         """A point of a curve: of the run that the comparison has, where it is the same."""

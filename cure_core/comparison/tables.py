@@ -82,7 +82,7 @@ def winners(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
 
 
 def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """The rows of the comparison whose settings are not those that won the tuning by now.
+    """The rows, of comparison or attacks, whose settings are not those that won the tuning by now.
 
     Means over them mix settings; `compare` runs them again. Those of teacher and oracles, which
     have none, never are.

@@ -51,19 +51,13 @@ def draw_attacked(rows: pd.DataFrame) -> Figure:
             ax.set_xlabel(label)
             low = {"relearning_3_accuracy": 0.47, "collateral_spearman": -1.05}.get(name, -0.03)
             ax.set_xlim(low, 1.05 if name == "collateral_spearman" else 1.03)
-        style: dict[str, Any] = {
-            "ls": "",
-            "marker": "o",
-            "ms": 4,
-            "mfc": "white",
-            "color": "#595959",
-        }
+        style: dict[str, Any] = {"ls": "", "marker": "o", "mfc": "white", "color": "#595959"}
         method_legend(
             figure,
             methods,
             Line2D([], [], color=COLOURS["oracle"], lw=1, ls=":", label="oracle"),
             Line2D([], [], color="black", lw=0.8, ls="--", label="teacher"),
-            Line2D([], [], label="before the attacker's work", **style),
+            Line2D([], [], label="before the attacker's work", ms=4, **style),
         )
     return figure
 
@@ -72,6 +66,8 @@ def _panel(ax: Axes, rows: pd.DataFrame, name: str, methods: list[str]) -> None:
     _, before = TRIED[name]
     for y, method in enumerate(methods):
         own, colour = rows[rows.method == method], method_colour(method)
+        if own.empty:  # not attacked yet on this data set
+            continue
         if before is not None:
             ax.plot(own[before].mean(), y, "o", ms=4, color=colour, mfc="white")
         mark_interval(ax, y, mean_interval(own[name].dropna()), colour, colour)
