@@ -258,10 +258,10 @@ ENTRIES = {
         ATTACKS,
         "ours: what a sceptic finds of each method, on drawn and on real faces",
         "The attacks on students of the comparison, each method as tuned there, random people. On "
-        "real faces the forgotten were hardly told from strangers before (teacher); after any "
-        "erasing they are. cure leaves more than cure_plus, cure_scatter and random relabelling "
-        "for old templates, mapped linearly, and for enrolling anew. Mean with a 95 % interval "
-        "over n seeds; hollow: before the map or the relearning; lines: oracle and teacher.",
+        "real faces the forgotten were hardly told from strangers before (teacher); after "
+        "each of these methods they are. cure leaves more than cure_plus, cure_scatter and random "
+        "relabelling for old templates, mapped linearly, and for enrolling anew. Mean with a 95 % "
+        "interval over n seeds; hollow: before the map or the relearning; lines: oracle and teacher.",
         run="compare",
     ),
     "cost": Entry(

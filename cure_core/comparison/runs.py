@@ -223,11 +223,7 @@ class Work:
         if has_row(self.folder, "comparison", {**key, **made}):
             return
         own = self.bench(request, seed)
-        if reference == "teacher":
-            space, seconds = own.space, study.train_teacher(own.case).seconds
-        else:
-            drawn = seed + ANOTHER if reference == AGAIN else seed
-            space, seconds = self._oracle(own, drawn)
+        space, seconds = self._reference(own, reference)
         write_row(
             self.folder, "comparison", key, {**judged(own, space), "seconds": seconds, **made}
         )
@@ -261,16 +257,14 @@ class Work:
             key = {"dataset": self.dataset, "seed": seed, "method": name}
             if has_row(self.folder, "attacks", {**key, "setting": setting}):
                 continue
-            own = self.bench(request, seed)
-            row: Row = {"setting": setting}
-            if name == "teacher":
-                student: nn.Module | Space = own.space
-            elif name == "oracle":
-                student, _ = self._oracle(own, seed)
-            else:
-                student, _ = self._student(own, method, settings)
+            own, row = self.bench(request, seed), {"setting": setting}
+            model: nn.Module | Space
+            if name == method:
+                model, _ = self._student(own, method, settings)
                 row["settings"] = self.plan.written(method, settings)
-            write_row(self.folder, "attacks", key, {**attacked(own, student), **row})
+            else:
+                model, _ = self._reference(own, name)
+            write_row(self.folder, "attacks", key, {**attacked(own, model), **row})
 
     def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
         """A point of a curve: of the run that the comparison has, where it is the same."""
@@ -293,8 +287,11 @@ class Work:
             student.compile()
         return student, facts
 
-    def _oracle(self, own: Bench, seed: int) -> tuple[Space, float]:
-        """The oracle of a request, trained or fetched, and the seconds of its training."""
+    def _reference(self, own: Bench, name: str) -> tuple[Space, float]:
+        """The teacher or an oracle of a request, and the seconds of its training."""
+        if name == "teacher":
+            return own.space, study.train_teacher(own.case).seconds
+        seed = own.case.seed + ANOTHER if name == AGAIN else own.case.seed
         trained = study.train_oracle(replace(own.case, seed=seed))
         if self.fast:
             trained.encoder.compile()
