@@ -7,10 +7,10 @@ BIN := .venv/bin
 BUILT := .venv/built
 LOCK := requirements.lock
 
-.PHONY: help env study batch figures site test fast notebooks lock clean
+.PHONY: help env study batch figures site test test-all fast notebooks lock clean
 
 help: ## list what can be made (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 env: $(BUILT) ## build .venv from the lock (PYTHON=python3.12; TORCH=cpu for no CUDA)
 
@@ -29,6 +29,9 @@ site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick):
 
 test: fast ## every check, in under ten minutes; a process a core, a thread a process
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
+
+test-all: fast ## make test and what takes long: fuzzing, kills, lowest versions, other Pythons
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup -m "slow or not slow"
 
 fast: $(BUILT) ## lint, types, notebooks in step: what the pre-commit hook runs
 	$(BIN)/ruff check

@@ -8,7 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from platformdirs import user_cache_path, user_data_path
+
+SEAL = b"\ncure sha256 "  # before the 64 hex digits that end a sealed file
+
+
+class DamagedFileError(ValueError):
+    """A file that was written whole is no longer what was written; `path` names it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged ({reason}); remove it, and it is made again")
+        self.path = path
 
 
 def data_root() -> Path:
@@ -41,6 +52,38 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def locked(path: str | Path) -> FileLock:
+    """The lock of a cache entry or table: hold it while `path` is looked up, made and written.
+
+    A second process, or thread, waits; the system frees the lock of a process that has ended.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def write_sealed(path: str | Path, content: bytes) -> None:
+    """Write `content` and its SHA-256 behind it, whole or not at all, safe on the disk."""
+    sha256 = hashlib.sha256(content).hexdigest().encode()
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.write(SEAL + sha256)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_sealed(path: str | Path) -> bytes:
+    """The content that `write_sealed` wrote. Raises DamagedFileError where a byte of it differs."""
+    path = Path(path)
+    raw = path.read_bytes()
+    content, tail = raw[: -len(SEAL) - 64], raw[-len(SEAL) - 64 :]
+    if not tail.startswith(SEAL):
+        raise DamagedFileError(path, "its end is missing")
+    if tail[len(SEAL) :] != hashlib.sha256(content).hexdigest().encode():
+        raise DamagedFileError(path, "its content does not match its SHA-256")
+    return content
 
 
 def file_sha256(path: str | Path) -> str:

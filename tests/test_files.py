@@ -3,7 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cure_core.files import atomic_path, cache_root, data_root, digest, file_sha256
+from cure_core.files import (
+    DamagedFileError,
+    atomic_path,
+    cache_root,
+    data_root,
+    digest,
+    file_sha256,
+    read_sealed,
+    write_sealed,
+)
 
 
 @pytest.mark.parametrize(
@@ -94,3 +103,21 @@ def test_digest_tells_apart_what_differs():
         ({"a": 2},),
     ]
     assert len({digest(*parts) for parts in different}) == len(different)
+
+
+def test_a_sealed_file_comes_back_and_any_flipped_bit_or_cut_is_named(tmp_path):
+    path = tmp_path / "weights.bin"
+    write_sealed(path, b"content")
+    assert read_sealed(path) == b"content"
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            path.write_bytes(damaged)
+            with pytest.raises(DamagedFileError, match=r"weights\.bin is damaged"):
+                read_sealed(path)
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedFileError, match=r"weights\.bin is damaged"):
+            read_sealed(path)
