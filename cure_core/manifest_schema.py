@@ -6,6 +6,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 
+def _ascending(span: tuple[int, int]) -> tuple[int, int]:
+    if not 0 <= span[0] < span[1] <= 255:
+        raise ValueError("give the least and the greatest value, from 0 to 255")
+    return span
+
+
 def _relative(path: str) -> str:
     parts = {*PurePosixPath(path).parts, *PureWindowsPath(path).parts}
     if not parts or ".." in parts or PureWindowsPath(path).anchor:
@@ -15,13 +21,18 @@ def _relative(path: str) -> str:
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# YAML has lists only, which a strict tuple does not take; its numbers stay strict.
+Span = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_ascending)]
 PairCount = Annotated[int, Field(ge=0, multiple_of=20)]
 
 
 class Model(BaseModel):
-    """What all parts of a manifest have in common: every field known, none changed later."""
+    """What all parts of a manifest have in common: every field known, none changed later.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Strict, so that text such as "5" or a boolean is no number, and the text `no` no boolean.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Splits(Model):
@@ -85,7 +96,7 @@ class StoredManifest(Manifest):
 
     path: RelativePath | None = None
     colour: Literal["rgb", "bgr", "grey"] | None = None
-    range: tuple[int, int] = (0, 255)
+    range: Span = (0, 255)
     resize: bool = False
     images: int | None = Field(default=None, ge=1)
     people: int | None = Field(default=None, ge=1)

@@ -1,5 +1,6 @@
 """Data sets on disk as their manifests describe them: read, and compared with what is said."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,18 +34,21 @@ def read_stored(manifest: Stored, name: str, root: str | Path | None) -> FaceSet
     base = data_root() if root is None else Path(root).expanduser()
     place = _present(base / (manifest.path or "."), name, manifest)
     if isinstance(manifest, FolderManifest):
-        faces = _folder(manifest, name, base, place)
-    elif isinstance(manifest, RecordIOManifest):
-        faces = _pack(manifest, name, base, place)
-    else:
-        faces = _pairs(place, name, manifest.checksum, manifest)
-        _check_counts(place, len(faces), None, manifest)
-    check_looks(faces.images, manifest.colour, manifest.range, place)
+        return _folder(manifest, name, base, place)
+    if isinstance(manifest, RecordIOManifest):
+        return _pack(manifest, name, base, place)
+    faces = _pairs(place, name, manifest.checksum, manifest)
+    _check_counts(place, len(faces), None, manifest)
     return faces
 
 
 def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> FaceSet:
     tree = list_tree(place)
+    if tree.left_out:
+        named = ", ".join(list(tree.left_out.files)[:3])
+        warnings.warn(
+            f"{place}: {tree.left_out}{f' (first: {named})' if named else ''}", stacklevel=2
+        )
     people, identities = np.unique(tree.people, return_inverse=True)
     _check_counts(place, len(tree.files), len(people), manifest)
     protocols = {
@@ -53,6 +57,7 @@ def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> Fac
     }
     bgr = manifest.colour == "bgr"
     images, fingerprint = decode(tree, resize=manifest.resize, bgr=bgr, checksum=manifest.checksum)
+    check_looks(images, manifest.colour, manifest.range, place)
     return FaceSet(
         name=name,
         images=images,
@@ -60,6 +65,7 @@ def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> Fac
         fingerprint=fingerprint,
         people=tuple(people.tolist()),
         protocols=protocols,
+        left_out=tree.left_out,
     )
 
 
@@ -77,6 +83,7 @@ def _pack(manifest: RecordIOManifest, name: str, base: Path, place: Path) -> Fac
         checksum=manifest.checksum,
     )
     _check_counts(place, len(faces), len(faces.people), manifest)
+    check_looks(faces.images, manifest.colour, manifest.range, place)
     if not asked:
         return faces
     packs = {
@@ -119,6 +126,7 @@ def _pairs(
     if sha256 not in (None, actual):
         raise ValueError(f"{path} has the checksum {actual}, expected {sha256}; fetch it again")
     images, genuine = read_pairs(path, resize=manifest.resize, bgr=manifest.colour == "bgr")
+    check_looks(images, manifest.colour, manifest.range, path)
     if expected is not None and expected.count not in (None, len(genuine)):
         raise ValueError(
             f"{path} holds {len(genuine):,} pairs, expected {expected.count:,}; fetch it again"
