@@ -20,6 +20,7 @@ def _relative(path: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
+Colour = Literal["rgb", "bgr", "grey"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # YAML has lists only, which a strict tuple does not take; its numbers stay strict.
 Span = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_ascending)]
@@ -52,9 +53,13 @@ class PairsFile(Model):
 
 
 class PackedPairs(Model):
-    """Verification pairs in InsightFace's `.bin` form, `count` of them."""
+    """Verification pairs in InsightFace's `.bin` form, `count` of them.
+
+    `colour` is given where it differs from the pack's.
+    """
 
     path: RelativePath
+    colour: Colour | None = None
     count: int | None = Field(default=None, ge=1)
     sha256: Sha256 | None = None
 
@@ -95,7 +100,7 @@ class StoredManifest(Manifest):
     """
 
     path: RelativePath | None = None
-    colour: Literal["rgb", "bgr", "grey"] | None = None
+    colour: Colour | None = None
     range: Span = (0, 255)
     resize: bool = False
     images: int | None = Field(default=None, ge=1)

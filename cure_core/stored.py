@@ -125,8 +125,9 @@ def _pairs(
     actual = file_sha256(path)
     if sha256 not in (None, actual):
         raise ValueError(f"{path} has the checksum {actual}, expected {sha256}; fetch it again")
-    images, genuine = read_pairs(path, resize=manifest.resize, bgr=manifest.colour == "bgr")
-    check_looks(images, manifest.colour, manifest.range, path)
+    colour = (expected and expected.colour) or manifest.colour
+    images, genuine = read_pairs(path, resize=manifest.resize, bgr=colour == "bgr")
+    check_looks(images, colour, manifest.range, path)
     if expected is not None and expected.count not in (None, len(genuine)):
         raise ValueError(
             f"{path} holds {len(genuine):,} pairs, expected {expected.count:,}; fetch it again"

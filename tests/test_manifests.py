@@ -1,11 +1,14 @@
 import re
 import shutil
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from processes import in_two_processes
 
 from cure_core import manifests
 from cure_core.faces import synthfaces
@@ -130,6 +133,16 @@ def test_data_other_than_described_are_named(root, tmp_path, changes, message):
         ({"path": "data/../.."}, r"`path` is 'data/\.\./\.\.': give a path below the root"),
         ({"colour": "cmyk"}, "`colour` is 'cmyk': .*rgb"),
         ({"images": 0}, "`images` is 0: "),
+        ({"images": "5"}, "`images` is '5': .*valid integer"),
+        ({"images": True}, "`images` is True: .*valid integer"),
+        ({"resize": "no"}, "`resize` is 'no': .*boolean"),
+        ({"title": 5}, "`title` is 5: .*string"),
+        ({"range": ["0", 255]}, r"`range\.0` is '0': .*valid integer"),
+        ({"range": [255, 0]}, r"`range` is \[255, 0\]: give the least and the greatest value"),
+        (
+            {"splits": {"min_images": 3, "max_images": None, "outsiders": 2, "heldout": "0.2"}},
+            r"`splits\.heldout` is '0\.2': .*valid number",
+        ),
         ({"path": ""}, "`path` is '': give a path below the root"),
         ({"resize": "perhaps"}, "`resize` is 'perhaps': .*boolean"),
         (
@@ -145,7 +158,13 @@ def test_an_invalid_manifest_is_told_by_file_field_and_value(tmp_path, changes, 
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [1", r"own\.yaml is not YAML: .*line 1"), ("", r"own\.yaml is no m")]
+    ("text", "message"),
+    [
+        ("a: [1", r"own\.yaml is not valid YAML: .*line 1"),
+        ("", r"own\.yaml: `layout` is None; use one of folder"),
+        ("- a", r"own\.yaml holds list; expected a mapping"),
+        ("layout: folder\nlayout: pairs", r"own\.yaml is not valid YAML: .*duplicate key"),
+    ],
 )
 def test_a_file_that_is_no_manifest_is_named(tmp_path, text, message):
     path = tmp_path / "own.yaml"
@@ -166,12 +185,31 @@ def test_an_unknown_manifest_names_those_there_are(name):
         ("synthfaces", {"peoples": 3}, "no option peoples; it has people, images_per_person"),
         ("lfw", {"people": 3}, "lfw has no option people; it has none"),
         ("synthfaces", {"people": 0}, "`people` is 0: .*greater"),
+        ("synthfaces", {"people": "3"}, "`people` is '3': .*integer"),
+        ("synthfaces", {"min_gap": float("inf")}, "`min_gap` is inf: .*finite"),
         ("synthfaces", {"unseen_pairs": 30}, "`unseen_pairs` is 30: .*multiple of 20"),
     ],
 )
 def test_a_wrong_option_is_told(name, options, message):
     with pytest.raises(ValueError, match=message):
         manifests.load(name, **options)
+
+
+def test_numbers_of_numpy_are_options_like_any_other():
+    few = SMALL | {"people": np.int64(3), "unseen_people": 0, "min_gap": np.float64(0)}
+    assert len(manifests.load("synthfaces", **few)) == 6
+
+
+def test_no_is_text_in_yaml_and_a_number_may_have_an_exponent(tmp_path):
+    """The rules of YAML 1.2, where 1.1 has `no` for False and `2e-1` for text."""
+    path = manifest(tmp_path)
+    text = path.read_text()
+    path.write_text(
+        text.replace("heldout: 0.2", "heldout: 2e-1").replace("title: F", "title: no #")
+    )
+    read = manifests.read(path)
+    assert read.splits.heldout == 0.2
+    assert read.title == "no"
 
 
 def test_synthfaces_are_the_drawn_people_and_then_the_unseen():
@@ -205,7 +243,44 @@ def test_synthfaces_are_drawn_once_for_the_same_options(cache, monkeypatch):
     assert list(again.protocols) == ["cross_age"]
     with pytest.raises(TypeError):  # no generator to draw others with
         manifests.load("synthfaces", **SMALL | {"seed": 8})
-    assert sorted(path.suffix for path in cache.iterdir()) == [".csv", ".npy"]
+    assert {path.suffix for path in cache.iterdir()} == {".csv", ".npy", ".lock"}
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv"])
+def test_damaged_drawings_are_named_and_drawn_again(cache, kind):
+    first = manifests.load("synthfaces", **SMALL)
+    images, attributes = np.array(first.images), first.attributes
+    (path,) = cache.glob(f"synthfaces-*.{kind}")
+    content = path.read_bytes()
+    path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged and is made again"):
+        again = manifests.load("synthfaces", **SMALL)
+    assert (again.images == images).all()
+    assert again.attributes.equals(attributes)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_two_processes_draw_once(tmp_path, monkeypatch):
+    log, generate = tmp_path / "log", synthfaces.generate
+
+    def logged(*given, **options):
+        with open(log, "a") as file:
+            file.write("drawn\n")
+        time.sleep(0.1)
+        return generate(*given, **options)
+
+    monkeypatch.setattr(synthfaces, "generate", logged)
+    few = SMALL | {"unseen_people": 0}
+
+    def load():
+        faces = manifests.load("synthfaces", **few)
+        return np.array(faces.images).tobytes(), faces.attributes.to_csv()
+
+    first, second = in_two_processes(load)
+    assert first == second
+    assert log.read_text() == "drawn\n"
+    assert first[0] == generate(3, 2, seed=7).images.tobytes()
 
 
 def test_a_fingerprint_is_of_what_is_asked_for_and_of_no_last_bit(cache, monkeypatch):

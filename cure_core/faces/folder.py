@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections import defaultdict
 from collections.abc import Iterator
@@ -161,8 +162,8 @@ def lfw_protocol(path: Path, tree: Tree) -> Pairs:
 
 
 def _stem(file: str) -> str:
-    """A file's name without the extension of an image; without one, a name may hold a dot."""
-    return file.rsplit(".", 1)[0] if "." in file.rsplit("/", 1)[1] else file
+    """A file's name without its extension; without one, a name may hold a dot ("J.R._0001")."""
+    return re.sub(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", "", file)
 
 
 def _nearest(image: str, tree: Tree) -> str:

@@ -104,7 +104,10 @@ def _list(paths: dict[str, Path], progress: bool | None) -> Listing:
         _check_header(paths, keys, np.array(ids), np.array(has_image), labels[0])
     elif len(chosen) < len(keys):
         missing = int(np.flatnonzero(~np.array(has_image))[0])
-        raise ValueError(f"{rec}, byte {start[missing]}: the record holds no image; fetch it again")
+        shuffled = f", or {paths['idx']} is shuffled" if paths["idx"].is_file() else ""
+        raise ValueError(
+            f"{rec}, byte {start[missing]}: the record holds no image{shuffled}; fetch it again"
+        )
     if not len(chosen):
         raise ValueError(f"{rec} holds no image; fetch it again")
     label = np.array([labels[i][0] for i in chosen])
