@@ -47,7 +47,8 @@ class Checkup:
     """What a look at a set found.
 
     `findings`: check, found, expected, verdict ("ok", "look" or ""), one row a check; `mean_face`
-    (112, 112, 3) uint8; `copies`: image, other, similarity of train and test pictures alike.
+    (112, 112, 3) uint8; `copies`: test images (`other`) that are in training too, as `image`, and
+    their similarity.
     """
 
     name: str
@@ -285,11 +286,15 @@ def _train_and_test(faces: FaceSet, manifest: AnyManifest | None) -> tuple[np.nd
 def _copies(
     thumbnails: np.ndarray, train: np.ndarray, test: np.ndarray, progress: bool | None
 ) -> pd.DataFrame:
-    """Pairs of a train picture and a test picture that are the same, perhaps saved again."""
-    found = []
+    """Of each test image that is a training image, perhaps saved again, the one most like it."""
+    best, twin = np.full(len(test), COPY, np.float32), np.full(len(test), -1)
     for start in bar(range(0, len(train), 1024), "comparing", progress, "batch"):
         index = train[start : start + 1024]
         alike = thumbnails[index] @ thumbnails[test].T
-        for row, column in np.argwhere(alike > COPY):
-            found.append((index[row], test[column], alike[row, column]))
-    return pd.DataFrame(found, columns=["image", "other", "similarity"])
+        nearest = alike.argmax(0)
+        score = alike[nearest, np.arange(len(test))]
+        better = score > best
+        best[better], twin[better] = score[better], index[nearest[better]]
+    found = twin >= 0
+    columns = {"image": twin[found], "other": test[found], "similarity": best[found]}
+    return pd.DataFrame(columns)

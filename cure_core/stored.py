@@ -32,7 +32,8 @@ def read_stored(manifest: Stored, name: str, root: str | Path | None) -> FaceSet
     if root is None and manifest.path is None:
         raise ValueError(f'{name} needs to be told where: load("{name}", root="/my/crops")')
     base = data_root() if root is None else Path(root).expanduser()
-    place = _present(base / (manifest.path or "."), name, manifest)
+    place = base / (manifest.path or ".")
+    _present(place, name, manifest, folder=not isinstance(manifest, PairsManifest))
     if isinstance(manifest, FolderManifest):
         return _folder(manifest, name, base, place)
     if isinstance(manifest, RecordIOManifest):
@@ -52,7 +53,9 @@ def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> Fac
     people, identities = np.unique(tree.people, return_inverse=True)
     _check_counts(place, len(tree.files), len(people), manifest)
     protocols = {
-        protocol: _read_pairs(_present(base / file.path, name, manifest), file.sha256, tree)
+        protocol: _read_pairs(
+            _present(base / file.path, name, manifest, folder=False), file.sha256, tree
+        )
         for protocol, file in manifest.pairs.items()
     }
     bgr = manifest.colour == "bgr"
@@ -72,7 +75,7 @@ def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> Fac
 def _pack(manifest: RecordIOManifest, name: str, base: Path, place: Path) -> FaceSet:
     """The pack's people, then those of its verification pairs, marked `unseen`."""
     asked = {
-        protocol: (file, _present(base / file.path, name, manifest))
+        protocol: (file, _present(base / file.path, name, manifest, folder=False))
         for protocol, file in manifest.pairs.items()
     }
     faces = read_recordio(
@@ -171,13 +174,15 @@ def _check_counts(place: Path, images: int, people: int | None, manifest: Stored
             )
 
 
-def _present(path: Path, name: str, manifest: StoredManifest) -> Path:
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{name}: nothing at {path}; set CURE_DATA_ROOT, or pass root, if it lies elsewhere. "
-            f"How to get it: {manifest.how_to_get}"
-        )
-    return path
+def _present(path: Path, name: str, manifest: StoredManifest, *, folder: bool) -> Path:
+    if path.is_dir() if folder else path.is_file():
+        return path
+    wrong = "a file instead of a folder" if folder else "a folder instead of a file"
+    found = wrong if path.exists() else "nothing"
+    raise FileNotFoundError(
+        f"{name}: {found} at {path}; set CURE_DATA_ROOT, or pass root, if it lies elsewhere. "
+        f"How to get it: {manifest.how_to_get}"
+    )
 
 
 def _read_pairs(path: Path, sha256: str, tree: Tree) -> Pairs:

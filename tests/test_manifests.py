@@ -71,6 +71,18 @@ def test_a_folder_of_ones_own_needs_no_code(root):
     assert faces.images[:, 0, 0].tolist() == [[0] * 3, [50] * 3, [100] * 3]
 
 
+def test_what_a_folder_holds_beside_images_is_told(root):
+    crops = root / "data" / "crops"
+    (crops / "Ann" / "notes.txt").write_text("seen on Monday")
+    (crops / "Zoe").mkdir()
+    told = "1 file left out: 1 .txt; 1 person without an image: Zoe"
+    with pytest.warns(UserWarning, match=rf"crops: {told} \(first: Ann/notes\.txt\)"):
+        faces = manifests.load("folder", root=crops)
+    assert repr(faces) == f"FaceSet(folder: 3 images of 2 people; {told})"
+    assert told in faces._repr_html_()
+    assert faces.left_out.files == {"Ann/notes.txt": ".txt"}
+
+
 def test_a_folder_without_a_root_is_asked_for():
     with pytest.raises(ValueError, match=r'load\("folder", root='):
         manifests.load("folder")
@@ -91,6 +103,18 @@ def test_a_missing_data_set_says_where_it_was_looked_for_and_how_to_get_it(tmp_p
         manifests.load("lfw", root=tmp_path)
     for part in (str(tmp_path / "data" / "lfwa_112"), "CURE_DATA_ROOT", "University of Massach"):
         assert part in str(missing.value)
+
+
+def test_a_file_in_place_of_a_folder_and_the_other_way_round_are_named(root, tmp_path):
+    path = manifest(tmp_path, path="data/pairs.txt")
+    with pytest.raises(FileNotFoundError, match=r"a file instead of a folder at .*pairs\.txt; set"):
+        manifests.load(path, root=root)
+    pairs = {"own": {"path": "data/crops", "sha256": "0" * 64}}
+    path = manifest(tmp_path, path="data/crops", pairs=pairs)
+    with pytest.raises(
+        FileNotFoundError, match=r"a folder instead of a file at .*crops; set CURE_DATA_ROOT"
+    ):
+        manifests.load(path, root=root)
 
 
 def test_missing_pairs_say_the_same(root, tmp_path):

@@ -41,12 +41,15 @@ def list_tree(root: Path) -> Tree:
 
     A file whose extension does not name a format that is read counts as an image if its content
     is one. Raises ValueError where there is no image, naming the first image that lies a level
-    too high or too low, and naming two folders whose names differ only in Unicode's normal form;
-    OSError naming a folder that cannot be listed.
+    too high or too low, and naming two folders whose names differ only in Unicode's normal form
+    and a name that is not UTF-8; OSError naming a folder that cannot be listed.
     """
     images: list[str] = []
     left_out: dict[str, str] = {}
+    if not root.is_dir():
+        raise ValueError(f"{root} is not a folder; expected <identity>/<image> in it")
     for name, entry in _files(root):
+        _check_text(root, name)
         reason = _reason(name, entry)
         if reason is None:
             images.append(name)
@@ -114,6 +117,16 @@ def _without_image(root: Path, images: list[str]) -> tuple[str, ...]:
     with os.scandir(root) as entries:
         folders = {e.name for e in entries if e.is_dir() and not e.name.startswith(".")}
     return tuple(sorted(folders - {name.split("/", 1)[0] for name in images}))
+
+
+def _check_text(root: Path, name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"{root} holds {name!a}, a name that is not UTF-8 here; rename it, or run Python "
+            "with PYTHONUTF8=1"
+        ) from None
 
 
 def _check_names(root: Path, people: list[str]) -> None:

@@ -1,6 +1,7 @@
 import io
 import os
 import struct
+import sys
 import unicodedata
 import zlib
 
@@ -144,6 +145,22 @@ def test_a_folder_that_cannot_be_listed_is_named(root, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(PermissionError, match="Bob"):
+        list_tree(root)
+
+
+def test_a_file_in_place_of_the_folder_is_named(root):
+    with pytest.raises(ValueError, match=r"Ann_0001\.png is not a folder"):
+        list_tree(root / "Ann" / "Ann_0001.png")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always Unicode")
+@pytest.mark.parametrize("name", [b"Jos\xe9/1.png", b"Ann/Jos\xe9.txt"])
+def test_a_name_that_is_not_utf_8_is_named(root, name):
+    path = os.path.join(os.fsencode(root), name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(b"1")
+    with pytest.raises(ValueError, match=r"holds '.*Jos\\udce9.* not UTF-8 here; rename it"):
         list_tree(root)
 
 

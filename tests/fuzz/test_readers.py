@@ -219,7 +219,7 @@ def faults(name, folder, count, monkeypatch):
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_few_damaged_files(name, tmp_path, monkeypatch):
-    faults(name, tmp_path, 8, monkeypatch)
+    faults(name, tmp_path, 3, monkeypatch)
 
 
 @pytest.mark.slow
