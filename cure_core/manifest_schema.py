@@ -77,7 +77,7 @@ class Drawing(Model):
     unseen_pairs: PairCount
     cross_age_pairs: PairCount
     min_gap: float = Field(ge=0)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
 
 
 class Manifest(Model):

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from pydantic import ValidationError as Invalid
 
 from cure_core.faces import synthfaces
-from cure_core.faces.cache import cache_path, cached, open_map, write_map
+from cure_core.faces.cache import IMAGE, cache_path, cached, open_map, write_map
 from cure_core.faces.faceset import FaceSet
 from cure_core.files import digest, file_sha256, read_sealed, write_sealed
 from cure_core.manifest_schema import LAYOUTS, AnyManifest, Drawing, SynthFacesManifest
+from cure_core.memory import available
 from cure_core.pairs import Pairs
 from cure_core.stored import read_stored
 from cure_core.yaml_files import read_yaml
@@ -60,10 +62,11 @@ def load(name: str | Path, root: str | Path | None = None, **options: object) ->
     `attributes`, where there are any, say in `unseen` (bool) which images are for the protocols
     alone.
 
-    Raises FileNotFoundError saying where a missing data set was looked for and how to get it, and
-    ValueError for a wrong checksum, count, colour, image, pair or option, each by name. Warns of
-    files of an image folder that are not read (`FaceSet.left_out`), and of a damaged cache file,
-    which is made again.
+    Raises FileNotFoundError saying where a missing data set was looked for and how to get it;
+    ValueError for a wrong checksum, count, colour, image, pair or option, each by name; MemoryError
+    for more drawn images than fit; OSError naming what cannot be read or written. Warns of files
+    of an image folder that are not read (`FaceSet.left_out`), and of a damaged cache file, which
+    is made again.
     """
     manifest, title = read(name), _manifest_path(name).stem
     known = Drawing.model_fields if isinstance(manifest, SynthFacesManifest) else {}
@@ -138,9 +141,9 @@ def _drawn(drawing: Drawing) -> tuple[np.ndarray, pd.DataFrame]:
     path, table = (cache_path(f"synthfaces-{key}{end}") for end in (".npy", ".csv"))
 
     def make() -> None:
-        blocks = _blocks(drawing)
-        attributes = pd.concat([block.attributes for block in blocks], ignore_index=True)
-        attributes["unseen"] = attributes["person"] >= drawing.people
+        _check_possible(drawing)
+        blocks = [synthfaces.generate(**block, progress=None) for block in _blocks(drawing)]
+        attributes = _marked(drawing, [block.attributes for block in blocks])
         write_sealed(table, attributes.to_csv(index=False).encode())
         write_map(path, len(attributes), chain.from_iterable(b.images for b in blocks))
 
@@ -151,14 +154,39 @@ def _drawn(drawing: Drawing) -> tuple[np.ndarray, pd.DataFrame]:
     return cached(path, make, read)
 
 
-def _blocks(drawing: Drawing) -> list[synthfaces.SynthFaces]:
-    """First the people for training and outsiders, then the unseen ones, if any."""
+def _check_possible(drawing: Drawing) -> None:
+    """Before minutes of drawing: do the images fit, and are there enough pairs among them?"""
+    wanted = _blocks(drawing)
+    count = sum(block["n_people"] * block["images_per_person"] for block in wanted)
+    free = available(torch.device("cpu"))
+    if free is not None and count * IMAGE > free:
+        raise MemoryError(
+            f"{count:,} drawn images take {count * IMAGE / 1e9:,.1f} GB of memory, of which "
+            f"{free / 1e9:,.1f} GB are free; ask for fewer people or images"
+        )
+    _protocols(drawing, _marked(drawing, [synthfaces.plan(**block) for block in wanted]))
+
+
+def _marked(drawing: Drawing, blocks: list[pd.DataFrame]) -> pd.DataFrame:
+    """The attributes of all blocks, with `unseen`: which images are for the protocols alone."""
+    attributes = pd.concat(blocks, ignore_index=True)
+    attributes["unseen"] = attributes["person"] >= drawing.people
+    return attributes
+
+
+def _blocks(drawing: Drawing) -> list[dict[str, int]]:
+    """What to draw: first the people for training and outsiders, then the unseen ones, if any."""
     wanted = [
         (drawing.people, drawing.images_per_person, 0),
         (drawing.unseen_people, drawing.unseen_images, drawing.people),
     ]
     return [
-        synthfaces.generate(people, images, drawing.seed, first_person=first, progress=None)
+        {
+            "n_people": people,
+            "images_per_person": images,
+            "seed": drawing.seed,
+            "first_person": first,
+        }
         for people, images, first in wanted
         if people
     ]

@@ -322,6 +322,31 @@ def test_a_fingerprint_is_of_what_is_asked_for_and_of_no_last_bit(cache, monkeyp
     assert other.fingerprint == first.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"people": 10**12},
+            MemoryError,
+            r"2,000,000,000,040 drawn .* take 75,264,000.*ask for fewer",
+        ),
+        ({"unseen_pairs": 2000}, ValueError, "ask for fewer than 2000 pairs"),
+        ({"cross_age_pairs": 20, "min_gap": 90.0}, ValueError, "at least 90"),
+        ({"seed": 2**63}, ValueError, "`seed` is 9223372036854775808: .*less than"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_anything_is(monkeypatch, options, error, message):
+    monkeypatch.setattr(synthfaces, "generate", None)
+    with pytest.raises(error, match=message):
+        manifests.load("synthfaces", **SMALL | options)
+
+
+def test_a_plan_has_the_attributes_of_what_is_drawn():
+    drawn = synthfaces.generate(3, 2, seed=7, first_person=4)
+    planned = synthfaces.plan(3, 2, seed=7, first_person=4)
+    pd.testing.assert_frame_equal(planned, drawn.attributes)
+
+
 def test_no_unseen_people_leave_no_protocol():
     faces = manifests.load("synthfaces", **SMALL | {"unseen_people": 0})
     assert repr(faces) == "FaceSet(synthfaces: 6 images of 3 people)"
