@@ -19,10 +19,10 @@ import pandas as pd
 
 from cure_core import manifests
 from cure_core.embedding import take
-from cure_core.faces.faceset import FaceSet
-from cure_core.faces.looks import look
+from cure_core.faces.faceset import FaceSet, ImageView, Stack
+from cure_core.faces.looks import Looks, look
 from cure_core.files import digest
-from cure_core.manifest_schema import AnyManifest, StoredManifest
+from cure_core.manifest_schema import AnyManifest, FolderManifest, StoredManifest
 from cure_core.metrics.verification import ten_folds
 from cure_core.progress import bar
 
@@ -47,7 +47,8 @@ class Checkup:
     """What a look at a set found.
 
     `findings`: check, found, expected, verdict ("ok", "look" or ""), one row a check; `mean_face`
-    (112, 112, 3) uint8; `copies`: image, other, similarity of train and test pictures alike.
+    (112, 112, 3) uint8; `copies`: test images (`other`) that are in training too, as `image`, and
+    their similarity.
     """
 
     name: str
@@ -120,15 +121,12 @@ def examine(
         )
 
     _counts(faces, manifest, stored, note)
+    if faces.left_out or isinstance(manifest, FolderManifest):
+        note("files left out", faces.left_out or "0", "0", not faces.left_out)
     seen = look(faces.images)
     said = stored.colour if stored else None
-    wanted = {"rgb": "rgb", "bgr": "rgb", "grey": "grey", None: seen.colour or "unclear"}[said]
-    note(
-        "colour order, as read",
-        f"{seen.colour or 'unclear'} (red {seen.red:.0f}, blue {seen.blue:.0f})",
-        f"{wanted} (stored as {said})" if said else "rgb or grey",
-        seen.colour in (wanted, None) and seen.colour != "bgr",
-    )
+    for part, images in _parts(faces).items():
+        _colour(part, look(images), said, note)
     low, high = stored.range if stored else (0, 255)
     inside = low <= seen.low and seen.high <= high and seen.spread >= (high - low) / 4
     note(
@@ -156,7 +154,45 @@ def examine(
             "50.0%",
             bool(np.allclose(shares, 0.5)),
         )
+        same = int((pictures[pairs.left] == pictures[pairs.right]).sum())
+        note(f"{name}: pairs of an image with itself", f"{same:,}", "0", same == 0)
+        people = faces.identities[pairs.left] == faces.identities[pairs.right]
+        wrong = int((people & ~pairs.genuine).sum())
+        note(f"{name}: impostor pairs of one person", f"{wrong:,}", "0", wrong == 0)
     return Checkup(faces.name, pd.DataFrame(rows), mean.round().astype(np.uint8), copies)
+
+
+def _parts(faces: FaceSet) -> dict[str, np.ndarray | Stack | ImageView]:
+    """The images that can be trained on, and those of each protocol kept apart from them."""
+    unseen = _unseen(faces)
+    if not unseen.any():
+        return {"": faces.images}
+    parts: dict[str, np.ndarray | Stack | ImageView] = {}
+    if not unseen.all():
+        parts[""] = ImageView(faces.images, np.flatnonzero(~unseen))
+    for name, pairs in faces.protocols.items():
+        index = np.union1d(pairs.left, pairs.right)
+        if unseen[index].all():
+            parts[name] = ImageView(faces.images, index)
+    return parts
+
+
+def _colour(part: str, seen: Looks, said: str | None, note: Callable[..., None]) -> None:
+    """The order of colours of one part: pack and pairs may be stored in two."""
+    wanted = {"rgb": "rgb", "bgr": "rgb", "grey": "grey", None: seen.colour or "unclear"}[said]
+    note(
+        f"colour order, as read{f', {part}' if part else ''}",
+        f"{seen.colour or 'unclear'} (red {seen.red:.0f}, blue {seen.blue:.0f})",
+        f"{wanted} (stored as {said})" if said else "rgb or grey",
+        seen.colour in (wanted, None) and seen.colour != "bgr",
+    )
+
+
+def _unseen(faces: FaceSet) -> np.ndarray:
+    """(N,) bool: which images are for the protocols alone."""
+    if faces.attributes is None or "unseen" not in faces.attributes:
+        return np.zeros(len(faces), bool)
+    return faces.attributes["unseen"].to_numpy(bool)
 
 
 def _counts(
@@ -166,9 +202,7 @@ def _counts(
     note: Callable[..., None],
 ) -> None:
     """Images, people, and images a person, of those who can be trained on."""
-    own = np.arange(len(faces))
-    if faces.attributes is not None and "unseen" in faces.attributes:
-        own = np.flatnonzero(~faces.attributes["unseen"])
+    own = np.flatnonzero(~_unseen(faces))
     people, counts = np.unique(faces.identities[own], return_counts=True)
     for what, found, expected in (
         ("images", len(own), stored and stored.images),
@@ -241,9 +275,7 @@ def _train_and_test(faces: FaceSet, manifest: AnyManifest | None) -> tuple[np.nd
     if not faces.protocols:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     least = manifest.splits.min_images if manifest else 1
-    unseen = np.zeros(len(faces), bool)
-    if faces.attributes is not None and "unseen" in faces.attributes:
-        unseen = faces.attributes["unseen"].to_numpy(bool)
+    unseen = _unseen(faces)
     people, counts = np.unique(faces.identities[~unseen], return_counts=True)
     trained = ~unseen & np.isin(faces.identities, people[counts >= least])
     ends = [side for pairs in faces.protocols.values() for side in (pairs.left, pairs.right)]
@@ -254,11 +286,15 @@ def _train_and_test(faces: FaceSet, manifest: AnyManifest | None) -> tuple[np.nd
 def _copies(
     thumbnails: np.ndarray, train: np.ndarray, test: np.ndarray, progress: bool | None
 ) -> pd.DataFrame:
-    """Pairs of a train picture and a test picture that are the same, perhaps saved again."""
-    found = []
+    """Of each test image that is a training image, perhaps saved again, the one most like it."""
+    best, twin = np.full(len(test), COPY, np.float32), np.full(len(test), -1)
     for start in bar(range(0, len(train), 1024), "comparing", progress, "batch"):
         index = train[start : start + 1024]
         alike = thumbnails[index] @ thumbnails[test].T
-        for row, column in np.argwhere(alike > COPY):
-            found.append((index[row], test[column], alike[row, column]))
-    return pd.DataFrame(found, columns=["image", "other", "similarity"])
+        nearest = alike.argmax(0)
+        score = alike[nearest, np.arange(len(test))]
+        better = score > best
+        best[better], twin[better] = score[better], index[nearest[better]]
+    found = twin >= 0
+    columns = {"image": twin[found], "other": test[found], "similarity": best[found]}
+    return pd.DataFrame(columns)

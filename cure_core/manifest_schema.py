@@ -6,6 +6,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 
+def _ascending(span: tuple[int, int]) -> tuple[int, int]:
+    if not 0 <= span[0] < span[1] <= 255:
+        raise ValueError("give the least and the greatest value, from 0 to 255")
+    return span
+
+
 def _relative(path: str) -> str:
     parts = {*PurePosixPath(path).parts, *PureWindowsPath(path).parts}
     if not parts or ".." in parts or PureWindowsPath(path).anchor:
@@ -14,14 +20,20 @@ def _relative(path: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
+Colour = Literal["rgb", "bgr", "grey"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# YAML has lists only, which a strict tuple does not take; its numbers stay strict.
+Span = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_ascending)]
 PairCount = Annotated[int, Field(ge=0, multiple_of=20)]
 
 
 class Model(BaseModel):
-    """What all parts of a manifest have in common: every field known, none changed later."""
+    """What all parts of a manifest have in common: every field known, none changed later.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Strict, so that text such as "5" or a boolean is no number, and the text `no` no boolean.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Splits(Model):
@@ -41,9 +53,13 @@ class PairsFile(Model):
 
 
 class PackedPairs(Model):
-    """Verification pairs in InsightFace's `.bin` form, `count` of them."""
+    """Verification pairs in InsightFace's `.bin` form, `count` of them.
+
+    `colour` is given where it differs from the pack's.
+    """
 
     path: RelativePath
+    colour: Colour | None = None
     count: int | None = Field(default=None, ge=1)
     sha256: Sha256 | None = None
 
@@ -61,7 +77,7 @@ class Drawing(Model):
     unseen_pairs: PairCount
     cross_age_pairs: PairCount
     min_gap: float = Field(ge=0)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**63)
 
 
 class Manifest(Model):
@@ -84,8 +100,8 @@ class StoredManifest(Manifest):
     """
 
     path: RelativePath | None = None
-    colour: Literal["rgb", "bgr", "grey"] | None = None
-    range: tuple[int, int] = (0, 255)
+    colour: Colour | None = None
+    range: Span = (0, 255)
     resize: bool = False
     images: int | None = Field(default=None, ge=1)
     people: int | None = Field(default=None, ge=1)

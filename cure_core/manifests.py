@@ -8,22 +8,25 @@ faces = manifests.load("casia_webface")
 splits = manifests.read("lfw").splits.model_dump()
 """
 
+import io
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
+import torch
 from pydantic import ValidationError as Invalid
 
 from cure_core.faces import synthfaces
-from cure_core.faces.decoding import write_map
+from cure_core.faces.cache import IMAGE, cache_path, cached, open_map, write_map
 from cure_core.faces.faceset import FaceSet
-from cure_core.files import atomic_path, cache_root, digest, file_sha256
+from cure_core.files import digest, file_sha256, read_sealed, write_sealed
 from cure_core.manifest_schema import LAYOUTS, AnyManifest, Drawing, SynthFacesManifest
+from cure_core.memory import available
 from cure_core.pairs import Pairs
 from cure_core.stored import read_stored
+from cure_core.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parents[1] / "data_manifests"
 
@@ -40,12 +43,7 @@ def read(name: str | Path) -> AnyManifest:
     are wrong and their values.
     """
     path = _manifest_path(name)
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is no mapping of fields; {FOLDER / 'lfw.yaml'} is an example")
+    fields = read_yaml(path)
     layout = fields.get("layout")
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"{path}: `layout` is {layout!r}; use one of {', '.join(LAYOUTS)}")
@@ -64,8 +62,11 @@ def load(name: str | Path, root: str | Path | None = None, **options: object) ->
     `attributes`, where there are any, say in `unseen` (bool) which images are for the protocols
     alone.
 
-    Raises FileNotFoundError saying where a missing data set was looked for and how to get it, and
-    ValueError for a wrong checksum, count, colour, image, pair or option, each by name.
+    Raises FileNotFoundError saying where a missing data set was looked for and how to get it;
+    ValueError for a wrong checksum, count, colour, image, pair or option, each by name; MemoryError
+    for more drawn images than fit; OSError naming what cannot be read or written. Warns of files
+    of an image folder that are not read (`FaceSet.left_out`), and of a damaged cache file, which
+    is made again.
     """
     manifest, title = read(name), _manifest_path(name).stem
     known = Drawing.model_fields if isinstance(manifest, SynthFacesManifest) else {}
@@ -76,8 +77,9 @@ def load(name: str | Path, root: str | Path | None = None, **options: object) ->
         )
     if not isinstance(manifest, SynthFacesManifest):
         return read_stored(manifest, title, root)
+    plain = {k: v.item() if isinstance(v, np.generic) else v for k, v in options.items()}
     try:
-        drawing = Drawing.model_validate(manifest.options.model_dump() | options)
+        drawing = Drawing.model_validate(manifest.options.model_dump() | plain)
     except Invalid as error:
         raise ValueError(f"options of {title}: {_told(error)}") from None
     return _draw(drawing, title)
@@ -133,28 +135,58 @@ def _wanted(drawing: Drawing) -> dict[str, object]:
 
 
 def _drawn(drawing: Drawing) -> tuple[np.ndarray, pd.DataFrame]:
-    """The images as a read-only memory map, and their attributes; drawn once."""
+    """The images as a read-only memory map, and their attributes; drawn by one process, once."""
     source = sorted(Path(synthfaces.__file__).parent.glob("*.py"))
     key = digest(_wanted(drawing), *(file_sha256(file) for file in source))
-    path, table = (cache_root() / "faces" / f"synthfaces-{key}{end}" for end in (".npy", ".csv"))
-    if not (path.is_file() and table.is_file()):
-        blocks = _blocks(drawing)
-        attributes = pd.concat([block.attributes for block in blocks], ignore_index=True)
-        attributes["unseen"] = attributes["person"] >= drawing.people
-        with atomic_path(path) as images, atomic_path(table) as rows:
-            write_map(images, len(attributes), chain.from_iterable(b.images for b in blocks))
-            attributes.to_csv(rows, index=False)
-    return np.load(path, mmap_mode="r"), pd.read_csv(table, keep_default_na=False)
+    path, table = (cache_path(f"synthfaces-{key}{end}") for end in (".npy", ".csv"))
+
+    def make() -> None:
+        _check_possible(drawing)
+        blocks = [synthfaces.generate(**block, progress=None) for block in _blocks(drawing)]
+        attributes = _marked(drawing, [block.attributes for block in blocks])
+        write_sealed(table, attributes.to_csv(index=False).encode())
+        write_map(path, len(attributes), chain.from_iterable(b.images for b in blocks))
+
+    def read() -> tuple[np.ndarray, pd.DataFrame]:
+        rows = io.BytesIO(read_sealed(table))
+        return open_map(path), pd.read_csv(rows, keep_default_na=False)
+
+    return cached(path, make, read)
 
 
-def _blocks(drawing: Drawing) -> list[synthfaces.SynthFaces]:
-    """First the people for training and outsiders, then the unseen ones, if any."""
+def _check_possible(drawing: Drawing) -> None:
+    """Before minutes of drawing: do the images fit, and are there enough pairs among them?"""
+    wanted = _blocks(drawing)
+    count = sum(block["n_people"] * block["images_per_person"] for block in wanted)
+    free = available(torch.device("cpu"))
+    if free is not None and count * IMAGE > free:
+        raise MemoryError(
+            f"{count:,} drawn images take {count * IMAGE / 1e9:,.1f} GB of memory, of which "
+            f"{free / 1e9:,.1f} GB are free; ask for fewer people or images"
+        )
+    _protocols(drawing, _marked(drawing, [synthfaces.plan(**block) for block in wanted]))
+
+
+def _marked(drawing: Drawing, blocks: list[pd.DataFrame]) -> pd.DataFrame:
+    """The attributes of all blocks, with `unseen`: which images are for the protocols alone."""
+    attributes = pd.concat(blocks, ignore_index=True)
+    attributes["unseen"] = attributes["person"] >= drawing.people
+    return attributes
+
+
+def _blocks(drawing: Drawing) -> list[dict[str, int]]:
+    """What to draw: first the people for training and outsiders, then the unseen ones, if any."""
     wanted = [
         (drawing.people, drawing.images_per_person, 0),
         (drawing.unseen_people, drawing.unseen_images, drawing.people),
     ]
     return [
-        synthfaces.generate(people, images, drawing.seed, first_person=first, progress=None)
+        {
+            "n_people": people,
+            "images_per_person": images,
+            "seed": drawing.seed,
+            "first_person": first,
+        }
         for people, images, first in wanted
         if people
     ]

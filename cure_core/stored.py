@@ -1,5 +1,6 @@
 """Data sets on disk as their manifests describe them: read, and compared with what is said."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,28 +32,35 @@ def read_stored(manifest: Stored, name: str, root: str | Path | None) -> FaceSet
     if root is None and manifest.path is None:
         raise ValueError(f'{name} needs to be told where: load("{name}", root="/my/crops")')
     base = data_root() if root is None else Path(root).expanduser()
-    place = _present(base / (manifest.path or "."), name, manifest)
+    place = base / (manifest.path or ".")
+    _present(place, name, manifest, folder=not isinstance(manifest, PairsManifest))
     if isinstance(manifest, FolderManifest):
-        faces = _folder(manifest, name, base, place)
-    elif isinstance(manifest, RecordIOManifest):
-        faces = _pack(manifest, name, base, place)
-    else:
-        faces = _pairs(place, name, manifest.checksum, manifest)
-        _check_counts(place, len(faces), None, manifest)
-    check_looks(faces.images, manifest.colour, manifest.range, place)
+        return _folder(manifest, name, base, place)
+    if isinstance(manifest, RecordIOManifest):
+        return _pack(manifest, name, base, place)
+    faces = _pairs(place, name, manifest.checksum, manifest)
+    _check_counts(place, len(faces), None, manifest)
     return faces
 
 
 def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> FaceSet:
     tree = list_tree(place)
+    if tree.left_out:
+        named = ", ".join(list(tree.left_out.files)[:3])
+        warnings.warn(
+            f"{place}: {tree.left_out}{f' (first: {named})' if named else ''}", stacklevel=2
+        )
     people, identities = np.unique(tree.people, return_inverse=True)
     _check_counts(place, len(tree.files), len(people), manifest)
     protocols = {
-        protocol: _read_pairs(_present(base / file.path, name, manifest), file.sha256, tree)
+        protocol: _read_pairs(
+            _present(base / file.path, name, manifest, folder=False), file.sha256, tree
+        )
         for protocol, file in manifest.pairs.items()
     }
     bgr = manifest.colour == "bgr"
     images, fingerprint = decode(tree, resize=manifest.resize, bgr=bgr, checksum=manifest.checksum)
+    check_looks(images, manifest.colour, manifest.range, place)
     return FaceSet(
         name=name,
         images=images,
@@ -60,13 +68,14 @@ def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> Fac
         fingerprint=fingerprint,
         people=tuple(people.tolist()),
         protocols=protocols,
+        left_out=tree.left_out,
     )
 
 
 def _pack(manifest: RecordIOManifest, name: str, base: Path, place: Path) -> FaceSet:
     """The pack's people, then those of its verification pairs, marked `unseen`."""
     asked = {
-        protocol: (file, _present(base / file.path, name, manifest))
+        protocol: (file, _present(base / file.path, name, manifest, folder=False))
         for protocol, file in manifest.pairs.items()
     }
     faces = read_recordio(
@@ -77,6 +86,7 @@ def _pack(manifest: RecordIOManifest, name: str, base: Path, place: Path) -> Fac
         checksum=manifest.checksum,
     )
     _check_counts(place, len(faces), len(faces.people), manifest)
+    check_looks(faces.images, manifest.colour, manifest.range, place)
     if not asked:
         return faces
     packs = {
@@ -118,7 +128,9 @@ def _pairs(
     actual = file_sha256(path)
     if sha256 not in (None, actual):
         raise ValueError(f"{path} has the checksum {actual}, expected {sha256}; fetch it again")
-    images, genuine = read_pairs(path, resize=manifest.resize, bgr=manifest.colour == "bgr")
+    colour = (expected and expected.colour) or manifest.colour
+    images, genuine = read_pairs(path, resize=manifest.resize, bgr=colour == "bgr")
+    check_looks(images, colour, manifest.range, path)
     if expected is not None and expected.count not in (None, len(genuine)):
         raise ValueError(
             f"{path} holds {len(genuine):,} pairs, expected {expected.count:,}; fetch it again"
@@ -162,13 +174,15 @@ def _check_counts(place: Path, images: int, people: int | None, manifest: Stored
             )
 
 
-def _present(path: Path, name: str, manifest: StoredManifest) -> Path:
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{name}: nothing at {path}; set CURE_DATA_ROOT, or pass root, if it lies elsewhere. "
-            f"How to get it: {manifest.how_to_get}"
-        )
-    return path
+def _present(path: Path, name: str, manifest: StoredManifest, *, folder: bool) -> Path:
+    if path.is_dir() if folder else path.is_file():
+        return path
+    wrong = "a file instead of a folder" if folder else "a folder instead of a file"
+    found = wrong if path.exists() else "nothing"
+    raise FileNotFoundError(
+        f"{name}: {found} at {path}; set CURE_DATA_ROOT, or pass root, if it lies elsewhere. "
+        f"How to get it: {manifest.how_to_get}"
+    )
 
 
 def _read_pairs(path: Path, sha256: str, tree: Tree) -> Pairs:

@@ -58,7 +58,48 @@ def test_it_prints_and_shows_the_mean_face(drawn):
 
 
 def test_swapped_channels_are_seen(drawn):
-    assert verdicts(changed(drawn, drawn.images[..., ::-1])) == {"colour order, as read"}
+    both = {"colour order, as read", "colour order, as read, unseen"}
+    assert verdicts(changed(drawn, drawn.images[..., ::-1])) == both
+
+
+def test_channels_swapped_in_the_pairs_alone_are_seen_there(drawn):
+    """The mean of training images and pairs would hide the pairs."""
+    images = drawn.images.copy()
+    images[300:] = images[300:, ..., ::-1]
+    assert verdicts(changed(drawn, images)) == {"colour order, as read, unseen"}
+
+
+def test_impossible_pairs_are_seen(drawn):
+    """An image beside itself, and an impostor pair of one person."""
+    pairs = drawn.protocols["unseen"]
+    genuine, impostor = (np.flatnonzero(pairs.genuine == kind)[0] for kind in (True, False))
+    left, right = pairs.left.copy(), pairs.right.copy()
+    right[genuine] = left[genuine]
+    faces = changed(drawn, protocols={"unseen": Pairs(left, right, pairs.genuine)})
+    assert verdicts(faces) == {"unseen: pairs of an image with itself"}
+    left, right = pairs.left.copy(), pairs.right.copy()
+    left[impostor], right[impostor] = left[genuine], right[genuine]
+    faces = changed(drawn, protocols={"unseen": Pairs(left, right, pairs.genuine)})
+    assert verdicts(faces) == {"unseen: impostor pairs of one person"}
+
+
+def test_files_left_out_are_seen(drawn, tmp_path):
+    for i, image in enumerate(drawn.images[:4]):
+        path = tmp_path / "crops" / f"person_{i % 2}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(image))
+    checkup = examine("folder", root=tmp_path / "crops", progress=False)
+    found = checkup.findings.set_index("check")
+    assert found.loc["files left out"].tolist() == ["0", "0", "ok"]
+    (tmp_path / "crops" / "Zoe").mkdir()
+    (tmp_path / "crops" / "Zoe" / "1.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(50))
+    with pytest.warns(UserWarning, match=r"crops: 1 file left out: 1 \.heic; .*Zoe \(first: Zoe/1"):
+        checkup = examine("folder", root=tmp_path / "crops", progress=False)
+    found = checkup.findings.set_index("check").loc["files left out"]
+    assert found.tolist() == [
+        "1 file left out: 1 .heic; 1 person without an image: Zoe",
+        *("0", "look"),
+    ]
 
 
 def test_dark_and_empty_pictures_are_seen(drawn):

@@ -1,11 +1,14 @@
 import re
 import shutil
+import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from PIL import Image
+from processes import in_two_processes
 
 from cure_core import manifests
 from cure_core.faces import synthfaces
@@ -68,6 +71,18 @@ def test_a_folder_of_ones_own_needs_no_code(root):
     assert faces.images[:, 0, 0].tolist() == [[0] * 3, [50] * 3, [100] * 3]
 
 
+def test_what_a_folder_holds_beside_images_is_told(root):
+    crops = root / "data" / "crops"
+    (crops / "Ann" / "notes.txt").write_text("seen on Monday")
+    (crops / "Zoe").mkdir()
+    told = "1 file left out: 1 .txt; 1 person without an image: Zoe"
+    with pytest.warns(UserWarning, match=rf"crops: {told} \(first: Ann/notes\.txt\)"):
+        faces = manifests.load("folder", root=crops)
+    assert repr(faces) == f"FaceSet(folder: 3 images of 2 people; {told})"
+    assert told in faces._repr_html_()
+    assert faces.left_out.files == {"Ann/notes.txt": ".txt"}
+
+
 def test_a_folder_without_a_root_is_asked_for():
     with pytest.raises(ValueError, match=r'load\("folder", root='):
         manifests.load("folder")
@@ -88,6 +103,18 @@ def test_a_missing_data_set_says_where_it_was_looked_for_and_how_to_get_it(tmp_p
         manifests.load("lfw", root=tmp_path)
     for part in (str(tmp_path / "data" / "lfwa_112"), "CURE_DATA_ROOT", "University of Massach"):
         assert part in str(missing.value)
+
+
+def test_a_file_in_place_of_a_folder_and_the_other_way_round_are_named(root, tmp_path):
+    path = manifest(tmp_path, path="data/pairs.txt")
+    with pytest.raises(FileNotFoundError, match=r"a file instead of a folder at .*pairs\.txt; set"):
+        manifests.load(path, root=root)
+    pairs = {"own": {"path": "data/crops", "sha256": "0" * 64}}
+    path = manifest(tmp_path, path="data/crops", pairs=pairs)
+    with pytest.raises(
+        FileNotFoundError, match=r"a folder instead of a file at .*crops; set CURE_DATA_ROOT"
+    ):
+        manifests.load(path, root=root)
 
 
 def test_missing_pairs_say_the_same(root, tmp_path):
@@ -130,6 +157,16 @@ def test_data_other_than_described_are_named(root, tmp_path, changes, message):
         ({"path": "data/../.."}, r"`path` is 'data/\.\./\.\.': give a path below the root"),
         ({"colour": "cmyk"}, "`colour` is 'cmyk': .*rgb"),
         ({"images": 0}, "`images` is 0: "),
+        ({"images": "5"}, "`images` is '5': .*valid integer"),
+        ({"images": True}, "`images` is True: .*valid integer"),
+        ({"resize": "no"}, "`resize` is 'no': .*boolean"),
+        ({"title": 5}, "`title` is 5: .*string"),
+        ({"range": ["0", 255]}, r"`range\.0` is '0': .*valid integer"),
+        ({"range": [255, 0]}, r"`range` is \[255, 0\]: give the least and the greatest value"),
+        (
+            {"splits": {"min_images": 3, "max_images": None, "outsiders": 2, "heldout": "0.2"}},
+            r"`splits\.heldout` is '0\.2': .*valid number",
+        ),
         ({"path": ""}, "`path` is '': give a path below the root"),
         ({"resize": "perhaps"}, "`resize` is 'perhaps': .*boolean"),
         (
@@ -145,7 +182,13 @@ def test_an_invalid_manifest_is_told_by_file_field_and_value(tmp_path, changes, 
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("a: [1", r"own\.yaml is not YAML: .*line 1"), ("", r"own\.yaml is no m")]
+    ("text", "message"),
+    [
+        ("a: [1", r"own\.yaml is not valid YAML: .*line 1"),
+        ("", r"own\.yaml: `layout` is None; use one of folder"),
+        ("- a", r"own\.yaml holds list; expected a mapping"),
+        ("layout: folder\nlayout: pairs", r"own\.yaml is not valid YAML: .*duplicate key"),
+    ],
 )
 def test_a_file_that_is_no_manifest_is_named(tmp_path, text, message):
     path = tmp_path / "own.yaml"
@@ -166,12 +209,31 @@ def test_an_unknown_manifest_names_those_there_are(name):
         ("synthfaces", {"peoples": 3}, "no option peoples; it has people, images_per_person"),
         ("lfw", {"people": 3}, "lfw has no option people; it has none"),
         ("synthfaces", {"people": 0}, "`people` is 0: .*greater"),
+        ("synthfaces", {"people": "3"}, "`people` is '3': .*integer"),
+        ("synthfaces", {"min_gap": float("inf")}, "`min_gap` is inf: .*finite"),
         ("synthfaces", {"unseen_pairs": 30}, "`unseen_pairs` is 30: .*multiple of 20"),
     ],
 )
 def test_a_wrong_option_is_told(name, options, message):
     with pytest.raises(ValueError, match=message):
         manifests.load(name, **options)
+
+
+def test_numbers_of_numpy_are_options_like_any_other():
+    few = SMALL | {"people": np.int64(3), "unseen_people": 0, "min_gap": np.float64(0)}
+    assert len(manifests.load("synthfaces", **few)) == 6
+
+
+def test_no_is_text_in_yaml_and_a_number_may_have_an_exponent(tmp_path):
+    """The rules of YAML 1.2, where 1.1 has `no` for False and `2e-1` for text."""
+    path = manifest(tmp_path)
+    text = path.read_text()
+    path.write_text(
+        text.replace("heldout: 0.2", "heldout: 2e-1").replace("title: F", "title: no #")
+    )
+    read = manifests.read(path)
+    assert read.splits.heldout == 0.2
+    assert read.title == "no"
 
 
 def test_synthfaces_are_the_drawn_people_and_then_the_unseen():
@@ -205,7 +267,44 @@ def test_synthfaces_are_drawn_once_for_the_same_options(cache, monkeypatch):
     assert list(again.protocols) == ["cross_age"]
     with pytest.raises(TypeError):  # no generator to draw others with
         manifests.load("synthfaces", **SMALL | {"seed": 8})
-    assert sorted(path.suffix for path in cache.iterdir()) == [".csv", ".npy"]
+    assert {path.suffix for path in cache.iterdir()} == {".csv", ".npy", ".lock"}
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv"])
+def test_damaged_drawings_are_named_and_drawn_again(cache, kind):
+    first = manifests.load("synthfaces", **SMALL)
+    images, attributes = np.array(first.images), first.attributes
+    (path,) = cache.glob(f"synthfaces-*.{kind}")
+    content = path.read_bytes()
+    path.write_bytes(content[:500] + bytes([content[500] ^ 1]) + content[501:])
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged and is made again"):
+        again = manifests.load("synthfaces", **SMALL)
+    assert (again.images == images).all()
+    assert again.attributes.equals(attributes)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_two_processes_draw_once(tmp_path, monkeypatch):
+    log, generate = tmp_path / "log", synthfaces.generate
+
+    def logged(*given, **options):
+        with open(log, "a") as file:
+            file.write("drawn\n")
+        time.sleep(0.1)
+        return generate(*given, **options)
+
+    monkeypatch.setattr(synthfaces, "generate", logged)
+    few = SMALL | {"unseen_people": 0}
+
+    def load():
+        faces = manifests.load("synthfaces", **few)
+        return np.array(faces.images).tobytes(), faces.attributes.to_csv()
+
+    first, second = in_two_processes(load)
+    assert first == second
+    assert log.read_text() == "drawn\n"
+    assert first[0] == generate(3, 2, seed=7).images.tobytes()
 
 
 def test_a_fingerprint_is_of_what_is_asked_for_and_of_no_last_bit(cache, monkeypatch):
@@ -221,6 +320,31 @@ def test_a_fingerprint_is_of_what_is_asked_for_and_of_no_last_bit(cache, monkeyp
     other = manifests.load("synthfaces", **SMALL)
     assert (other.images != first.images).all()
     assert other.fingerprint == first.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        (
+            {"people": 10**12},
+            MemoryError,
+            r"2,000,000,000,040 drawn .* take 75,264,000.*ask for fewer",
+        ),
+        ({"unseen_pairs": 2000}, ValueError, "ask for fewer than 2000 pairs"),
+        ({"cross_age_pairs": 20, "min_gap": 90.0}, ValueError, "at least 90"),
+        ({"seed": 2**63}, ValueError, "`seed` is 9223372036854775808: .*less than"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_before_anything_is(monkeypatch, options, error, message):
+    monkeypatch.setattr(synthfaces, "generate", None)
+    with pytest.raises(error, match=message):
+        manifests.load("synthfaces", **SMALL | options)
+
+
+def test_a_plan_has_the_attributes_of_what_is_drawn():
+    drawn = synthfaces.generate(3, 2, seed=7, first_person=4)
+    planned = synthfaces.plan(3, 2, seed=7, first_person=4)
+    pd.testing.assert_frame_equal(planned, drawn.attributes)
 
 
 def test_no_unseen_people_leave_no_protocol():

@@ -123,6 +123,63 @@ def test_malformed_lfw_pairs_are_refused_with_file_and_line(tmp_path, old, new, 
         read_lfw_pairs(path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text + "\n\n  \n",
+        lambda text: text.rstrip(),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace("2\t1\n", "2 1\n"),
+        lambda text: text.replace("\n", " \n").replace("\t", " \t"),
+    ],
+)
+def test_lfw_pairs_may_come_from_another_editor(tmp_path, change):
+    path = tmp_path / "pairs.txt"
+    path.write_text(LFW)
+    expected = read_lfw_pairs(path)
+    path.write_bytes(change(LFW).encode())
+    assert read_lfw_pairs(path).equals(expected)
+
+
+def test_a_header_of_one_number_is_one_fold(tmp_path):
+    """`pairsDevTest.txt`: 500 genuine pairs and 500 of impostors."""
+    path = tmp_path / "pairsDevTest.txt"
+    path.write_text("2\nAnn\t1\t4\nCy\t2\t3\nAnn\t1\tBob\t2\nBob\t1\tCy\t7\n")
+    table = read_lfw_pairs(path)
+    assert table.genuine.tolist() == [True, True, False, False]
+    assert table.fold.tolist() == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Cy_Dee\t2\t3", "Cy_Dee\t3\t3", r"pairs\.txt:4 pairs image 3 of Cy_Dee with itself"),
+        ("\tBob_Ray\t2", "\tAnn_Lee\t2", r"txt:3 calls two images of Ann_Lee an impostor pair"),
+        ("Bob_Ray", "Jos\N{LATIN SMALL LETTER E WITH ACUTE}", r"txt:3: not UTF-8 \(.*save it as"),
+        ("\t4\n", "\t-4\n", r"pairs\.txt:2: expected 'name, i, j'"),
+        ("\t4\n", "\t1_0\n", r"pairs\.txt:2: expected 'name, i, j'"),
+        ("Cy_Dee\t2\t3", "\t2\t3", r"pairs\.txt:4: expected 'name, i, j'"),
+        ("Cy_Dee\t2\t3\n", "\n", r"pairs\.txt:4: expected 'name, i, j' between tabs, got ''"),
+        ("2\t1\n", "0\t0\n", "announces 0 pairs, 4 lines follow"),
+        ("2\t1\n", "2\t1\t1\n", r"pairs\.txt:1: expected 'folds"),
+        (LFW, "0\n", "announces 0 pairs, 0 lines follow"),
+    ],
+)
+def test_impossible_lfw_pairs_are_refused_with_file_and_line(tmp_path, old, new, message):
+    path = tmp_path / "pairs.txt"
+    path.write_bytes(LFW.replace(old, new).encode("latin-1"))
+    with pytest.raises(ValueError, match=message):
+        read_lfw_pairs(path)
+
+
+def test_an_impostor_pair_of_one_name_in_two_forms_of_unicode_is_refused(tmp_path):
+    path = tmp_path / "pairs.txt"
+    path.write_text("1\t1\nA\t1\t2\nJos\u00e9\t1\tJose\u0301\t2\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pairs\.txt:3 calls two images of"):
+        read_lfw_pairs(path)
+
+
 def test_similarities_are_cosines_for_tensors_and_arrays():
     corners = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.6, 0.8]])
     pairs = Pairs(np.array([0, 0, 0, 3]), np.array([1, 2, 3, 3]), np.array([False] * 4))

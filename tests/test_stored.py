@@ -133,6 +133,29 @@ def test_a_pack_other_than_described_is_told(root, tmp_path, changes, message):
         manifests.load(manifest(tmp_path, **changes), root=root)
 
 
+def swap_channels(path, drawn):
+    """The pairs of `unseen` as OpenCV would save them."""
+    pairs = drawn.protocols["unseen"]
+    both = np.stack([pairs.left, pairs.right], axis=1).ravel()
+    images = [encoded(np.ascontiguousarray(drawn.images[i][..., ::-1]), "BMP") for i in both]
+    write_bin(path, images, pairs.genuine)
+
+
+def test_channels_swapped_in_the_pairs_alone_are_named(root, tmp_path, drawn):
+    swap_channels(root / "pack" / "unseen.bin", drawn)
+    with pytest.raises(ValueError, match=r"unseen\.bin is said to be rgb, but .*`colour` to bgr"):
+        manifests.load(manifest(tmp_path), root=root)
+
+
+def test_pairs_may_have_another_order_of_channels_than_their_pack(root, tmp_path, drawn):
+    swap_channels(root / "pack" / "unseen.bin", drawn)
+    pairs = {"unseen": {"path": "pack/unseen.bin", "colour": "bgr"}}
+    faces = manifests.load(manifest(tmp_path, pairs=pairs), root=root)
+    own, expected = faces.protocols["unseen"], drawn.protocols["unseen"]
+    assert (faces.images[own.left] == drawn.images[expected.left]).all()
+    assert (faces.images[np.arange(80)] == drawn.images[:80]).all()
+
+
 def test_missing_pairs_are_named_before_anything_is_decoded(root, tmp_path):
     (root / "pack" / "cross_age.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"nothing at .*cross_age\.bin; .*set `pairs` to"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cure_core.faces.faceset import Stack
+from cure_core.faces.faceset import ImageView, Stack
 
 SAMPLE = 512  # images looked at, spread evenly over the set
 MIDDLE = slice(32, 80)  # rows and columns that a face fills
@@ -42,7 +42,7 @@ class Looks:
         return "rgb" if self.red > self.blue else "bgr"
 
 
-def look(images: np.ndarray | Stack) -> Looks:
+def look(images: np.ndarray | Stack | ImageView) -> Looks:
     """The looks of a set of images (N, 112, 112, 3), from a sample spread evenly over it."""
     index = np.unique(np.linspace(0, len(images) - 1, SAMPLE).astype(np.int64))
     sample = images[index]

@@ -1,5 +1,6 @@
 """InsightFace's training packs: `train.rec`, `train.idx` and `property` in one folder."""
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cure_core.faces.decoding import decoded, once, read_image
+from cure_core.faces.cache import cached_bytes
+from cure_core.faces.decoding import decoded, read_image
 from cure_core.faces.faceset import SHAPE, FaceSet
 from cure_core.faces.recordio import Record, read_index, read_record, read_records
-from cure_core.files import atomic_path, cache_root, digest, file_sha256
+from cure_core.files import digest, file_sha256
 from cure_core.progress import bar
 
 
@@ -48,7 +50,7 @@ def read_recordio(
     facts = [(kind, s.st_size, s.st_mtime_ns) for kind, s in stats.items()]
     key = digest(str(folder.resolve()), facts)
     listing = _listing(paths, key, progress)
-    sha256 = once(f"{key}.sha256", lambda: file_sha256(paths["rec"]))
+    sha256 = cached_bytes(f"{key}.sha256", lambda: file_sha256(paths["rec"]).encode()).decode()
     if checksum not in (None, sha256):
         raise ValueError(
             f"{paths['rec']} has the checksum {sha256}, expected {checksum}; fetch it again"
@@ -76,12 +78,13 @@ def read_recordio(
 
 def _listing(paths: dict[str, Path], key: str, progress: bool | None) -> Listing:
     """The pack's listing, from the cache where the same files were listed before."""
-    kept = cache_root() / "faces" / f"{key}.npz"
-    if not kept.is_file():
-        listing = _list(paths, progress)
-        with atomic_path(kept) as temporary:
-            np.savez(temporary, key=listing.key, start=listing.start, label=listing.label)
-    with np.load(kept) as saved:
+
+    def packed() -> bytes:
+        file, listing = io.BytesIO(), _list(paths, progress)
+        np.savez(file, key=listing.key, start=listing.start, label=listing.label)
+        return file.getvalue()
+
+    with np.load(io.BytesIO(cached_bytes(f"{key}.npz", packed))) as saved:
         return Listing(saved["key"], saved["start"], saved["label"])
 
 
@@ -101,7 +104,10 @@ def _list(paths: dict[str, Path], progress: bool | None) -> Listing:
         _check_header(paths, keys, np.array(ids), np.array(has_image), labels[0])
     elif len(chosen) < len(keys):
         missing = int(np.flatnonzero(~np.array(has_image))[0])
-        raise ValueError(f"{rec}, byte {start[missing]}: the record holds no image; fetch it again")
+        shuffled = f", or {paths['idx']} is shuffled" if paths["idx"].is_file() else ""
+        raise ValueError(
+            f"{rec}, byte {start[missing]}: the record holds no image{shuffled}; fetch it again"
+        )
     if not len(chosen):
         raise ValueError(f"{rec} holds no image; fetch it again")
     label = np.array([labels[i][0] for i in chosen])

@@ -20,10 +20,12 @@ def read_pairs(
     """Images (2P, 112, 112, 3) uint8 of P pairs, and which are `genuine` (P,) bool.
 
     Pair p is images 2p and 2p + 1. Decoded on the first call only; nothing in the file is run.
-    Raises FileNotFoundError where there is no file, and ValueError naming it and the byte or the
-    image of what is wrong.
+    Raises FileNotFoundError where there is no file, and ValueError naming it and the byte, the
+    image or the pair that is wrong.
     """
     path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
     stat = path.stat()
     content = path.read_bytes()
     encoded, genuine = _unpacked(read_pickle(content, str(path)), path)
@@ -63,7 +65,23 @@ def _unpacked(held: Any, path: Path) -> tuple[list[bytes], np.ndarray]:
             f"{path} holds {len(encoded):,} images and {len(same):,} answers; a pair has two "
             "images and one answer"
         )
+    _check_answers(encoded, same, path)
     return encoded, np.array(same, dtype=bool)
+
+
+def _check_answers(encoded: list[bytes], same: list[int], path: Path) -> None:
+    """No image is an impostor of itself, and the same two images have one answer."""
+    answers: dict[frozenset[bytes], int] = {}
+    for pair, answer in enumerate(same):
+        images = frozenset(encoded[2 * pair : 2 * pair + 2])
+        first = answers.setdefault(images, pair)
+        if len(images) == 1 and not answer:
+            raise ValueError(f"{path}: pair {pair} calls an image an impostor of itself")
+        if same[first] != answer:
+            raise ValueError(
+                f"{path}: pairs {first} and {pair} are of the same two images, one genuine and "
+                "one of impostors; remove the wrong one"
+            )
 
 
 def _kind(value: object) -> str:

@@ -1,7 +1,9 @@
 """InsightFace's training packs, whole and damaged."""
 
 import struct
+import sys
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packs import MAGIC, encoded, image_record, record, write_pack, write_records
+from processes import in_two_processes
 
 from cure_core.faces import pack as pack_module
 from cure_core.faces import read_recordio
 from cure_core.faces.recordio import read_index, read_records
-from cure_core.files import data_root, file_sha256
+from cure_core.files import cache_root, data_root, file_sha256
 
 SAMPLE = data_root() / "data" / "insightface_sample"
 LABELS = [0, 0, 1, 1, 1, 2]
@@ -34,6 +37,43 @@ IMAGES = [flat(40 * i) for i in range(len(LABELS))]
 @pytest.fixture
 def folder(tmp_path):
     return write_pack(tmp_path / "pack", [encoded(image) for image in IMAGES], LABELS)
+
+
+@pytest.mark.parametrize("kind", ["npz", "sha256", "npy"])
+@pytest.mark.parametrize("position", [0, 70, -1])
+def test_a_damaged_file_of_the_cache_is_named_and_made_again(folder, kind, position):
+    read_recordio(folder)
+    (path,) = (cache_root() / "faces").glob(f"*.{kind}")
+    content = bytearray(path.read_bytes())
+    content[position] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"{path.name} is damaged and is made again"):
+        faces = read_recordio(folder)
+    assert (faces.images == np.stack(IMAGES)).all()
+    assert faces.identities.tolist() == LABELS
+    assert faces.fingerprint == file_sha256(folder / "train.rec")[:16]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_two_processes_list_and_decode_a_pack_once(folder, tmp_path, monkeypatch):
+    log = tmp_path / "log"
+
+    def logged(name, call, *given):
+        with open(log, "a") as file:
+            file.write(f"{name}\n")
+        return call(*given)
+
+    for name in ("_list", "file_sha256", "read_record"):
+        original = getattr(pack_module, name)
+        monkeypatch.setattr(pack_module, name, partial(logged, name, original))
+
+    def load():
+        faces = read_recordio(folder)
+        return np.array(faces.images).tobytes(), faces.identities.tolist()
+
+    assert in_two_processes(load) == [(np.stack(IMAGES).tobytes(), LABELS)] * 2
+    calls = log.read_text().split()
+    assert sorted(calls) == ["_list", "file_sha256", *["read_record"] * len(IMAGES)]
 
 
 def payloads(path):
@@ -233,6 +273,13 @@ def test_a_shuffled_index_is_told(folder):
     swapped = [line.replace(b"x\t", b"2\t") for line in swapped]
     rewritten(folder, "train.idx", lambda b: b.replace(first + second, b"".join(swapped)))
     with pytest.raises(ValueError, match=r"idx: key 1 points to the record of id 2 .* shuffled"):
+        read_recordio(folder)
+
+
+def test_an_index_that_leads_to_no_image_first_is_told_with_both_files(folder):
+    """The header comes first by its key, 0; under another key it looks like a broken image."""
+    rewritten(folder, "train.idx", lambda b: b.replace(b"0\t0\n", b"77\t0\n"))
+    with pytest.raises(ValueError, match=r"rec, byte \d+: the record holds no image, or .*idx is"):
         read_recordio(folder)
 
 

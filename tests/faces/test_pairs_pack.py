@@ -207,6 +207,26 @@ def test_the_byte_of_a_bad_image_is_where_it_begins(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.bin"):
         read_pairs(tmp_path / "absent.bin")
+    with pytest.raises(FileNotFoundError, match=r"no file .*test_a_missing"):
+        read_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "same", "message"),
+    [
+        ([0, 1, 2, 2], [True, False], "pair 1 calls an image an impostor of itself"),
+        ([0, 1, 2, 3, 1, 0], [True, True, False], "pairs 0 and 2 are of the same two images"),
+        ([0, 1, 0, 1], [False, True], "pairs 0 and 1 are of the same two images"),
+    ],
+)
+def test_answers_that_contradict_each_other_are_refused(tmp_path, images, same, message):
+    path = write_bin(tmp_path / "own.bin", [BYTES[i] for i in images], same)
+    with pytest.raises(ValueError, match=rf"own\.bin: {message}"):
+        read_pairs(path)
+    agreeing = [same[0]] * len(same)
+    if images != [0, 1, 2, 2]:
+        write_bin(path, [BYTES[i] for i in images], agreeing)
+        assert read_pairs(path)[1].tolist() == agreeing
 
 
 @given(data=st.data())

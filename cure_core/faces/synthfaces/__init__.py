@@ -23,7 +23,7 @@ from cure_core.faces.synthfaces.people import SIZE, Columns, people, uniforms
 from cure_core.faces.synthfaces.protocols import cross_age_pairs, unseen_pairs
 from cure_core.progress import bar
 
-__all__ = ["SynthFaces", "cross_age_pairs", "generate", "unseen_pairs"]
+__all__ = ["SynthFaces", "cross_age_pairs", "generate", "plan", "unseen_pairs"]
 
 VERSION = 1  # part of the fingerprint: raise it when the same seed would draw other pictures
 CHUNK = 8  # images drawn together: enough to amortise a call, few enough to stay in cache
@@ -65,6 +65,28 @@ def generate(
     then capture. Takes about 3 ms an image on one core.
     Raises ValueError for counts below 1 and for a negative seed or first_person.
     """
+    person, shot, attributes = _planned(n_people, images_per_person, seed, first_person)
+    count = len(attributes)
+    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
+    with threadpool_limits(1, "blas"):  # the products are small: threads would only wait
+        for first in bar(range(0, count, CHUNK), "drawing faces", progress, unit="chunk"):
+            rows = slice(first, first + CHUNK)
+            sitter, moment = _rows(person, rows), _rows(shot, rows)
+            images[rows] = degrade(draw(sitter, moment), moment)
+    return SynthFaces(images, attributes["person"].to_numpy(np.int64), attributes)
+
+
+def plan(
+    n_people: int, images_per_person: int, seed: int = 0, *, first_person: int = 0
+) -> pd.DataFrame:
+    """The `attributes` of what `generate` would draw, in milliseconds; raises what it raises."""
+    return _planned(n_people, images_per_person, seed, first_person)[2]
+
+
+def _planned(
+    n_people: int, images_per_person: int, seed: int, first_person: int
+) -> tuple[Columns, Columns, pd.DataFrame]:
+    """Each image's person and capture, and the attributes."""
     for name, value, least in (
         ("n_people", n_people, 1),
         ("images_per_person", images_per_person, 1),
@@ -78,18 +100,10 @@ def generate(
     traits = people(blocks[:, 0])
     person = {name: np.repeat(value, images_per_person, axis=0) for name, value in traits.items()}
     shot = captures(person, blocks[:, 1:].reshape(-1, blocks.shape[2]))
-    count = n_people * images_per_person
-    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    with threadpool_limits(1, "blas"):  # the products are small: threads would only wait
-        for first in bar(range(0, count, CHUNK), "drawing faces", progress, unit="chunk"):
-            rows = slice(first, first + CHUNK)
-            sitter, moment = _rows(person, rows), _rows(shot, rows)
-            images[rows] = degrade(draw(sitter, moment), moment)
     attributes = table(person, shot)
-    identities = np.repeat(numbers.astype(np.int64), images_per_person)
-    attributes.insert(0, "person", identities)
+    attributes.insert(0, "person", np.repeat(numbers.astype(np.int64), images_per_person))
     attributes.insert(1, "capture", np.tile(np.arange(images_per_person), n_people))
-    return SynthFaces(images, identities, attributes)
+    return person, shot, attributes
 
 
 def _rows(columns: Columns, rows: slice) -> Columns:
