@@ -24,19 +24,16 @@ from nbgrader.utils import is_grade
 from traitlets import Integer
 
 from cure_core.course import execute
+from cure_core.course.submission import REFUSED, NotGradedError
 
 MARK = "CURE_SUBMISSION"  # in the environment of all that a submission starts
 GUARDED = ("gradebook.db", "submitted", "autograded")
 
 
-class NotGradedError(Exception):
-    """The submission did not come to its end, or did what no submission may."""
-
-
 class Apart(NbGraderPreprocessor):
     """Executes a notebook in a process and a folder of its own, within limits.
 
-    A submission that breaks off gets nothing, and the reason as the error of every graded cell.
+    Raises NotGradedError for a submission that breaks off, which `Submission` then refuses.
     """
 
     seconds = Integer(900, help="for the whole notebook").tag(config=True)
@@ -44,14 +41,13 @@ class Apart(NbGraderPreprocessor):
     memory = Integer(6 * 10**9, help="bytes that a process may write to").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        told = resources["nbgrader"]
-        beside = Path("autograded") / told["student"] / told["assignment"]
-        try:
-            with guarded(Path.cwd(), told["student"]):
-                executed = run_apart(nb, beside, self.seconds, self.cell_seconds, self.memory)
-        except NotGradedError as error:
-            self.log.error("%s: %s", told["student"], error)
-            executed = not_graded(nb, str(error))
+        if REFUSED in nb.metadata:
+            return fail(nb, nb.metadata[REFUSED]), resources
+        where = resources["nbgrader"]
+        files = Path("autograded") / where["student"] / where["assignment"]
+        with guarded(Path.cwd(), where["student"]):
+            executed = run_apart(nb, files, self.seconds, self.cell_seconds, self.memory)
+        executed.metadata = nb.metadata  # what it says of itself decides nothing
         return executed, resources
 
 
@@ -132,13 +128,13 @@ def end_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
             continue
 
 
-def not_graded(notebook: NotebookNode, reason: str) -> NotebookNode:
-    """The notebook with every graded code cell failed, for this reason."""
+def fail(notebook: NotebookNode, reason: str) -> NotebookNode:
+    """The notebook with an error that gives the reason in every graded code cell."""
+    message = [f"The submission was not graded: {reason}"]
     for cell in notebook.cells:
         if is_grade(cell) and cell.cell_type == "code":
-            told = [f"The submission was not graded: {reason}"]
             cell.outputs = [
-                nbformat.v4.new_output("error", ename="NotGraded", evalue=reason, traceback=told)
+                nbformat.v4.new_output("error", ename="NotGraded", evalue=reason, traceback=message)
             ]
     return notebook
 
