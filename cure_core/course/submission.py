@@ -73,8 +73,8 @@ def refuse(notebook: NotebookNode, reason: str) -> NotebookNode:
 def read_submission(path: Path) -> NotebookNode:
     """The notebook at `path`, or the only one beside it whose name is not the lesson's.
 
-    Keeps what is graded, sources and the names of exercises; outputs, ids and versions that
-    nbformat may object to are dropped. `metadata.remarks` lists what the student should know.
+    Keeps what is graded, the sources and the names of exercises; outputs, attachments, ids and
+    versions, which nbformat may reject, are dropped. `metadata.remarks` lists what was unusual.
     Raises NotGradedError where there is no notebook or it cannot be read.
     """
     lesson = {other.name for other in Path("source", path.parent.name).glob("*.ipynb")}
@@ -103,7 +103,9 @@ def raw_cells(path: Path) -> list[Any]:
         if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
             raise ValueError("it has no list of cells")
     except Exception as error:
-        raise NotGradedError(f"{path.name!r} cannot be read as a notebook: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        message = f"{path.name!r} cannot be read as a notebook ({reason}): save it again in Jupyter"
+        raise NotGradedError(message) from error
     return data["cells"]
 
 
