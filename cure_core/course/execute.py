@@ -43,8 +43,7 @@ def main() -> None:
     except Exception as error:
         if started:
             raise
-        print(f"the kernel did not start: {error!r}", file=sys.stderr)
-        sys.exit(NO_KERNEL)
+        raise SystemExit(NO_KERNEL) from error
     nbformat.write(notebook, target)
 
 

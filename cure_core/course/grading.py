@@ -108,10 +108,11 @@ def run_once(
             raise NotGradedError(f"it was not done after {seconds} seconds") from error
         finally:
             end_all(process, mark)
+        if status == execute.NO_KERNEL:
+            raise KernelStartError("its kernel did not start")
         if status != 0 or not target.is_file():
             lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-            kind = KernelStartError if status == execute.NO_KERNEL else NotGradedError
-            raise kind(f"its execution broke off: {lines[-1] if lines else status}"[:500])
+            raise NotGradedError(f"its execution broke off: {lines[-1] if lines else status}"[:500])
         try:
             executed = nbformat.read(target, as_version=4)
         except Exception as error:
