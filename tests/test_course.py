@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -18,6 +19,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from cure_core.course import grading
 from cure_core.course.feedback import self_contained
+from cure_core.course.grades import all_students, status
 from cure_core.course.grading import KernelStartError, NotGradedError, guarded
 from cure_core.course.release import released
 from cure_core.course.submission import read_submission, restore_cells
@@ -281,6 +283,25 @@ def test_a_changed_test_is_reported_and_changed_white_space_is_not():
     restored, remarks = restore_cells(cells, toy_notebook().cells)
     assert remarks == ["cell 'test_first' was changed, which was undone"]
     assert restored[1].source == toy_notebook().cells[1].source
+
+
+def test_a_student_listed_in_another_unicode_form_is_one_student(tmp_path):
+    (tmp_path / "submitted" / "Jose\u0301").mkdir(parents=True)
+    (tmp_path / "submitted" / ".hidden").mkdir()
+    listed = SimpleNamespace(id="Jos\u00e9"), SimpleNamespace(id="anne")
+    students = all_students(SimpleNamespace(students=listed), tmp_path)
+    assert students == {"Jose\u0301": listed[0], "anne": listed[1]}
+
+
+def test_a_damaged_time_stamp_is_the_reason_in_the_grades(tmp_path):
+    folder = tmp_path / "submitted" / "anne" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "toy.ipynb").touch()
+    assert status(tmp_path, "anne", "toy", ["toy"]).endswith("`nbgrader autograde toy` says why")
+    (folder / "timestamp.txt").write_text("yesterday-ish")
+    assert status(tmp_path, "anne", "toy", ["toy"]).startswith("failed: timestamp.txt")
+    (folder / "timestamp.txt").write_text("2026-01-31 12:00:00 UTC")
+    assert "timestamp" not in status(tmp_path, "anne", "toy", ["toy"])
 
 
 def test_a_self_contained_page_keeps_links_and_formulas():

@@ -138,7 +138,7 @@ class Restore(NbGraderPreprocessor):
             nb.cells += lesson
             return nb, resources
         nb.cells, remarks = restore_cells(nb.cells, lesson)
-        remarks = nb.metadata.pop("remarks") + remarks
+        remarks = nb.metadata.pop("remarks", []) + remarks
         if remarks:
             self.log.warning("%s: %s", where["student"], "; ".join(remarks))
             note = "\n".join(["Before grading:\n", *(f"- {remark}" for remark in remarks)])
