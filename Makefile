@@ -17,20 +17,20 @@ env: $(BUILT) ## build .venv from the lock (PYTHON=python3.12; TORCH=cpu for no 
 study: $(BUILT) ## run the main notebook (PROFILE=quick, or lfw, paper)
 	$(BIN)/cure study --profile $(PROFILE)
 
-batch: $(BUILT) ## carry out a study of many runs (STUDY=...), collect it and write its report
+batch: $(BUILT) ## run a study of many runs (STUDY=...), collect it and write its report
 	$(BIN)/cure batch run $(STUDY); status=$$?; \
 		$(BIN)/cure batch collect $(STUDY) && $(BIN)/cure batch report $(STUDY); exit $$status
 
-figures: $(BUILT) ## draw every figure anew from its table (FROM=runs/..., to take a run's in first)
+figures: $(BUILT) ## redraw every figure from its table (FROM=runs/... adds a run's tables first)
 	$(BIN)/cure figures $(if $(FROM),--from $(FROM))
 
 site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick): build/site/html
 	$(BIN)/python docs/build.py --profile $(PROFILE)
 
-test: fast ## every check, in under ten minutes; a process a core, a thread a process
+test: fast ## every check, in under ten minutes; one process a core, one thread a process
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
 
-test-all: fast ## make test and what takes long: fuzzing, kills, lowest versions, other Pythons
+test-all: fast ## make test and what takes long: fuzzing, kills, lowest versions, Python 3.12 and 3.13
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup -m "slow or not slow"
 
 fast: $(BUILT) ## lint, types, notebooks in step: what the pre-commit hook runs
@@ -52,7 +52,7 @@ clean: ## remove .venv and caches; runs/ stays
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The stamp is written last: a .venv without it is half-built, and is begun anew.
+# The stamp is written last: a .venv without it is half-built and is built again.
 ifeq ($(wildcard $(BUILT)),)
 .PHONY: $(BIN)/uv
 endif

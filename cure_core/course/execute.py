@@ -1,4 +1,4 @@
-"""The process that executes one submission: within limits, in the folder it was started in.
+"""The process that executes one submission, within limits, in the folder it was started in.
 
 Usage: python -m cure_core.course.execute IN.ipynb OUT.ipynb CELL_SECONDS MEMORY_BYTES
 """
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 FILE_BYTES = 10**9  # the largest file a submission may write
+NO_KERNEL = 75  # exit status (EX_TEMPFAIL): the kernel did not start, so no cell ran
 
 
 def main() -> None:
-    """Execute IN within the limits, and write it with its outputs to OUT when it is through."""
+    """Execute IN within the limits and write it with its outputs to OUT."""
     source, target, cell_seconds, memory = sys.argv[1:]
     limit(int(memory))
     # nbformat's imports compile a grammar of web addresses that no notebook needs: 1.4 s each time
@@ -20,7 +21,7 @@ def main() -> None:
     from nbclient import NotebookClient
 
     notebook = nbformat.read(source, as_version=4)
-    NotebookClient(
+    client = NotebookClient(
         notebook,
         kernel_name="python3",
         resources={"metadata": {"path": str(Path.cwd())}},
@@ -33,26 +34,34 @@ def main() -> None:
         },
         allow_errors=True,
         shutdown_kernel="immediate",
-        on_cell_executed=tell_error,
-    ).execute()
+        on_cell_executed=add_error,
+    )
+    started: list[bool] = []
+    client.on_notebook_start = lambda **_: started.append(True)
+    try:
+        client.execute()
+    except Exception as error:
+        if started:
+            raise
+        raise SystemExit(NO_KERNEL) from error
     nbformat.write(notebook, target)
 
 
-def tell_error(cell: Any, execute_reply: Any, **_: Any) -> None:
-    """Put a cell's error among its outputs where it is missing: a time-out's, or an exit's."""
+def add_error(cell: Any, execute_reply: Any, **_: Any) -> None:
+    """Add a cell's error to its outputs where it is missing: after a time-out or an exit."""
     reply = execute_reply["content"]
-    told = {output.get("ename") for output in cell.outputs if output.output_type == "error"}
-    if reply["status"] == "error" and reply["ename"] not in told:
+    shown = {output.get("ename") for output in cell.outputs if output.output_type == "error"}
+    if reply["status"] == "error" and reply["ename"] not in shown:
         from nbformat.v4 import new_output
 
-        known = {name: reply[name] for name in ("ename", "evalue", "traceback")}
-        cell.outputs.append(new_output("error", **known))
+        error = {name: reply[name] for name in ("ename", "evalue", "traceback")}
+        cell.outputs.append(new_output("error", **error))
 
 
 def limit(memory: int) -> None:
-    """Bound what this process and each it starts may take; where the system knows no limits, not.
+    """Limit what this process and each of its children may use, where the system has limits.
 
-    Memory is what a process writes to (RLIMIT_DATA), for torch maps many gigabytes it never reads.
+    Memory is what a process writes to (RLIMIT_DATA), as torch maps many gigabytes it never reads.
     """
     try:
         import resource

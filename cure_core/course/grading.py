@@ -1,8 +1,8 @@
-"""Grading by nbgrader, each submission in a process and a folder of its own.
+"""Grading by nbgrader, each submission in a separate process and folder.
 
-nbgrader executes submissions one after another, in the course's own folder. `Apart` takes the place
-of its `Execute`, so that what a submission does to its time, memory, kernel or folder costs only
-that submission. It is no sandbox: the code runs as the user who grades.
+nbgrader executes submissions one after another in the course's folder. `Apart` replaces its
+`Execute`, so that what a submission does to its time, memory, kernel or folder costs only that
+submission. It is not a sandbox: the code runs as the user who grades.
 """
 
 import os
@@ -24,19 +24,21 @@ from nbgrader.utils import is_grade
 from traitlets import Integer
 
 from cure_core.course import execute
+from cure_core.course.submission import REFUSED, NotGradedError
 
 MARK = "CURE_SUBMISSION"  # in the environment of all that a submission starts
 GUARDED = ("gradebook.db", "submitted", "autograded")
+KERNEL_STARTS = 3
 
 
-class NotGradedError(Exception):
-    """The submission did not come to its end, or did what no submission may."""
+class KernelStartError(NotGradedError):
+    """The kernel did not start, before any cell of the submission ran."""
 
 
 class Apart(NbGraderPreprocessor):
-    """Executes a notebook in a process and a folder of its own, within limits.
+    """Executes a notebook in a separate process and folder, within limits.
 
-    A submission that breaks off gets nothing, and the reason as the error of every graded cell.
+    Raises NotGradedError for a submission that breaks off, which `Submission` then refuses.
     """
 
     seconds = Integer(900, help="for the whole notebook").tag(config=True)
@@ -44,47 +46,60 @@ class Apart(NbGraderPreprocessor):
     memory = Integer(6 * 10**9, help="bytes that a process may write to").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        told = resources["nbgrader"]
-        beside = Path("autograded") / told["student"] / told["assignment"]
-        try:
-            with guarded(Path.cwd(), told["student"]):
-                executed = run_apart(nb, beside, self.seconds, self.cell_seconds, self.memory)
-        except NotGradedError as error:
-            self.log.error("%s: %s", told["student"], error)
-            executed = not_graded(nb, str(error))
+        if REFUSED in nb.metadata:
+            return fail(nb, nb.metadata[REFUSED]), resources
+        where = resources["nbgrader"]
+        files = Path("autograded") / where["student"] / where["assignment"]
+        with guarded(Path.cwd(), where["student"]):
+            executed = run_apart(nb, files, self.seconds, self.cell_seconds, self.memory)
+        executed.metadata = nb.metadata  # a submission must not change its own status
         return executed, resources
 
 
 def run_apart(
-    notebook: NotebookNode, beside: Path, seconds: int, cell_seconds: int, memory: int
+    notebook: NotebookNode, files: Path, seconds: int, cell_seconds: int, memory: int
 ) -> NotebookNode:
-    """The notebook with its outputs, executed among copies of the files in the folder `beside`.
+    """The notebook with its outputs, executed among copies of the other files in `files`.
 
-    Cache and home are empty folders of its own. When it is over, its descendants and all that has
-    its mark are ended; one that takes pains to hide is not found. Raises NotGradedError where it
-    took more than `seconds`, its kernel died, or what comes back is not what was sent.
+    A kernel that does not start, on a busy machine, is started again up to twice. Raises
+    NotGradedError where the execution takes more than `seconds`, the kernel dies, or the notebook
+    that comes back is not the one that was sent.
+    """
+    for _ in range(KERNEL_STARTS - 1):
+        with suppress(KernelStartError):
+            return run_once(notebook, files, seconds, cell_seconds, memory)
+    return run_once(notebook, files, seconds, cell_seconds, memory)
+
+
+def run_once(
+    notebook: NotebookNode, files: Path, seconds: int, cell_seconds: int, memory: int
+) -> NotebookNode:
+    """`run_apart` with one start of the kernel, which may raise KernelStartError.
+
+    Cache and home are new, empty folders. Afterwards its descendants and all that carries its mark
+    are ended; a process that hides is not found.
     """
     mark = uuid.uuid4().hex
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as temporary:
         home, source, target = (
             Path(temporary) / name for name in ("home", "in.ipynb", "out.ipynb")
         )
-        room, log = home / "work", Path(temporary) / "log"
-        room.mkdir(parents=True)
-        for path in beside.rglob("*"):
+        work, log = home / "work", Path(temporary) / "log"
+        work.mkdir(parents=True)
+        for path in files.rglob("*"):
             if path.is_file() and path.suffix != ".ipynb":
-                copy = room / path.relative_to(beside)
+                copy = work / path.relative_to(files)
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(path.read_bytes())
         nbformat.write(notebook, source)
-        own = {name: str(home / name.lower()) for name in ("CURE_CACHE", "IPYTHONDIR")}
-        own |= {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "HOME": str(home), MARK: mark}
-        own |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}  # the same numbers every time
-        asked = [str(source), str(target), str(cell_seconds), str(memory)]
+        settings = {name: str(home / name.lower()) for name in ("CURE_CACHE", "IPYTHONDIR")}
+        settings |= {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "HOME": str(home), MARK: mark}
+        settings |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}  # the same numbers every time
+        arguments = [str(source), str(target), str(cell_seconds), str(memory)]
         with open(log, "w") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", execute.__name__, *asked],
-                cwd=room, env=os.environ | own, start_new_session=True,
+                [sys.executable, "-m", execute.__name__, *arguments],
+                cwd=work, env=os.environ | settings, start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
             )  # fmt: skip
         try:
@@ -93,13 +108,15 @@ def run_apart(
             raise NotGradedError(f"it was not done after {seconds} seconds") from error
         finally:
             end_all(process, mark)
+        if status == execute.NO_KERNEL:
+            raise KernelStartError("its kernel did not start")
         if status != 0 or not target.is_file():
-            said = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-            raise NotGradedError(f"its execution broke off: {said[-1] if said else status}"[:500])
+            lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+            raise NotGradedError(f"its execution broke off: {lines[-1] if lines else status}"[:500])
         try:
             executed = nbformat.read(target, as_version=4)
         except Exception as error:
-            raise NotGradedError("what came back is no notebook") from error
+            raise NotGradedError("what came back is not a notebook") from error
     return checked(executed, notebook)
 
 
@@ -112,7 +129,7 @@ def checked(executed: NotebookNode, sent: NotebookNode) -> NotebookNode:
     graded = [c for c in executed.cells if is_grade(c) and c.cell_type == "code"]
     if any(cell.execution_count is None for cell in graded if cell.source.strip()):
         raise NotGradedError("not every graded cell was executed")
-    for cell in graded:  # nbgrader takes whatever is on stderr for an error; a warning is none
+    for cell in graded:  # nbgrader takes anything on stderr for an error, even a warning
         cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return executed
 
@@ -132,33 +149,32 @@ def end_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
             continue
 
 
-def not_graded(notebook: NotebookNode, reason: str) -> NotebookNode:
-    """The notebook with every graded code cell failed, for this reason."""
+def fail(notebook: NotebookNode, reason: str) -> NotebookNode:
+    """The notebook with an error that gives the reason in every graded code cell."""
+    message = [f"The submission was not graded: {reason}"]
     for cell in notebook.cells:
         if is_grade(cell) and cell.cell_type == "code":
-            told = [f"The submission was not graded: {reason}"]
             cell.outputs = [
-                nbformat.v4.new_output("error", ename="NotGraded", evalue=reason, traceback=told)
+                nbformat.v4.new_output("error", ename="NotGraded", evalue=reason, traceback=message)
             ]
     return notebook
 
 
 @contextmanager
 def guarded(course: Path, student: str) -> Iterator[None]:
-    """Put the gradebook and everybody's work back as they were before the block, if it meddled.
+    """Put the gradebook and everybody's work back as they were where the block changed them.
 
-    What it made of the gradebook is kept beside it, under the student's name.
-    Raises NotGradedError then.
+    The changed gradebook is kept beside it, under the student's name. Raises NotGradedError then.
     """
     before = contents(course)
     try:
         yield
     finally:
-        meddled = sorted(str(path.relative_to(course)) for path in changed(course, before))
-        if meddled:
+        damaged = sorted(str(path.relative_to(course)) for path in changed(course, before))
+        if damaged:
             restore(course, before, student)
-    if meddled:
-        raise NotGradedError(f"it changed {', '.join(meddled[:3])} of the course")
+    if damaged:
+        raise NotGradedError(f"it changed {', '.join(damaged[:3])} of the course")
 
 
 def contents(course: Path) -> dict[Path, bytes]:

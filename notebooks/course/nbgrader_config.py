@@ -1,21 +1,33 @@
-"""nbgrader in this folder: `nbgrader generate_assignment`, `nbgrader autograde`, and so on."""
+"""nbgrader's settings in this folder: `nbgrader generate_assignment`, `nbgrader autograde`, ..."""
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from cure_core.course.release import STUB
 
 c = get_config()  # noqa: F821
 
-# nbgrader calls `alembic`, which lies beside this Python, whether or not its folder is on the path.
+# nbgrader calls `alembic`, which is beside this Python, even where its folder is not on the path.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+# nbgrader with SQLAlchemy 2: harmless, and printed for every class.
+warnings.filterwarnings("ignore", message="Object of type <Submitted", category=Warning)
 
 c.CourseDirectory.course_id = "cure"
 c.CourseDirectory.root = str(Path(__file__).parent)
-# The .py beside each notebook holds its solutions: it is neither handed out nor copied about.
+# The .py beside each notebook holds its solutions: it must not be handed out.
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.py"]
-# Each submission in a process and a folder of its own, in the place of nbgrader's Execute.
+# What was handed in is read by `Submission` whatever its state, and refused only with a reason.
+c.Autograde.pre_convert_hook = "cure_core.course.submission.expect_lesson"
+c.Autograde.exporter_class = "cure_core.course.submission.Submission"
+c.Autograde.sanitize_preprocessors = [
+    "cure_core.course.submission.Restore",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+# Each submission in a separate process and folder, in place of nbgrader's Execute.
 c.Autograde.autograde_preprocessors = [
     "cure_core.course.grading.Apart",
     "nbgrader.preprocessors.IgnorePattern",
@@ -25,5 +37,8 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
-c.OverwriteCells.add_missing_cells = True  # a test that was deleted still counts
+# The reason of a refusal stays in the notebook, where `Grades` finds it.
+c.ClearMetadataPreprocessor.preserve_nb_metadata_mask = {("language_info", "name"), "not_graded"}
+c.GenerateFeedback.exporter_class = "cure_core.course.feedback.FeedbackPage"
+c.ExportApp.plugin_class = "cure_core.course.grades.Grades"
 c.ClearSolutions.code_stub = {"python": STUB}
