@@ -78,7 +78,7 @@ def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     versions += [name for name in LIBRARIES if name in table]
     keys = table[["condition", *versions]].astype(str).agg(" ".join, axis=1)
     table["group"] = keys.map({key: number for number, key in enumerate(keys.unique())})
-    for name in table.select_dtypes("object"):
+    for name in table.columns[table.dtypes.eq("object")]:
         if table[name].dropna().map(type).nunique() > 1:  # a column of a parquet is of one type
             table[name] = table[name].map(shown, na_action="ignore")
     return table

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+TRAINS = {"method", "methods", "encoder", "teacher", "unlearning", "device"}
 COUNTS = ("forget_people", "n_pairs", "processes")  # parameters that must be 1 or more
 KINDS = {
     bool: "true or false",
@@ -98,14 +99,21 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     for name in COUNTS:
         if parameters.get(name, 1) < 1:
             raise ValueError(f"{origin}: {name} is {parameters[name]}; give 1 or more")
+    weights = parameters.get("weights")
+    if not isinstance(weights, str | None):
+        raise ValueError(
+            f"{origin}: weights is {json.dumps(weights)}; give the path of a file, or null"
+        )
     if "split" in parameters:
         check_fields(f"{origin}: split", parameters["split"], _split_defaults())
-    if not {"method", "methods", "encoder", "teacher", "unlearning"} & parameters.keys():
+    if not TRAINS & parameters.keys():
         return
     from cure_core import encoders, objectives
     from cure_core.config import CureConfig
     from cure_core.recognition import Recipe
 
+    if parameters.get("device") is not None:
+        check_device(f"{origin}: device", parameters["device"])
     encoder = parameters.get("encoder")
     if encoder is not None and ":" not in encoder:  # module:function is an encoder of one's own
         check_name(f"{origin}: encoder", encoder, sorted(encoders.REGISTRY))
@@ -116,6 +124,17 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     config = built(f"{origin}: unlearning", CureConfig, parameters.get("unlearning", {}))
     if "method" in parameters:
         _check_objective(parameters["method"], config, origin)
+
+
+def check_device(what: str, name: Any) -> None:
+    """Raise ValueError for what is not the name of a torch device."""
+    import torch
+
+    try:
+        torch.device(name)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{what} is {name!r}; give cuda, or null for the CPU ({reason})") from None
 
 
 def built(what: str, kind: type, settings: Mapping[str, Any]) -> Any:

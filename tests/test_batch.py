@@ -112,7 +112,7 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
         ({"parameters": {"out": "here"}}, "`parameters` sets out, which each run sets itself"),
         ({"memory": "lots"}, "`memory` is 'lots': could not parse"),
         ({"cores": 0}, "`cores` is 0: Input should be greater than or equal to 1"),
-        ({"sedes": [1]}, "`sedes` is no field of a study; it has .*seeds"),
+        ({"sedes": [1]}, "`sedes` is no field of a study; did you mean seeds?"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
@@ -123,11 +123,11 @@ def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("notebooks: [", "is not YAML"),
-        ("- payload", "is no mapping of fields"),
+        ("notebooks: [", "is not valid YAML"),
+        ("- payload", "holds list; expected a mapping"),
         ("seeds: [1]", "`notebooks` is missing"),
-        ("notebooks: [a]\nseeds: [1]\nseeds: [2]", "`seeds` comes twice"),
-        ("notebooks: [a]\ngrid: {scale: [1], scale: [2]}", "`scale` comes twice"),
+        ("notebooks: [a]\nseeds: [1]\nseeds: [2]", 'duplicate key "seeds"'),
+        ("notebooks: [a]\ngrid: {scale: [1], scale: [2]}", 'duplicate key "scale"'),
     ],
 )
 def test_what_is_no_study(tmp_path, text, said):

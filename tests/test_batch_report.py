@@ -11,7 +11,7 @@ from batch_payload import lay_out, write_study
 from PIL import Image
 from scipy import stats
 
-from cure_core import batch, batch_collect, batch_report, cli, runs
+from cure_core import batch, batch_collect, batch_report, cli, run_folder, runs
 
 VALUES = {1.0: (0.2, 0.4, 0.9), 2.0: (0.5, 0.5, 0.8)}  # by scale, over seeds 1, 2 and 3
 
@@ -31,10 +31,15 @@ def write_run(run, where, value, **columns):
     """A done run as `cure_core.run_folder` leaves one; returns its folder."""
     folder = where / run.name
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(run.record() | {"seconds": 12.0}))
     row = {"metric": "ues", "set": "all", "model": "after", "value": value, "data": ""}
-    pd.DataFrame([row | columns]).to_csv(folder / "results.csv", index=False)
+    write_results(folder, run, pd.DataFrame([row | columns]).to_csv(index=False))
     return folder
+
+
+def write_results(folder, run, text):
+    """The results of a run in the place of others, and its record."""
+    (folder / "results.csv").write_text(text, encoding="utf-8")
+    run_folder.write_record(folder, run.record() | {"seconds": 12.0})
 
 
 def write_all(study, where):
@@ -124,7 +129,7 @@ def test_a_recall_of_a_weak_attack_is_marked(study, where):
         folder = write_run(run, where, 0.1)
         row = {"metric": "membership_auc", "set": "forget", "model": "after", "value": auc}
         recall = row | {"metric": "membership_recall", "value": 0.25}
-        pd.DataFrame([row, recall]).to_csv(folder / "results.csv", index=False)
+        write_results(folder, run, pd.DataFrame([row, recall]).to_csv(index=False))
     means = batch_report.measures(batch_collect.collect(study, where))
     assert sorted(batch_report._texts(means)) == ["0.250", "0.250 ?", "0.540", "0.560"]
 
@@ -149,6 +154,7 @@ def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, 
     plan = write_all(study, where)
     (where / plan[0].name / "figures").mkdir()
     Image.new("RGB", (2000, 100), "red").save(where / plan[0].name / "figures" / "a_red_bar.png")
+    run_folder.write_record(where / plan[0].name, plan[0].record() | {"seconds": 12.0})
     done = where / plan[5].name
     (done / "run.json").unlink()
     (done / "failure.json").write_text(
@@ -186,8 +192,8 @@ def test_with_nothing_done_there_is_a_page_but_no_table(study, where, capsys):
 
 
 def test_results_that_are_not_tidy_are_named(study, where):
-    folder = write_run(study.plan()[0], where, 0.1)
-    (folder / "results.csv").write_text("measure,amount\nues,1\n")
+    run = study.plan()[0]
+    write_results(write_run(run, where, 0.1), run, "measure,amount\nues,1\n")
     with pytest.raises(ValueError, match=r"results\.csv has no column metric"):
         batch_collect.collect(study, where)
 
