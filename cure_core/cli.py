@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import errno
 import sys
 import time
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from cure_core import batch_cli, run_folder, runs
 from cure_core.cli_errors import report_error
-from cure_core.parameters import check_name
+from cure_core.parameters import check_machine, check_name
 from cure_core.unlearn_cli import run_unlearning
 from cure_core.yaml_files import parse_yaml
 
@@ -106,6 +107,7 @@ def run_study(
     source = runs.find_notebook(notebook)
     given = runs.profile_parameters(source, profile)
     given = runs.with_changes(source, given, changes or {}, "--set")
+    check_machine(given)
     run = runs.plan_run(source, profile, given)
     began = time.perf_counter()
     folder = run_folder.execute(run, where, bar=sys.stderr.isatty())
@@ -140,6 +142,7 @@ def run_comparison(asked: argparse.Namespace) -> None:
         _check_parts(plan, name, given)
     for name in names[1:]:  # a missing data set is reported before hours are spent
         manifests.load(plan.tuned_on(name), **plan.arena(name).options)
+    asked.into.mkdir(parents=True, exist_ok=True)
     for name in names:
         compare(plan, name, asked.into, fast=asked.fast, **given)
 
@@ -167,9 +170,17 @@ def run_quality(profile: str, rows: Path | None) -> None:
     given = runs.declared(source) | runs.profile_parameters(source, profile)
     known = {field.name for field in dataclasses.fields(quality_study.Setting)}
     setting = quality_study.Setting(**{k: v for k, v in given.items() if k in known})
-    rows = rows or quality_study.rows_path(setting)
+    rows = _writable(rows or quality_study.rows_path(setting))
     table = quality_study.run(setting, given["seeds"], rows)
     print(f"{len(table)} runs, {table.seconds.sum() / 60:.1f} minutes\n{rows}")
+
+
+def _writable(path: Path) -> Path:
+    """A file that will be written; a place where that cannot be is reported before the work."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", str(path))
+    return path
 
 
 def _words(text: str) -> list[str]:
@@ -207,6 +218,8 @@ def look_at(name: str, root: Path | None = None, picture: Path | None = None) ->
     """Print what a look at a data set finds; save its mean face where a `picture` is asked for."""
     from cure_core.doctor import examine
 
+    if picture is not None:
+        _writable(picture)
     checkup = examine(name, root=root)
     print(checkup)
     if picture is not None:

@@ -44,7 +44,15 @@ def message(error: BaseException, asked: argparse.Namespace) -> str:
         return _os_message(error, asked)
     if isinstance(error, EXPECTED):
         return str(error) or type(error).__name__
+    if type(error).__name__ == "ChildFailedError":  # torch's, of one of several processes
+        return f"a process failed: {_last_line(error)}"
     return _notebook_message(error)
+
+
+def _last_line(error: BaseException) -> str:
+    """The error itself, of a torch error that quotes the traceback of a process."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip(" =-")]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _os_message(error: OSError, asked: argparse.Namespace) -> str:

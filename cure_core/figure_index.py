@@ -25,14 +25,14 @@ def adopt(run: Path, folder: Path) -> None:
     """
     record = read_record(run / RECORD)
     check_results(run, record)
-    if record["parameters"].get("dataset") != "synthfaces":
+    dataset, notebook = record.get("parameters", {}).get("dataset"), record.get("notebook")
+    if dataset != "synthfaces":
         raise ValueError(
-            f"{run} is a run on {record['parameters'].get('dataset')!r}; only figures of "
-            "SynthFaces are kept in figures/"
+            f"{run} is a run on {dataset!r}; only figures of SynthFaces are kept in figures/"
         )
-    made = [n for n, e in ENTRIES.items() if e.made_by == record["notebook"] and not e.without_data]
+    made = [n for n, e in ENTRIES.items() if e.made_by == notebook and not e.without_data]
     if not made:
-        raise ValueError(f"{run} is a run of {record['notebook']!r}, which makes no figure kept")
+        raise ValueError(f"{run} is a run of {notebook!r}, which makes no figure kept")
     tables = [run / "figures" / f"{name}.csv" for name in made]
     if missing := [path.name for path in tables if not path.is_file()]:
         raise FileNotFoundError(f"{run} has no table {', '.join(missing)}; nothing was taken in")

@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 TRAINS = {"method", "methods", "encoder", "teacher", "unlearning", "device"}
 COUNTS = ("forget_people", "n_pairs", "processes")  # parameters that must be 1 or more
 KINDS = {
@@ -94,8 +96,11 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     Of a notebook that declares them: the seeds, the method, the encoder, the split, and the fields
     of `teacher` (a Recipe) and `unlearning` (a CureConfig).
     """
-    if parameters.get("seeds") == []:
+    seeds = parameters.get("seeds", [0])
+    if not seeds:
         raise ValueError(f"{origin}: seeds is empty; give at least one")
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"{origin}: seeds is {seeds}; give each once, from 0 on")
     for name in COUNTS:
         if parameters.get(name, 1) < 1:
             raise ValueError(f"{origin}: {name} is {parameters[name]}; give 1 or more")
@@ -105,7 +110,7 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
             f"{origin}: weights is {json.dumps(weights)}; give the path of a file, or null"
         )
     if "split" in parameters:
-        check_fields(f"{origin}: split", parameters["split"], _split_defaults())
+        _check_split(f"{origin}: split", parameters["split"])
     if not TRAINS & parameters.keys():
         return
     from cure_core import encoders, objectives
@@ -124,6 +129,17 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     config = built(f"{origin}: unlearning", CureConfig, parameters.get("unlearning", {}))
     if "method" in parameters:
         _check_objective(parameters["method"], config, origin)
+
+
+def check_machine(parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for a device that this machine lacks; a study may be planned on another."""
+    import torch
+
+    if str(parameters.get("device")).startswith("cuda") and not torch.cuda.device_count():
+        raise ValueError(
+            f"device is {parameters['device']}, but torch finds no CUDA device on this machine; "
+            "--set device=null takes the CPU"
+        )
 
 
 def check_device(what: str, name: Any) -> None:
@@ -149,12 +165,12 @@ def built(what: str, kind: type, settings: Mapping[str, Any]) -> Any:
 
 
 def check_fields(what: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raise ValueError for a name that is not in `defaults`, and for text in a number's place."""
+    """Raise ValueError for a name that is not in `defaults`, and for what is not its number."""
     for name, value in settings.items():
         if name not in defaults:
             known = f"it has {', '.join(defaults)}"
             raise ValueError(f"{what} has no field {name}; {suggestion(name, defaults, known)}")
-        if type(defaults[name]) in (int, float) and isinstance(value, str):
+        if type(defaults[name]) in (int, float):
             fit(f"{what}: {name}", value, defaults[name])
 
 
@@ -171,6 +187,21 @@ def check_name(what: str, name: Any, known: Iterable[Any]) -> None:
             f"{what} is {name!r}; "
             + suggestion(str(name), map(str, known), f"there are {', '.join(map(str, known))}")
         )
+
+
+def in_a_line(error: ValidationError) -> str:
+    """Each field that pydantic refused, with its value and the reason."""
+    wrong = [
+        (".".join(map(str, e["loc"])), e["input"], e["msg"], e["type"]) for e in error.errors()
+    ]
+    return "; ".join(
+        f"`{field}` is missing"
+        if kind == "missing"
+        else f"`{field}` is {value!r}: {message}"
+        if field
+        else message.removeprefix("Value error, ")
+        for field, value, message, kind in wrong
+    )
 
 
 def suggestion(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -205,13 +236,19 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _split_defaults() -> dict[str, Any]:
+def _check_split(what: str, split: Mapping[str, Any]) -> None:
     from inspect import signature
 
+    from cure_core.manifest_schema import Splits
     from cure_core.splits import split_people
 
-    known = signature(split_people).parameters.values()
-    return {p.name: p.default for p in known if p.name not in ("identities", "unseen", "seed")}
+    known = {name: signature(split_people).parameters[name].default for name in Splits.model_fields}
+    numbers = {name: value for name, value in split.items() if value is not None}  # no maximum
+    check_fields(what, numbers, known)
+    try:
+        Splits.model_validate(known | dict(split))
+    except ValidationError as error:
+        raise ValueError(f"{what}: {in_a_line(error)}") from None
 
 
 def _check_objective(method: str, config: Any, origin: str) -> None:

@@ -73,7 +73,7 @@ def find_notebook(name: str, beside: Path | None = None) -> Path:
         if not path.is_file():
             raise FileNotFoundError(f"no notebook {path}")
         return path
-    return _named(NOTEBOOKS / f"{name}.ipynb")
+    return _named(NOTEBOOKS / f"{name}.ipynb", ".ipynb")
 
 
 def profile_path(notebook: str, profile: str) -> Path:
@@ -89,7 +89,7 @@ def read_profile(notebook: str, profile: str) -> dict[str, Any]:
     Raises FileNotFoundError naming the profiles there are, ValueError for a file that is not a
     mapping in YAML.
     """
-    return read_yaml(_named(profile_path(notebook, profile))) if profile else {}
+    return read_yaml(_named(profile_path(notebook, profile), ".yaml")) if profile else {}
 
 
 def profile_parameters(source: Path, profile: str) -> dict[str, Any]:
@@ -115,10 +115,12 @@ def with_changes(
     return given
 
 
-def _named(path: Path) -> Path:
+def _named(path: Path, kind: str) -> Path:
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob(f"*{path.suffix}")))
-        raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; there are {known}")
+        known = sorted(p.name.removesuffix(kind) for p in path.parent.glob(f"*{kind}"))
+        name = path.name.removesuffix(kind)
+        hint = parameters.suggestion(name, known, f"there are {', '.join(known)}")
+        raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; {hint}")
     return path
 
 

@@ -20,7 +20,7 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     """
     import pandas as pd
 
-    from cure_core import manifests, runs, study
+    from cure_core import manifests, parameters, runs, study
     from cure_core.files import atomic_path, locked
     from cure_core.parallel import from_first, join, rank
     from cure_core.report import save_table, summarise
@@ -28,6 +28,8 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     source = runs.find_notebook(NOTEBOOK)
     given = runs.profile_parameters(source, profile)
     given = runs.declared(source) | runs.with_changes(source, given, changes or {}, "--set")
+    parameters.check_machine(given)
+    where.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is reported at once
     join()
     dataset, options = given["dataset"], given["dataset_options"]
     from_first(lambda: len(manifests.load(dataset, **options)))  # decoded once, not by every one

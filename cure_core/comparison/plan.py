@@ -12,6 +12,7 @@ from pydantic import ValidationError as Invalid
 from cure_core.comparison.store import AGAIN
 from cure_core.config import CureConfig
 from cure_core.objectives import METHODS, build
+from cure_core.parameters import in_a_line
 from cure_core.recognition import Recipe
 from cure_core.study import REQUESTS
 from cure_core.yaml_files import read_yaml
@@ -284,7 +285,9 @@ def read_plan(path: str | Path = PLAN) -> Plan:
     fields = read_yaml(path)
     try:
         return Plan(**fields)
-    except (TypeError, Invalid) as error:
+    except Invalid as error:
+        raise ValueError(f"{path}: {in_a_line(error)}") from error
+    except TypeError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
