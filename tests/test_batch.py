@@ -139,6 +139,22 @@ def test_what_is_no_study(tmp_path, text, said):
         batch.read(tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize("values", ["1e-3, 0.001", "1, 1.0", "1.0, 1.00"])
+def test_one_number_written_two_ways_is_one_run(tmp_path, values):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"notebooks: [payload.ipynb]\ngrid: {{scale: [{values}]}}", encoding="utf-8")
+    with pytest.raises(ValueError, match="asks for one run twice"):
+        batch.read(path).plan()
+
+
+@pytest.mark.parametrize("value", ['"1e-3"', "no", "null", "[1]"])
+def test_a_value_of_another_type_is_refused_by_the_study_s_file(tmp_path, value):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"notebooks: [payload.ipynb]\nruns: [{{scale: {value}}}]", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"study\.yaml: scale is .*; give a number"):
+        batch.read(path).plan()
+
+
 def test_the_example_is_a_study_that_can_be_run(monkeypatch):
     monkeypatch.setattr(runs, "_fingerprint", lambda *_: "data")
     for path in (runs.NOTEBOOKS / "studies").glob("*.yaml"):

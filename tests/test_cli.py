@@ -116,7 +116,7 @@ def test_a_parameter_that_cannot_be_set_is_told_before_any_work(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsys):
+def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capfd):
     """A run folder is whole or not there: the earlier one gives way to a success alone."""
     runs = tmp_path / "runs"
 
@@ -132,13 +132,14 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capsy
     assert record["profile"] == "tiny"
     assert record["parameters"] == {"word": "hello"}
     assert record["version"].startswith(folder.name.rpartition("-")[2])
-    printed = capsys.readouterr().out
+    printed, warned = capfd.readouterr()
+    assert "encryption" not in warned  # the kernel's, of a connection that others can listen to
     assert "hello" in printed
     assert printed.endswith(f"{folder}\n")
 
     monkeypatch.setenv("STUDY_FAILS", "1")
     assert study(runs) == 1
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert "it was asked to fail" in said
     assert names(runs) == ["throwaway-tiny", "throwaway-tiny-failed"]
     assert "again,0" in (folder / "table.csv").read_text()
