@@ -18,12 +18,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, StrictInt
 from pydantic import ValidationError as Invalid
 
 from cure_core import runs
+from cure_core.parameters import suggestion
 from cure_core.runs import Run
+from cure_core.yaml_files import read_yaml
 
 SEED_NAMES = ("seed", "seeds")
 
@@ -56,19 +57,18 @@ class Study(BaseModel):
         """Every run, seeds innermost, by code, data and weights as they are now.
 
         Raises FileNotFoundError or ValueError for what cannot be run: an unknown notebook or
-        profile, a parameter that a notebook does not declare, one run asked for twice, missing
-        data.
+        profile, a parameter that a notebook does not declare or a value that does not fit it, one
+        run asked for twice, missing data.
         """
         sources = [runs.find_notebook(name, self.folder) for name in self.notebooks]
-        named = {name: None for own in self.conditions() for name in own}
-        profiles = {
-            source: runs.read_profile(source.stem, self.profile) if self.profile else {}
-            for source in sources
-        }
-        for source, profile in profiles.items():
-            runs.check_names(source, profile | named)
+        file = f"{self.folder / self.name}.yaml"
+        profiles = {source: runs.profile_parameters(source, self.profile) for source in sources}
         plan = [
-            runs.plan_run(source, self.profile, profiles[source] | own | seed)
+            runs.plan_run(
+                source,
+                self.profile,
+                runs.with_changes(source, profiles[source], own | seed, file),
+            )
             for source in sources
             for own in self.conditions()
             for seed in self._seeded(source)
@@ -106,12 +106,7 @@ def read(path: str | Path) -> Study:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no study {path}; {runs.NOTEBOOKS / 'studies'} holds an example")
-    try:
-        fields = yaml.load(path.read_text(encoding="utf-8"), _Once)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is no mapping of fields; a study names at least its notebooks")
+    fields = read_yaml(path)
     try:
         study = Study.model_validate({**fields, "name": path.stem, "folder": path.resolve().parent})
     except Invalid as error:
@@ -172,21 +167,11 @@ def _wrong(error: Invalid) -> str:
     for wrong in error.errors():
         field = ".".join(map(str, wrong["loc"]))
         if wrong["type"] == "extra_forbidden":
-            known = ", ".join(sorted(Study.model_fields.keys() - {"name", "folder"}))
-            messages.append(f"`{field}` is no field of a study; it has {known}")
+            known = sorted(Study.model_fields.keys() - {"name", "folder"})
+            hint = suggestion(field, known, f"it has {', '.join(known)}")
+            messages.append(f"`{field}` is no field of a study; {hint}")
         elif wrong["type"] == "missing":
             messages.append(f"`{field}` is missing")
         else:
             messages.append(f"`{field}` is {wrong['input']!r}: {wrong['msg']}")
     return "; ".join(messages)
-
-
-class _Once(yaml.SafeLoader):
-    """YAML in which a key may not come twice: the first of the two would be lost silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"`{key}` comes twice")
-        return super().construct_mapping(node, deep)

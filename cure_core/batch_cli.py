@@ -6,9 +6,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from cure_core import runs
+
 ACTIONS = {
     "plan": "check the study and list its runs; nothing is run",
-    "run": "carry out what is due: neither done nor failed",
+    "run": "run what is pending: neither done nor failed",
     "status": "how the runs stand, from another terminal too",
     "collect": "one tidy parquet of every result",
     "report": "one HTML page of tables, figures and failed runs",
@@ -17,12 +19,12 @@ ACTIONS = {
 
 def add_to(commands: Any) -> None:
     """Add `batch` to the command line's sub-commands."""
-    batch = commands.add_parser("batch", help="carry out a study of many runs")
+    batch = commands.add_parser("batch", help="run a study of many runs")
     actions = batch.add_subparsers(required=True)
     for name, text in ACTIONS.items():
         action = actions.add_parser(name, help=text, description=text)
         action.add_argument("study", type=Path, metavar="STUDY.yaml")
-        action.add_argument("--runs", type=Path, default=Path("runs"), help="where run folders go")
+        action.add_argument("--runs", type=Path, default=runs.RUNS, help="where run folders go")
         action.set_defaults(do=globals()[f"_{name}"])
         if name == "run":
             action.add_argument(
@@ -58,18 +60,14 @@ def _run(asked: argparse.Namespace) -> int:
     if asked.cores is not None and asked.cores < 1:
         raise ValueError(f"--cores {asked.cores}; give 1 or more")
     study = batch.read(asked.study)
-    try:
-        states = carry_out_all(
-            study,
-            asked.runs,
-            scheduler=asked.scheduler,
-            cores=asked.cores,
-            retry_failed=asked.retry_failed,
-            only=asked.only,
-        )
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
+    states = carry_out_all(
+        study,
+        asked.runs,
+        scheduler=asked.scheduler,
+        cores=asked.cores,
+        retry_failed=asked.retry_failed,
+        only=asked.only,
+    )
     _summary(states, asked)
     return 1 if any(own.what == "failed" for own in states.values()) else 0
 
@@ -122,15 +120,17 @@ def _summary(states: dict, asked: argparse.Namespace) -> None:
     for run, own in states.items():
         if own.what == "running":
             print(f"running: {run.name} for {own.seconds:.0f} s")
-    if len(states) > counts["done"] + counts["failed"]:
+    if len(states) > sum(counts[what] for what in batch_state.ENDED):
         print(batch_state.told_left(batch_state.remaining(states, counts["running"] or 1)))
     for run, own in states.items():
         if own.what == "failed":
             cell = f"cell {own.cell}, " if own.cell else ""
             print(f"failed: {run.name}: {cell}{own.error}")
             print(f"  again: {batch_state.again(asked.study, run, asked.runs)}")
+        elif own.what == "damaged":
+            print(f"damaged: {run.name}: {own.error}")
     planned = {run.version for run in states}
-    done = [record for _, record in batch_state.done_runs(states, asked.runs)]
+    done = [record for _, record in batch_state.done_runs(states, asked.runs)[0]]
     other = {record["recipe"] for record in done if record["version"] not in planned}
     if other:
         print(f"{len(other)} are done by other code or data, which `collect` takes too, and flags")

@@ -52,7 +52,7 @@ def _end_with_parent(run: Run, where: Path) -> None:
         pass
     for process in psutil.Process().children(recursive=True):
         process.kill()
-    run_folder.sweep(where, f"{run.name}-{os.getpid()}")
+    run_folder.remove_partials(where, run.name, os.getpid())
     os._exit(STOPPED)
 
 

@@ -5,16 +5,16 @@ import io
 import json
 import re
 import textwrap
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 
 from cure_core.batch import Study, told, varying
-from cure_core.batch_collect import LIBRARIES, NothingYetError, collect, flags
+from cure_core.batch_collect import LIBRARIES, flags, gather
 from cure_core.batch_state import STATES, State, again, state
 from cure_core.files import atomic_path
 from cure_core.metrics.intervals import mean_interval
@@ -33,9 +33,8 @@ PICTURE_WIDTH = 1100  # pixels of a run's figure on the page
 def save(study: Study, where: Path, file: Path) -> Path:
     """Write `runs/STUDY.html`; `file` is the study's, for the commands that run a part again."""
     states = {run: state(run, where) for run in study.plan()}
-    table = pd.DataFrame()
-    with suppress(NothingYetError):
-        table = collect(study, where)
+    collected = gather(study, where)
+    table = collected.table
     names = varying(run.parameters for run in states)
     shown_runs = [_run(run, own, names, file, where) for run, own in states.items()]
     page = _template().render(
@@ -44,9 +43,10 @@ def save(study: Study, where: Path, file: Path) -> Path:
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         counts={what: n for what in STATES if (n := _count(states, what))},
         flags=flags(table) if len(table) else [],
+        left_out=collected.left_out,
         notebooks=[_notebook(str(name), table[table.notebook == name], where)
                    for name in (table.notebook.unique() if len(table) else [])],
-        failed=[run for run in shown_runs if run["what"] == "failed"],
+        failed=[run for run in shown_runs if run["what"] in ("failed", "damaged")],
         runs=shown_runs,
     )  # fmt: skip
     path = where / f"{study.name}.html"
@@ -58,13 +58,19 @@ def save(study: Study, where: Path, file: Path) -> Path:
 def measures(table: pd.DataFrame) -> pd.DataFrame:
     """Means over the seeds of each group: group, model, set, metric, seeds, value, low, high.
 
-    The interval is Student's t over the seeds, or, of a single seed, what the results give.
+    The interval is Student's t over the seeds, or, of a single seed, what the results give. A blank
+    model or set is a value like any other; `seeds` counts those that have a value, and a measure
+    that no seed has a value of is kept, with NaN.
     """
     keys = ["group", "model", "set", "metric"]
     rows = []
-    for key, own in table.dropna(subset="value").groupby(keys, sort=False):
+    named = table.assign(**table[["model", "set"]].astype(object).fillna(""))
+    for key, own in named.groupby(keys, sort=False, dropna=False):
         by_seed = own.groupby("seed", dropna=False)[["value", "low", "high"]].mean()
-        if len(by_seed) > 1:
+        by_seed = by_seed.dropna(subset="value")
+        if by_seed.empty:
+            value = low = high = np.nan
+        elif len(by_seed) > 1:
             value, low, high = mean_interval(by_seed.value)
         else:
             value, low, high = by_seed.iloc[0]
@@ -87,7 +93,8 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
     headlines = order[:HEADLINES]
     first = means[(means.model == model) & means.label.isin(headlines)].copy()
     overview = first.pivot(index="group", columns="label", values="text")[headlines]
-    overview.insert(0, "seeds", first.groupby("group").seeds.max())
+    overview = overview.reindex(sorted(labels))  # a group without that model has its own table
+    overview.insert(0, "seeds", means.groupby("group").seeds.max())
     overview.insert(0, "condition", overview.index.map(labels))
     overview.index = overview.index + 1
     return {
@@ -174,7 +181,7 @@ def _texts(means: pd.DataFrame) -> list[str]:
     auc = means[means.metric == "membership_auc"].set_index(["group", "model"]).value
     texts = []
     for row in means.to_dict("records"):
-        text = f"{row['value']:.3f}"
+        text = "no value" if pd.isna(row["value"]) else f"{row['value']:.3f}"
         if not pd.isna(row["low"]):
             text += f" [{row['low']:.3f}, {row['high']:.3f}]"
         weak = auc.get((row["group"], row["model"]), 1.0) < MEANINGFUL_AUC
@@ -209,7 +216,7 @@ def _pictures(table: pd.DataFrame, where: Path) -> list[tuple[str, bytes]]:
 def _run(run: Run, own: State, names: list[str], file: Path, where: Path) -> dict[str, Any]:
     """What the page shows of a run."""
     log = where / f"{run.name}-failed" / LOG
-    ends = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    ends = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
     return {
         "name": run.name,
         "what": own.what,

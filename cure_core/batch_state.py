@@ -1,6 +1,5 @@
 """How the runs of a study stand, read from their folders: nothing else keeps count."""
 
-import json
 import shlex
 import time
 from collections.abc import Iterable, Mapping
@@ -8,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cure_core import run_folder
+from cure_core import run_folder, runs
+from cure_core.files import DamagedFileError
 from cure_core.run_folder import FAILURE, RECORD
 from cure_core.runs import Run
 
-STATES = ("done", "running", "interrupted", "pending", "failed")
+STATES = ("done", "running", "interrupted", "pending", "failed", "damaged")
+ENDED = ("done", "failed")  # until a retry is requested
 
 
 @dataclass(frozen=True)
@@ -35,22 +36,36 @@ def state(run: Run, where: Path) -> State:
         except run_folder.BusyError:
             since = min((path.stat().st_ctime for path in begun if path.exists()), default=0.0)
             return State("running", time.time() - since if since else 0.0)
-    if (record := _read(where / run.name / RECORD)) is not None:
-        return State("done", record["seconds"])
-    if (record := _read(where / f"{run.name}-failed" / FAILURE)) is not None:
-        return State("failed", record["seconds"], record["error"], record["cell"])
+    try:
+        if (record := _read(where / run.name / RECORD)) is not None:
+            run_folder.check_results(where / run.name, record)
+            return State("done", record["seconds"])
+        if (record := _read(where / f"{run.name}-failed" / FAILURE)) is not None:
+            return State("failed", record["seconds"], record["error"], record["cell"])
+    except DamagedFileError as error:
+        return State("damaged", error=str(error))
     return State("interrupted" if begun else "pending")
 
 
-def done_runs(plan: Iterable[Run], where: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """Folder and record of every done run of what is planned, by whatever code and data.
+def done_runs(
+    plan: Iterable[Run], where: Path
+) -> tuple[list[tuple[Path, dict[str, Any]]], list[DamagedFileError]]:
+    """Folder and record of every done run of what is planned, and what is damaged of the others.
 
-    In the order of the plan.
+    By whatever code and data they were run, in the order of the plan. A record that cannot be read
+    counts as damaged, whatever it was a record of.
     """
     place = {run.recipe: number for number, run in enumerate(plan)}
-    found = [(path.parent, _read(path) or {}) for path in sorted(where.glob(f"*/{RECORD}"))]
-    asked = [(folder, record) for folder, record in found if record.get("recipe") in place]
-    return sorted(asked, key=lambda own: place[own[1]["recipe"]])
+    done, damaged = [], []
+    for path in sorted(where.glob(f"*/{RECORD}")):
+        try:
+            record = run_folder.read_record(path)
+            if record["recipe"] in place:
+                run_folder.check_results(path.parent, record)
+                done.append((path.parent, record))
+        except DamagedFileError as error:
+            damaged.append(error)
+    return sorted(done, key=lambda own: place[own[1]["recipe"]]), damaged
 
 
 def remaining(states: Mapping[Run, State], at_once: int) -> float | None:
@@ -61,7 +76,7 @@ def remaining(states: Mapping[Run, State], at_once: int) -> float | None:
             taken.setdefault(run.notebook, []).append(own.seconds)
     seconds = 0.0
     for run, own in states.items():
-        if own.what in ("done", "failed"):
+        if own.what in ENDED:
             continue
         if run.notebook not in taken:
             return None
@@ -86,13 +101,13 @@ def told_left(seconds: float | None) -> str:
 def again(study: Path, run: Run, where: Path) -> str:
     """The command that executes one run of a study again."""
     command = ["cure", "batch", "run", str(study), "--only", run.version[:8]]
-    if where != Path("runs"):
+    if where != runs.RUNS:
         command += ["--runs", str(where)]
     return shlex.join(command)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text())
+        return run_folder.read_record(path)
     except FileNotFoundError:
         return None

@@ -39,13 +39,14 @@ def carry_out(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is the driver's to answer
-        env=os.environ | dict.fromkeys(THREADS, str(cores)),
-        text=True,
+        env=os.environ | dict.fromkeys(THREADS, str(cores)) | {"PYTHONIOENCODING": "utf-8"},
+        encoding="utf-8",
+        errors="replace",
     )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps(order(run, folder, again), default=str) + "\n")
+        process.stdin.write(json.dumps(order(run, folder, again)) + "\n")
         process.stdin.flush()
     except BrokenPipeError:
         pass  # it died at once; below it is told what it said

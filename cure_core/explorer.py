@@ -74,8 +74,9 @@ def explore(
     def colour(name: str) -> None:
         numeric = pd.api.types.is_float_dtype(data[name])
         palette = SET_COLOURS if name == "set" else "viridis" if numeric else jscatter.okabe_ito
+        span = (data[name].min(), data[name].max()) if numeric else None
         for plot in plots:
-            plot.color(by=name, map=palette)
+            plot.color(by=name, map=palette, norm=span)  # else the scale of an earlier column stays
             plot.legend(True)
 
     menu = Dropdown(options=shown, description="colour by")

@@ -1,6 +1,5 @@
 """The committed figures: what each shows, redrawn from the table it was drawn from."""
 
-import json
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -14,23 +13,26 @@ from cure_core import figures, manifests
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_entries import ENTRIES
 from cure_core.files import atomic_path
+from cure_core.run_folder import RECORD, check_results, read_record
+from cure_core.yaml_files import read_yaml
 
 
 def adopt(run: Path, folder: Path) -> None:
     """Copy a run's tables into `folder`: those of the figures that such a run makes.
 
-    Raises ValueError for a run that is not of SynthFaces or makes no figure, and
+    Raises ValueError for a run that is not of SynthFaces, makes no figure or is damaged, and
     FileNotFoundError for one that lacks a table; then nothing is taken in.
     """
-    record = json.loads((run / "run.json").read_text())
-    if record["parameters"].get("dataset") != "synthfaces":
+    record = read_record(run / RECORD)
+    check_results(run, record)
+    dataset, notebook = record.get("parameters", {}).get("dataset"), record.get("notebook")
+    if dataset != "synthfaces":
         raise ValueError(
-            f"{run} is a run on {record['parameters'].get('dataset')!r}; only figures of "
-            "SynthFaces are kept in figures/"
+            f"{run} is a run on {dataset!r}; only figures of SynthFaces are kept in figures/"
         )
-    made = [n for n, e in ENTRIES.items() if e.made_by == record["notebook"] and not e.without_data]
+    made = [n for n, e in ENTRIES.items() if e.made_by == notebook and not e.without_data]
     if not made:
-        raise ValueError(f"{run} is a run of {record['notebook']!r}, which makes no figure kept")
+        raise ValueError(f"{run} is a run of {notebook!r}, which makes no figure kept")
     tables = [run / "figures" / f"{name}.csv" for name in made]
     if missing := [path.name for path in tables if not path.is_file()]:
         raise FileNotFoundError(f"{run} has no table {', '.join(missing)}; nothing was taken in")
@@ -62,7 +64,7 @@ def redraw(folder: Path) -> list[Path]:
             "caption": entry.caption,
         }
     with atomic_path(folder / "index.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(drawn, sort_keys=False, width=100))
+        temporary.write_text(yaml.safe_dump(drawn, sort_keys=False, width=100), encoding="utf-8")
     return [folder / f"{name}.png" for name in drawn]
 
 
@@ -71,7 +73,7 @@ def quality_faces() -> FaceSet:
     from cure_core.quality_worlds import natural
 
     path = Path(__file__).parents[1] / "notebooks/profiles/03_quality_aware_forgetting/quick.yaml"
-    return natural(yaml.safe_load(path.read_text())["dataset_options"], 0).train
+    return natural(read_yaml(path)["dataset_options"], 0).train
 
 
 def _figure(name: str, data: pd.DataFrame | None, faces: Callable[[], FaceSet]) -> Figure:

@@ -1,10 +1,13 @@
 """Executing a run into a folder that is whole or not there.
 
-Beside a run's folder `runs/NAME` may lie `NAME-failed`, the notebook as far as it came, and
-`.NAME-PID-*`, a run under way. Whoever executes a run holds its lock, which the system frees when
-that process ends, however it ends: a hidden folder that nobody holds is what an interruption left.
+Beside a run's folder `runs/NAME` may lie `NAME-failed`, the notebook as far as it came;
+`.NAME-PID-*`, a run in progress; and `.NAME~`, the folder that a new one is about to replace. A
+process that executes a run holds its lock, which the system frees when that process ends, however
+it ends: a hidden folder of an unlocked run is what an interruption left.
 """
 
+import csv
+import hashlib
 import json
 import os
 import re
@@ -14,12 +17,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from pathlib import Path
+from typing import Any
 
+from cure_core import kernel
+from cure_core.files import DamagedFileError, atomic_path, file_sha256
 from cure_core.runs import OWN, Run, code_version, declared, notebook_version
 
-PARTIAL = re.compile(r"\.(?P<name>.+)-\d+-[a-z0-9_]+")
+PARTIAL = re.compile(r"\.(?P<name>.+)-(?P<pid>\d+)-[a-z0-9_]+")
+ASIDE = re.compile(r"\.(?P<name>.+)~")
 RECORD, FAILURE, RESULTS, LOG = "run.json", "failure.json", "results.csv", "run.log"
 
 
@@ -36,16 +42,17 @@ def execute(
 ) -> Path:
     """Execute a run into its folder, which appears when the run is whole; returns the folder.
 
-    An earlier folder of the name gives way then, or, without `again`, is left as it is. With
-    `log`, all that this process and its kernel print goes to the folder's `run.log`. Raises
-    BusyError where another process is at it, StaleError where the code is not what was planned;
-    papermill's error where a cell fails, and ValueError where the results are of other data than
-    planned, after the notebook as far as it came was kept in the folder ending in `-failed`.
+    It then replaces an earlier folder of the name; without `again`, an earlier undamaged one is
+    left as it is. With `log`, all that this process and its kernel print goes to the folder's
+    `run.log`. Raises BusyError where another process executes the run, StaleError where the code is
+    not what was planned; papermill's error where a cell fails, and ValueError where the results are
+    of other data than planned, after the notebook as far as it came was kept in the folder ending
+    in `-failed`.
     """
     runs = runs.resolve()
     with held(run.name, runs):
         sweep(runs, run.name)
-        if not again and (runs / run.name / RECORD).is_file():
+        if not again and is_done(runs / run.name):
             return runs / run.name
         _check_code(run)
         partial = _new_partial(runs, run.name)
@@ -64,7 +71,7 @@ def execute(
             replace(partial, runs / f"{run.name}-failed")
             raise
         seconds = round(time.perf_counter() - began, 1)
-        (partial / RECORD).write_text(json.dumps(run.record() | {"seconds": seconds}, indent=2))
+        write_record(partial, run.record() | {"seconds": seconds})
         folder = replace(partial, runs / run.name)
         shutil.rmtree(runs / f"{run.name}-failed", ignore_errors=True)
         return folder
@@ -72,14 +79,12 @@ def execute(
 
 def _execute_in(partial: Path, run: Run, bar: bool, log: bool) -> None:
     if log:
-        with open(partial / LOG, "w") as file:
+        with open(partial / LOG, "wb") as file:
             for stream in (1, 2):
                 os.dup2(file.fileno(), stream)
-    import papermill
-
     known = declared(Path(run.source))
     own = {n: v for n, v in zip(OWN, (str(partial), False), strict=True) if n in known}
-    papermill.execute_notebook(
+    kernel.execute(
         run.source,
         partial / Path(run.source).name,
         dict(run.given) | own,
@@ -96,16 +101,17 @@ def said(error: Exception) -> str:
 
 
 def keep_failure(run: Run, runs: Path, error: str, seconds: float) -> None:
-    """Put what a failed run left, with its record, at `NAME-failed`, in the place of an earlier."""
+    """Put what a failed run left, with its record, at `NAME-failed`, replacing an earlier one."""
     failed = runs / f"{run.name}-failed"
     partial = next(iter(partials(runs, run.name)), None) or _new_partial(runs, run.name)
-    told = run.record() | {
+    record = run.record() | {
         "error": error,
         "cell": _reached(partial / Path(run.source).name),
         "seconds": round(seconds, 1),
         "host": socket.gethostname(),
     }
-    (partial / FAILURE).write_text(json.dumps(told, indent=2))
+    with atomic_path(partial / FAILURE) as temporary:
+        temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
     replace(partial, failed)
     sweep(runs, run.name)
 
@@ -128,23 +134,93 @@ def held(name: str, runs: Path) -> Iterator[None]:
         lock.release()
 
 
-def partials(runs: Path, name: str) -> list[Path]:
-    """The hidden folders of a run: one under way, or left by an interruption."""
-    return [path for path in runs.glob(f".{escape(name)}-*") if path.is_dir()]
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write `run.json`: the record, the SHA-256 of every result, and a digest of all that.
+
+    Results are all files but the executed notebook and the log, which may be edited.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): file_sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".ipynb" and path.name not in (LOG, RECORD)
+    }
+    record = record | {"files": files}
+    with atomic_path(folder / RECORD) as temporary:
+        text = json.dumps(record | {"digest": _record_digest(record)}, indent=2)
+        temporary.write_text(text, encoding="utf-8")
 
 
-def sweep(runs: Path, name: str) -> None:
-    """Remove what interruptions of a run left; its lock must be held."""
-    for path in partials(runs, name):
+def read_record(path: Path) -> dict[str, Any]:
+    """A `run.json` or `failure.json`, as it was written; one of before digests is taken as it is.
+
+    Raises FileNotFoundError, and DamagedFileError naming a file that is not what was written.
+    """
+    try:
+        record = json.loads(path.read_bytes())
+        digest = record.pop("digest", "")
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DamagedFileError(path, "it is not a run's record") from error
+    if digest and digest != _record_digest(record):
+        raise DamagedFileError(path, "its content does not match its digest")
+    return record
+
+
+def check_results(folder: Path, record: dict[str, Any]) -> None:
+    """Raise DamagedFileError naming a result of a run that is missing or not what was written."""
+    for name, sha256 in record.get("files", {}).items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedFileError(path, "it is missing")
+        if file_sha256(path) != sha256:
+            raise DamagedFileError(path, "its content does not match its SHA-256")
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a folder holds a finished run, undamaged."""
+    try:
+        check_results(folder, read_record(folder / RECORD))
+    except (FileNotFoundError, NotADirectoryError, DamagedFileError):
+        return False
+    return True
+
+
+def _record_digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def partials(runs: Path, name: str, pid: int | None = None) -> list[Path]:
+    """The hidden folders of a run, or those of one process: in progress, or left by a kill."""
+    found = [(path, PARTIAL.fullmatch(path.name)) for path in runs.glob(".*") if path.is_dir()]
+    return [
+        path
+        for path, match in found
+        if match and match["name"] == name and pid in (None, int(match["pid"]))
+    ]
+
+
+def remove_partials(runs: Path, name: str, pid: int | None = None) -> None:
+    """Remove the hidden folders of a run, or those that one process made."""
+    for path in partials(runs, name, pid):
         shutil.rmtree(path, ignore_errors=True)
 
 
+def sweep(runs: Path, name: str) -> None:
+    """Remove what interruptions of a run left; its lock must be held.
+
+    A folder that was being replaced is put back, unless the new one is in its place.
+    """
+    remove_partials(runs, name)
+    for final in (runs / name, runs / f"{name}-failed"):
+        put_back(final)
+
+
 def sweep_all(runs: Path) -> None:
-    """Remove what interruptions left of any run that nobody is at."""
-    for path in runs.glob(".*-*"):
-        if found := PARTIAL.fullmatch(path.name):
-            with suppress(BusyError), held(found["name"], runs):
-                sweep(runs, found["name"])
+    """Remove, or put back, what interruptions left of any run that is not in progress."""
+    for path in runs.glob(".*"):
+        if found := PARTIAL.fullmatch(path.name) or ASIDE.fullmatch(path.name):
+            name = found["name"].removesuffix("-failed")
+            with suppress(BusyError), held(name, runs):
+                sweep(runs, name)
 
 
 def _new_partial(runs: Path, name: str) -> Path:
@@ -152,11 +228,34 @@ def _new_partial(runs: Path, name: str) -> Path:
 
 
 def replace(new: Path, final: Path) -> Path:
-    """Put folder `new` in the place of `final`."""
+    """Put folder `new` in the place of `final`, which is kept aside until then.
+
+    Killed at any moment, it leaves one of the two whole: at `final`, or where `put_back` finds it.
+    """
+    put_back(final)
+    umask = os.umask(0)
+    os.umask(umask)
+    new.chmod(0o777 & ~umask)  # mkdtemp's is its owner's alone
     if final.exists():
-        shutil.rmtree(final)
-    new.chmod(0o755)  # mkdtemp's is its owner's alone
-    return new.rename(final)
+        final.rename(_aside(final))
+    new.rename(final)
+    put_back(final)
+    return final
+
+
+def put_back(final: Path) -> None:
+    """End a replacement: the folder set aside is removed, or returns where no new one came."""
+    aside = _aside(final)
+    if not aside.exists():
+        return
+    if final.exists():
+        shutil.rmtree(aside)
+    else:
+        aside.rename(final)
+
+
+def _aside(final: Path) -> Path:
+    return final.with_name(f".{final.name}~")
 
 
 def _check_code(run: Run) -> None:
@@ -171,11 +270,9 @@ def _check_code(run: Run) -> None:
 
 def _check_data(run: Run, folder: Path) -> None:
     """Raise ValueError where the results say they are of other data than planned."""
-    import csv
-
     if not (run.versions["data"] and (folder / RESULTS).is_file()):
         return
-    with open(folder / RESULTS, newline="") as file:
+    with open(folder / RESULTS, newline="", encoding="utf-8") as file:
         found = {row["data"] for row in csv.DictReader(file) if row.get("data")}
     if found - {run.versions["data"]}:
         raise ValueError(

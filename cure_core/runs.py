@@ -1,18 +1,21 @@
 """What a run is: a notebook with its parameters, and the versions its numbers follow from."""
 
-import ast
 import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from cure_core import parameters
+from cure_core.parameters import code_cells, declared
+from cure_core.yaml_files import read_yaml
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
+RUNS = (ROOT if NOTEBOOKS.is_dir() else Path()) / "runs"  # of commands and open notebooks alike
 OWN = ("out", "progress")  # parameters that a run sets itself, and that change no number
 
 
@@ -70,7 +73,7 @@ def find_notebook(name: str, beside: Path | None = None) -> Path:
         if not path.is_file():
             raise FileNotFoundError(f"no notebook {path}")
         return path
-    return _named(NOTEBOOKS / f"{name}.ipynb")
+    return _named(NOTEBOOKS / f"{name}.ipynb", ".ipynb")
 
 
 def profile_path(notebook: str, profile: str) -> Path:
@@ -81,46 +84,44 @@ def profile_path(notebook: str, profile: str) -> Path:
 
 
 def read_profile(notebook: str, profile: str) -> dict[str, Any]:
-    """The parameters of a notebook's profile. Raises FileNotFoundError naming those there are."""
-    import yaml
+    """The parameters of a notebook's profile, none for the empty name.
 
-    return yaml.safe_load(_named(profile_path(notebook, profile)).read_text()) or {}
-
-
-def _named(path: Path) -> Path:
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob(f"*{path.suffix}")))
-        raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; there are {known}")
-    return path
-
-
-def declared(source: Path) -> dict[str, Any]:
-    """The names that a notebook's parameters cell sets, with their defaults.
-
-    What is no literal stays text.
+    Raises FileNotFoundError naming the profiles there are, ValueError for a file that is not a
+    mapping in YAML.
     """
-    defaults: dict[str, Any] = {}
-    for cell in _code(source):
-        if "parameters" not in cell["metadata"].get("tags", []):
-            continue
-        for line in ast.parse("".join(cell["source"])).body:
-            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name):
-                try:
-                    value = ast.literal_eval(line.value)
-                except ValueError:
-                    value = ast.unparse(line.value)
-                defaults[line.targets[0].id] = value
-    return defaults
+    return read_yaml(_named(profile_path(notebook, profile), ".yaml")) if profile else {}
 
 
-def check_names(source: Path, names: Mapping[str, Any]) -> None:
-    """Raise ValueError for what is no parameter of the notebook, with the nearest that is."""
-    known = declared(source)
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; its parameters cell names them"
-            raise ValueError(f"{source.stem} has no parameter {name}{hint}")
+def profile_parameters(source: Path, profile: str) -> dict[str, Any]:
+    """The parameters of a notebook's profile, checked against what the notebook declares.
+
+    Raises what `read_profile` raises, and ValueError for a name or value that does not fit.
+    """
+    given = read_profile(source.stem, profile)
+    return with_changes(source, {}, given, f"{profile_path(source.stem, profile)}")
+
+
+def with_changes(
+    source: Path, given: Mapping[str, Any], changes: Mapping[str, Any], origin: str
+) -> dict[str, Any]:
+    """`given` with `changes` in their place, checked against what the notebook declares.
+
+    `origin` is what an error calls the place of the changes. Raises ValueError for a name that the
+    notebook does not declare, and for a value that does not fit, before any work.
+    """
+    defaults = declared(source)
+    given = {**given, **parameters.check(source, changes, origin, defaults)}
+    parameters.check_content(defaults | given, origin)
+    return given
+
+
+def _named(path: Path, kind: str) -> Path:
+    if not path.is_file():
+        known = sorted(p.name.removesuffix(kind) for p in path.parent.glob(f"*{kind}"))
+        name = path.name.removesuffix(kind)
+        hint = parameters.suggestion(name, known, f"there are {', '.join(known)}")
+        raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; {hint}")
+    return path
 
 
 def plan_run(source: Path, profile: str, given: Mapping[str, Any]) -> Run:
@@ -140,17 +141,14 @@ def plan_run(source: Path, profile: str, given: Mapping[str, Any]) -> Run:
 
 def notebook_version(source: Path) -> str:
     """A digest of a notebook's code: outputs, text and metadata change no number."""
-    return _digest(["".join(cell["source"]) for cell in _code(source)])
-
-
-def _code(source: Path) -> list[dict[str, Any]]:
-    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-    return [cell for cell in cells if cell["cell_type"] == "code"]
+    return _digest(["".join(cell["source"]) for cell in code_cells(source)])
 
 
 def code_version() -> str:
-    """A digest of every Python file of `cure_core`."""
-    return _digest([path.read_text() for path in sorted(Path(__file__).parent.rglob("*.py"))])
+    """A digest of the bytes of every Python file of `cure_core`."""
+    package = Path(__file__).parent
+    files = sorted((path.relative_to(package).as_posix(), path) for path in package.rglob("*.py"))
+    return _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in files])
 
 
 def _data_versions(parameters: Mapping[str, Any]) -> dict[str, str]:

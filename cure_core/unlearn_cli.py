@@ -14,18 +14,22 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     Under `accelerate launch` all processes share the work and the first writes. What is trained
     lies in the cache afterwards, and what was stopped goes on: `cure study` with the same profile
     draws its figures without training anything.
-    Raises FileNotFoundError for an unknown profile, ValueError for a change of an unknown name.
+    Two commands with the same `where` write their tables one after the other, never mixed.
+    Raises FileNotFoundError for an unknown profile, ValueError for an unknown name or a value that
+    does not fit, before any work.
     """
     import pandas as pd
 
-    from cure_core import manifests, runs, study
-    from cure_core.files import atomic_path
+    from cure_core import manifests, parameters, runs, study
+    from cure_core.files import atomic_path, locked
     from cure_core.parallel import from_first, join, rank
     from cure_core.report import save_table, summarise
 
     source = runs.find_notebook(NOTEBOOK)
-    runs.check_names(source, changes or {})
-    given = runs.declared(source) | runs.read_profile(NOTEBOOK, profile) | dict(changes or {})
+    given = runs.profile_parameters(source, profile)
+    given = runs.declared(source) | runs.with_changes(source, given, changes or {}, "--set")
+    parameters.check_machine(given)
+    where.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is reported at once
     join()
     dataset, options = given["dataset"], given["dataset_options"]
     from_first(lambda: len(manifests.load(dataset, **options)))  # decoded once, not by every one
@@ -37,9 +41,10 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     if rank() == 0:
         tidy = pd.concat([outcome.tidy() for outcome in outcomes], ignore_index=True)
         table = summarise(tidy)
-        save_table(tidy, where / "results.csv")
-        save_table(table.rename_axis("measure").reset_index(), where / "table.csv")
-        with atomic_path(where / "parameters.json") as temporary:
-            temporary.write_text(json.dumps(given, indent=1, default=str))
+        with locked(where / "parameters.json"):
+            save_table(tidy, where / "results.csv")
+            save_table(table.rename_axis("measure").reset_index(), where / "table.csv")
+            with atomic_path(where / "parameters.json") as temporary:
+                temporary.write_text(json.dumps(given, indent=1), encoding="utf-8")
         print(table.to_string(), end=f"\n\n{where}\n")
     return where

@@ -13,7 +13,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from cure_core import run_folder, runs
+from cure_core import kernel, run_folder, runs
 from cure_core.course.release import released
 from cure_core.files import atomic_path
 
@@ -61,7 +61,9 @@ def main() -> int:
         "More": ["docs/batches", "docs/paper_scale", "CONTRIBUTING"],
     }
     trees = [TOCTREE.format(caption=c, pages="\n".join(p)) for c, p in pages.items()]
-    (source / "index.md").write_text((ROOT / "README.md").read_text() + "".join(trees))
+    (source / "index.md").write_text(
+        (ROOT / "README.md").read_text(encoding="utf-8") + "".join(trees), encoding="utf-8"
+    )
     from sphinx.cmd.build import main as sphinx
 
     options = ["-W", "--keep-going", "-q", "-b", "html", "-c", str(ROOT / "docs")]
@@ -73,9 +75,9 @@ def stage(notebook: Path, folder: Path, profile: str | None) -> str:
     """Put a notebook of the study, executed in the profile if there is one, into the source."""
     executed = notebook
     if profile is not None:
-        run = runs.plan_run(notebook, profile, runs.read_profile(notebook.stem, profile))
+        run = runs.plan_run(notebook, profile, runs.profile_parameters(notebook, profile))
         print(f"{notebook.stem}, profile {profile}", flush=True)
-        executed = run_folder.execute(run, ROOT / "runs", again=False) / notebook.name
+        executed = run_folder.execute(run, runs.RUNS, again=False) / notebook.name
     write(nbformat.read(executed, as_version=4), folder / notebook.name)
     return f"notebooks/{notebook.stem}"
 
@@ -101,7 +103,9 @@ def execute(notebook: NotebookNode, kept: Path) -> NotebookNode:
         from nbclient import NotebookClient
 
         kept.parent.mkdir(parents=True, exist_ok=True)
-        NotebookClient(notebook, resources={"metadata": {"path": str(kept.parent)}}).execute()
+        place = {"metadata": {"path": str(kept.parent)}}
+        with kernel.local_sockets() as config:
+            kernel.start(NotebookClient(notebook, resources=place, config=config).execute)
         with atomic_path(kept) as temporary:
             nbformat.write(notebook, temporary)
     return nbformat.read(kept, as_version=4)

@@ -28,19 +28,20 @@ encoder = "small"  # small, mobilefacenet
 weights = None  # weights to start from, a path below the data root; None starts afresh
 split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
 forget_people = 15  # how many people ask to be forgotten
-teacher = {}  # the training recipe: epochs, batch_size, learning_rate, ...
-unlearning = {}  # CureConfig: clusters, epochs, tau, temperature, learning_rate, ...
-seeds = [0]  # the first is shown
+teacher = {"epochs": 16, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
+unlearning = {"epochs": 20}  # CureConfig: also clusters, tau, temperature, learning_rate, ...
+seeds = [0, 1, 2]  # the first is shown
 repeats = 5  # starts, and resamples, behind each stability
-out = "runs/01_clustering_analysis"  # where results and figures go
+out = None  # where results and figures go; None: runs/01_clustering_analysis of the project
 progress = True
 device = None  # "cuda" for a GPU; None is the CPU
 method = "cure_plus"  # this and what follows are for 02_unlearning, which judges
 n_pairs = 1500
 processes = 1
 n_bootstrap = 300
-least_ues = 0.0
-least_stability = 0.0
+least_ues = 0.65
+least_stability = 0.88
+bounds_for = {"dataset": "synthfaces", "dataset_options": {}, "method": "cure_plus"}
 
 # %%
 from pathlib import Path
@@ -49,11 +50,11 @@ import pandas as pd
 
 from cure_core import cluster_quality, farthest_map, figures, manifests, study
 from cure_core.choose_k import choose_clusters, resolve_clusters
-from cure_core.cli import ROOT
 from cure_core.clustering import kmeans
 from cure_core.drift import DRIFT, watch_drift
 from cure_core.embedding import embed
 from cure_core.report import save_table
+from cure_core.runs import ROOT, RUNS
 from cure_core.sweep import effects
 from cure_core.unlearning import unlearn
 
@@ -257,7 +258,7 @@ figures.draw("sensitivity", sensitivity)
 effects(sensitivity).round(3)
 
 # %%
-folder = Path(out)
+folder = Path(out or RUNS / "01_clustering_analysis")
 drawn = {
     "cluster_criteria": criteria,
     "cluster_agreement": agreement,

@@ -34,17 +34,18 @@ encoder = "small"  # small, mobilefacenet
 weights = None  # weights to start from, a path below the data root; None starts afresh
 split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
 forget_people = 15  # how many people ask to be forgotten
-teacher = {}  # the training recipe: epochs, batch_size, learning_rate, ...
+teacher = {"epochs": 16, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
 method = "cure_plus"  # or cure, the paper's; every name in cure_core.objectives.METHODS
-unlearning = {}  # CureConfig: clusters, epochs, tau, temperature, learning_rate, ...
+unlearning = {"epochs": 20}  # CureConfig: also clusters, tau, temperature, learning_rate, ...
 device = None  # "cuda" for a GPU; None is the CPU
 processes = 1  # that share the training, each with a GPU of its own
 n_pairs = 1500  # genuine pairs a set, and as many impostor pairs
 n_bootstrap = 300  # resamples of people behind each interval of one seed
-seeds = [0]  # everything is drawn and trained anew for each
-least_ues = 0.0  # asserted at the end, as the mean over the seeds
-least_stability = 0.0
-out = "runs/02_unlearning"  # where results and figures go
+seeds = [0, 1, 2]  # everything is drawn and trained anew for each
+least_ues = 0.65  # asserted at the end, as the mean over the seeds, where `bounds_for` holds
+least_stability = 0.88
+bounds_for = {"dataset": "synthfaces", "dataset_options": {}, "method": "cure_plus"}
+out = None  # where results and figures go; None: runs/02_unlearning of the project
 progress = True
 
 # %%
@@ -52,10 +53,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from cure_core import figures, manifests, study
+from cure_core import export, figures, manifests, study
 from cure_core.evaluation import evaluate
+from cure_core.parameters import bounds_apply
 from cure_core.recognition import Recipe
 from cure_core.report import save_table, summarise
+from cure_core.runs import RUNS
 from cure_core.unlearning import CureConfig
 
 faces = manifests.load(dataset, **dataset_options)
@@ -232,8 +235,15 @@ figures.draw("roc", drawn["roc"])
 # %%
 figures.draw("loss_terms", drawn["loss_terms"])
 
+# %% [markdown]
+# Everything is saved, each seed's student too: `encoders.build(encoder, path)` loads it, and
+# `export.export(outcome, folder)` adds ONNX and a model card.
+
 # %%
-folder = Path(out)
+folder = Path(out or RUNS / "02_unlearning")
+for outcome in outcomes:
+    path = folder / f"student-seed{outcome.case.seed}.safetensors"
+    export.write_safetensors(outcome.result.student, path, export.facts(outcome))
 save_table(tidy, folder / "results.csv")
 save_table(table.rename_axis("measure").reset_index(), folder / "table.csv")
 for name, data in drawn.items():
@@ -246,11 +256,15 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # ## What this showed
 #
 # The assertions hold the study to its claims: forgetting happened, it was not bought by breaking
-# the rest, and the method never saw a label.
+# the rest, and the method never saw a label. The two bounds are claims about one data set and
+# method; on others the table above is the result, and no bound is asserted.
 
 # %%
 after = tidy[tidy.model == "after"].pivot_table(index="seed", columns="metric", values="value")
 assert tidy.value.notna().all()
-assert after.ues.mean() >= least_ues, after.ues
-assert after.stability.mean() >= least_stability, after.stability
+if bounds_apply(bounds_for, globals()):
+    assert after.ues.mean() >= least_ues, after.ues
+    assert after.stability.mean() >= least_stability, after.stability
+else:
+    print(f"no bound is asserted: they are for {bounds_for}")
 assert set(case.request.forget_index).isdisjoint(case.request.retain_index)

@@ -26,23 +26,30 @@
 
 # %% tags=["parameters"]
 dataset = "synthfaces"  # the only set whose true quality and ages are known
-dataset_options = {}  # SynthFaces': people, images_per_person, unseen_people, ...
+dataset_options = {
+    "people": 60,
+    "images_per_person": 20,
+    "unseen_people": 100,
+    "unseen_images": 16,
+    "unseen_pairs": 4000,
+    "cross_age_pairs": 2000,
+}
 encoder = "small"
-teacher = {}  # the training recipe: epochs, batch_size, learning_rate, ...
-unlearning = {}  # CureConfig: epochs, clusters, ...
+teacher = {"epochs": 10, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
+unlearning = {"epochs": 8}  # CureConfig: also clusters, ...
 scorer = "fused"  # one of cure_core.quality.SCORERS
 fractions = [0.01, 0.02, 0.05, 0.1, 0.2]  # shares of the training pictures to forget
 oracle_fractions = [0.05, 0.2]  # at these the model is also trained anew without them
 planted = 0.2  # share of the pictures that are spoilt in the planted world
 group_pairs = 600  # genuine pairs, and as many impostors, to judge a group
 judges = []  # manifests whose pairs judge besides: agedb_30, where you have its .bin
-seeds = [0]  # faces, teacher and students are drawn anew for each
+seeds = [0, 1, 2, 3, 4]  # faces, teacher and students are drawn anew for each
 real = None  # "lfw": error-versus-discard also on real faces, with the weights below
 real_images = 1500
 real_weights = "models/mobilefacenet_casia.safetensors"
 rows = None  # a CSV of finished runs to go on from; None: kept in the cache
 widget = None  # None: where Jupyter runs with someone to look; True or False decide it
-out = "runs/03_quality_aware_forgetting"  # where results and figures go
+out = None  # where results and figures go; None: runs/ of the project
 progress = True
 
 # %%
@@ -55,6 +62,7 @@ from cure_core import figures, quality, quality_study, quality_tables, quality_w
 from cure_core.explorer import can_explore
 from cure_core.report import save_table
 from cure_core.requests import ForgetRequest
+from cure_core.runs import RUNS
 
 assert dataset == "synthfaces", "only SynthFaces knows the truth that this is tried against"
 setting = quality_study.Setting(
@@ -221,7 +229,7 @@ groups = quality_tables.group_table(table)
 groups[(groups.method == "cure_plus") & (groups.fraction == max(fractions))].round(3)
 
 # %%
-folder = Path(out)
+folder = Path(out or RUNS / "03_quality_aware_forgetting")
 for name, kept in (("results", table), ("table", summary), ("groups", groups)):
     save_table(kept, folder / f"{name}.csv")
 save_table(correlations, folder / "scorers.csv")

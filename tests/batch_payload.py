@@ -5,11 +5,15 @@ folders, Dask) is the same; what papermill does is tested in `test_cli.py`, with
 """
 
 import json
+import os
 import time
+from pathlib import Path
 
 import jupytext
 import nbformat
 import psutil
+
+from cure_core import runs
 
 NOTEBOOK = """
 # %% tags=["parameters"]
@@ -52,9 +56,10 @@ def lay_out(folder, monkeypatch):
     notebook = jupytext.reads(NOTEBOOK.strip(), fmt="py:percent")
     nbformat.write(notebook, folder / "payload.ipynb")
     (folder / "stand_in").mkdir()
-    (folder / "stand_in" / "papermill.py").write_text(PAPERMILL)
-    monkeypatch.setenv("PYTHONPATH", str(folder / "stand_in"))
+    (folder / "stand_in" / "papermill.py").write_text(PAPERMILL, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder / "stand_in"), str(runs.ROOT)]))
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(runs, "RUNS", Path("runs"))
     marks = folder / "marks"
     marks.mkdir()
     return marks
@@ -65,7 +70,7 @@ def write_study(folder, **fields):
     study = {"notebooks": ["payload.ipynb"], "seeds": [1, 2, 3, 4], "memory": "200 MB"}
     study |= {"parameters": {"marks": str(folder / "marks")}} | fields
     path = folder / "study.yaml"
-    path.write_text(json.dumps(study))  # JSON is YAML
+    path.write_text(json.dumps(study), encoding="utf-8")  # JSON is YAML
     return path
 
 

@@ -112,7 +112,7 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
         ({"parameters": {"out": "here"}}, "`parameters` sets out, which each run sets itself"),
         ({"memory": "lots"}, "`memory` is 'lots': could not parse"),
         ({"cores": 0}, "`cores` is 0: Input should be greater than or equal to 1"),
-        ({"sedes": [1]}, "`sedes` is no field of a study; it has .*seeds"),
+        ({"sedes": [1]}, "`sedes` is no field of a study; did you mean seeds?"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
@@ -123,11 +123,11 @@ def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("notebooks: [", "is not YAML"),
-        ("- payload", "is no mapping of fields"),
+        ("notebooks: [", "is not valid YAML"),
+        ("- payload", "holds list; expected a mapping"),
         ("seeds: [1]", "`notebooks` is missing"),
-        ("notebooks: [a]\nseeds: [1]\nseeds: [2]", "`seeds` comes twice"),
-        ("notebooks: [a]\ngrid: {scale: [1], scale: [2]}", "`scale` comes twice"),
+        ("notebooks: [a]\nseeds: [1]\nseeds: [2]", 'duplicate key "seeds"'),
+        ("notebooks: [a]\ngrid: {scale: [1], scale: [2]}", 'duplicate key "scale"'),
     ],
 )
 def test_what_is_no_study(tmp_path, text, said):
@@ -137,6 +137,22 @@ def test_what_is_no_study(tmp_path, text, said):
         batch.read(path)
     with pytest.raises(FileNotFoundError, match=r"no study .*none\.yaml"):
         batch.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("values", ["1e-3, 0.001", "1, 1.0", "1.0, 1.00"])
+def test_one_number_written_two_ways_is_one_run(tmp_path, values):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"notebooks: [payload.ipynb]\ngrid: {{scale: [{values}]}}", encoding="utf-8")
+    with pytest.raises(ValueError, match="asks for one run twice"):
+        batch.read(path).plan()
+
+
+@pytest.mark.parametrize("value", ['"1e-3"', "no", "null", "[1]"])
+def test_a_value_of_another_type_is_refused_by_the_study_s_file(tmp_path, value):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"notebooks: [payload.ipynb]\nruns: [{{scale: {value}}}]", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"study\.yaml: scale is .*; give a number"):
+        batch.read(path).plan()
 
 
 def test_the_example_is_a_study_that_can_be_run(monkeypatch):

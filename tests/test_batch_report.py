@@ -11,7 +11,16 @@ from batch_payload import lay_out, write_study
 from PIL import Image
 from scipy import stats
 
-from cure_core import batch, batch_collect, batch_report, cli, runs
+from cure_core import (
+    batch,
+    batch_collect,
+    batch_report,
+    batch_run,
+    batch_state,
+    cli,
+    run_folder,
+    runs,
+)
 
 VALUES = {1.0: (0.2, 0.4, 0.9), 2.0: (0.5, 0.5, 0.8)}  # by scale, over seeds 1, 2 and 3
 
@@ -31,10 +40,15 @@ def write_run(run, where, value, **columns):
     """A done run as `cure_core.run_folder` leaves one; returns its folder."""
     folder = where / run.name
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(run.record() | {"seconds": 12.0}))
     row = {"metric": "ues", "set": "all", "model": "after", "value": value, "data": ""}
-    pd.DataFrame([row | columns]).to_csv(folder / "results.csv", index=False)
+    write_results(folder, run, pd.DataFrame([row | columns]).to_csv(index=False))
     return folder
+
+
+def write_results(folder, run, text):
+    """The results of a run in the place of others, and its record."""
+    (folder / "results.csv").write_text(text, encoding="utf-8")
+    run_folder.write_record(folder, run.record() | {"seconds": 12.0})
 
 
 def write_all(study, where):
@@ -124,7 +138,7 @@ def test_a_recall_of_a_weak_attack_is_marked(study, where):
         folder = write_run(run, where, 0.1)
         row = {"metric": "membership_auc", "set": "forget", "model": "after", "value": auc}
         recall = row | {"metric": "membership_recall", "value": 0.25}
-        pd.DataFrame([row, recall]).to_csv(folder / "results.csv", index=False)
+        write_results(folder, run, pd.DataFrame([row, recall]).to_csv(index=False))
     means = batch_report.measures(batch_collect.collect(study, where))
     assert sorted(batch_report._texts(means)) == ["0.250", "0.250 ?", "0.540", "0.560"]
 
@@ -149,6 +163,7 @@ def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, 
     plan = write_all(study, where)
     (where / plan[0].name / "figures").mkdir()
     Image.new("RGB", (2000, 100), "red").save(where / plan[0].name / "figures" / "a_red_bar.png")
+    run_folder.write_record(where / plan[0].name, plan[0].record() | {"seconds": 12.0})
     done = where / plan[5].name
     (done / "run.json").unlink()
     (done / "failure.json").write_text(
@@ -158,7 +173,7 @@ def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, 
     done.rename(done.with_name(f"{done.name}-failed"))
     assert cli.main(["batch", "report", "study.yaml"]) == 0
     assert capsys.readouterr().out == "runs/study.html\n"
-    page = Page((where / "study.html").read_text())
+    page = Page((where / "study.html").read_text(encoding="utf-8"))
     assert "6 runs: 5 done, 1 failed" in page.text
     low, high = stats.t.interval(0.95, 2, 0.5, stats.sem(VALUES[1.0]))
     assert f"0.500 [{low:.3f}, {high:.3f}]" in page.text
@@ -182,13 +197,107 @@ def test_with_nothing_done_there_is_a_page_but_no_table(study, where, capsys):
     assert cli.main(["batch", "collect", "study.yaml"]) == 1
     assert "cure: no run of study in runs has results yet" in capsys.readouterr().err
     assert cli.main(["batch", "report", "study.yaml"]) == 0
-    assert "6 runs: 6 pending" in Page((where / "study.html").read_text()).text
+    assert "6 runs: 6 pending" in Page((where / "study.html").read_text(encoding="utf-8")).text
 
 
 def test_results_that_are_not_tidy_are_named(study, where):
-    folder = write_run(study.plan()[0], where, 0.1)
-    (folder / "results.csv").write_text("measure,amount\nues,1\n")
+    run = study.plan()[0]
+    write_results(write_run(run, where, 0.1), run, "measure,amount\nues,1\n")
     with pytest.raises(ValueError, match=r"results\.csv has no column metric"):
+        batch_collect.collect(study, where)
+
+
+def test_a_damaged_table_is_named_not_used_and_made_again(study, where, capsys):
+    plan = write_all(study, where)
+    path = where / plan[1].name / "results.csv"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("0.4", "0.9"), encoding="utf-8")  # still a table
+    assert cli.main(["batch", "collect", "study.yaml"]) == 0
+    said = capsys.readouterr().err
+    assert f"note: left out: {plan[1].name}: " in said
+    assert "results.csv is damaged (its content does not match its SHA-256)" in said
+    assert set(pd.read_parquet(where / "study.parquet").run) == {
+        run.name for run in plan if run is not plan[1]
+    }
+    assert cli.main(["batch", "status", "study.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert "6 runs: 5 done, 1 damaged" in said
+    assert f"damaged: {plan[1].name}: " in said
+    states = {run: batch_state.state(run, where) for run in plan}
+    assert batch_run.due(states) == [plan[1]]
+    assert cli.main(["batch", "report", "study.yaml"]) == 0
+    page = Page((where / "study.html").read_text(encoding="utf-8")).text
+    assert "Not in what follows: 1 runs" in page
+    assert f"{plan[1].name}: " in page
+
+
+def test_a_record_that_cannot_be_read_is_named(study, where, capsys):
+    plan = write_all(study, where)
+    (where / plan[0].name / "run.json").write_text("{", encoding="utf-8")
+    assert cli.main(["batch", "collect", "study.yaml"]) == 0
+    assert "run.json is damaged (it is not a run's record)" in capsys.readouterr().err
+    assert len(pd.read_parquet(where / "study.parquet")) == 5
+
+
+def test_runs_without_results_are_counted_and_named(study, where, capsys):
+    """As notebook 01's, which judges nothing."""
+    plan = write_all(study, where)
+    for run, content in ((plan[0], None), (plan[1], "metric,value\n")):
+        folder = where / run.name
+        (folder / "results.csv").unlink()
+        if content is not None:
+            (folder / "results.csv").write_text(content, encoding="utf-8")
+        run_folder.write_record(folder, run.record() | {"seconds": 1.0})
+    assert cli.main(["batch", "collect", "study.yaml"]) == 0
+    said = capsys.readouterr().err
+    assert f"left out: {plan[0].name}: results.csv is not among its files" in said
+    assert f"left out: {plan[1].name}: results.csv has no row" in said
+    assert cli.main(["batch", "report", "study.yaml"]) == 0
+    page = Page((where / "study.html").read_text(encoding="utf-8")).text
+    assert "Not in what follows: 2 runs" in page
+    assert plan[0].name in page
+    for run in plan[2:]:
+        (where / run.name / "run.json").unlink()
+    capsys.readouterr()
+    assert cli.main(["batch", "collect", "study.yaml"]) == 1
+    assert f"has results yet; {plan[0].name}: results.csv is not among" in capsys.readouterr().err
+
+
+def test_no_row_of_results_is_missing_from_the_page(study, where, capsys):
+    """Blank names, other models, and measures without a value all have their line."""
+    plan = write_all(study, where)
+    rows = "metric,set,model,value\nblank_names,,,0.125\nno_number,forget,after,\n"
+    for run in plan[:3]:  # one group: of it there is no measure of the model that comes first
+        write_results(where / run.name, run, rows.replace(",after,", ",other,"))
+    write_results(where / plan[3].name, plan[3], rows + "ues,all,after,0.5\n")
+    assert cli.main(["batch", "report", "study.yaml"]) == 0
+    page = Page((where / "study.html").read_text(encoding="utf-8")).text
+    assert page.count("blank_names") == 2
+    assert page.count("no_number, forget") >= 2
+    assert "0.125" in page
+    assert "no value" in page
+    assert page.count("scale=1.0") >= 2  # the first group is in the overview, and has its own table
+
+
+def test_results_without_a_seed_of_a_run_of_several_seeds(study, where):
+    run = study.plan()[0]
+    run.parameters["seeds"] = [0, 1]
+    run.parameters.pop("seed")
+    write_run(run, where, 0.5)
+    record = run_folder.read_record(where / run.name / "run.json")
+    (row,) = batch_collect._tidy(where / run.name / "results.csv").assign(
+        **batch_collect._beside(where / run.name, record, pd.DataFrame())
+    ).seed  # fmt: skip
+    assert row == "[0, 1]"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b'a,b\n"'])
+def test_results_that_are_not_a_table_are_named(study, where, content):
+    run = study.plan()[0]
+    folder = write_run(run, where, 0.1)
+    (folder / "results.csv").write_bytes(content)
+    run_folder.write_record(folder, run.record() | {"seconds": 1.0})
+    with pytest.raises(ValueError, match=r"results\.csv (is not a table|has no column)"):
         batch_collect.collect(study, where)
 
 

@@ -21,6 +21,7 @@ import cure_core.cli
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below what runs by nohup
 sys.exit(cure_core.cli.main())
 """
+RUN = ["batch", "run", "study.yaml", "--cores", "2"]
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def driver():
     def start(*more):
         begun.append(
             subprocess.Popen(
-                [sys.executable, "-c", CURE, "batch", "run", "study.yaml", "--cores", "2", *more],
+                [sys.executable, "-c", CURE, *RUN, "--runs", "runs", *more],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -60,7 +61,7 @@ def carry_on(capsys):
     """The same command in this process: its status, and what it said up to the summary."""
 
     def again(*more):
-        status = cli.main(["batch", "run", "study.yaml", "--cores", "2", *more])
+        status = cli.main([*RUN, *more])
         return status, capsys.readouterr().out.partition("4 runs: ")[0]
 
     return again
@@ -88,7 +89,7 @@ def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs
     assert "AssertionError: it was asked to fail" in told
     assert whats(runs) == ["done", "done", "failed", "done"]
     (failed,) = runs.glob("*-failed")
-    assert f"cure batch run study.yaml --only {failed.name.split('-')[1]}" in told
+    assert f"cure batch run study.yaml --only {failed.name.split('-')[1]} --runs runs" in told
     assert "it was asked to fail" in (failed / run_folder.LOG).read_text()
     record = json.loads(next(runs.glob("*/run.json")).read_text())
     assert {"parameters", "versions", "version", "recipe", "seconds"} <= set(record)

@@ -46,6 +46,27 @@ def test_the_plots_are_linked_and_share_their_axes(pictures):
     assert list(two.selection) == [3, 5]
 
 
+def test_each_column_to_colour_by_has_its_own_scale():
+    """Quality lies far above change: on the scale of change all its points have one colour."""
+    rng = np.random.default_rng(0)
+    names = ["x_before", "y_before", "x_after", "y_after"]
+    points = pd.DataFrame(rng.normal(size=(30, 4)), columns=names)
+    points["set"] = pd.Categorical(["forget", "retain", "unseen"] * 10)
+    points["change"] = rng.uniform(0, 0.01, 30)
+    points["quality"] = rng.uniform(5, 9, 30)
+    menu, linked = explorer.explore(points).children
+    plots = [w for w in widgets(linked) if type(w).__name__ == "JupyterScatter"]
+    for name in ("change", "quality", "set", "change", "quality"):
+        menu.value = name
+        if name == "set":
+            continue
+        low, high = points[name].min(), points[name].max()
+        for plot in plots:
+            shades = np.asarray(plot.points)[:, 2]  # from 0 to 1: the ends of the palette
+            np.testing.assert_allclose(shades, (points[name] - low) / (high - low), atol=1e-6)
+            np.testing.assert_allclose(plot.color_domain, [low, high])
+
+
 def widgets(widget):
     yield widget
     for child in getattr(widget, "children", ()):

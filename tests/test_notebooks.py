@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import jupytext
@@ -12,7 +13,9 @@ import papermill
 import pytest
 import yaml
 
-from cure_core.runs import profile_path
+from cure_core import encoders, objectives, runs, study
+from cure_core.quality_study import Setting, conditions
+from cure_core.yaml_files import read_yaml
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -31,6 +34,7 @@ LESSONS = sorted(
     path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
     for path in (NOTEBOOKS / "course" / "source").glob("*/*.py")
 )
+QUALITY = "03_quality_aware_forgetting"
 CELL_SECONDS = 120
 NOTEBOOK_SECONDS = 240
 
@@ -77,7 +81,7 @@ def execute(notebook, profile, folder, cache):
     executed = folder / notebook.name
     limits = ["--start-timeout", "60", "--execution-timeout", str(CELL_SECONDS)]
     arguments = [str(notebook), str(executed), "-f", str(profile), "--cwd", str(folder)]
-    lighter = yaml.safe_dump(LIGHTER.get(notebook.stem, {}))
+    lighter = yaml.safe_dump(LIGHTER.get(notebook.stem, {}) | {"out": "."})
     run(["papermill", *arguments, "-y", lighter, *limits, "--no-progress-bar"], folder, cache)
     return executed
 
@@ -99,14 +103,66 @@ def test_ipynb_and_py_are_in_step(stem):
     assert not any(cell.outputs or cell.execution_count for cell in code), "run make notebooks"
 
 
+def profiles(stem):
+    found = sorted(runs.profile_path(stem, "tiny").parent.glob("*.yaml"))
+    assert found
+    return found
+
+
 @each_notebook
-def test_profiles_hold_only_declared_parameters(stem):
-    declared = set(papermill.inspect_notebook(NOTEBOOKS / f"{stem}.ipynb"))
-    profiles = list(profile_path(stem, "tiny").parent.glob("*.yaml"))
-    assert profiles
-    for profile in profiles:
-        unknown = set(yaml.safe_load(profile.read_text())) - declared
-        assert not unknown, f"{stem} declares no {sorted(unknown)}, which {profile.name} sets"
+def test_profiles_hold_only_declared_parameters_of_the_declared_types(stem):
+    source = NOTEBOOKS / f"{stem}.ipynb"
+    assert set(papermill.inspect_notebook(source)) == set(runs.declared(source))
+    for profile in profiles(stem):
+        assert runs.profile_parameters(source, profile.stem) == read_yaml(profile)
+
+
+@each_notebook
+def test_run_all_in_jupyterlab_is_the_profile_quick(stem):
+    """What a reader of the README gets by opening a notebook is what the command gives."""
+    declared = runs.declared(NOTEBOOKS / f"{stem}.ipynb")
+    quick = runs.read_profile(stem, "quick")
+    assert {name: declared[name] for name in quick if name not in runs.OWN} == {
+        name: value for name, value in quick.items() if name not in runs.OWN
+    }
+
+
+@each_notebook
+def test_a_notebook_that_is_open_writes_where_the_command_does(stem):
+    code = (NOTEBOOKS / f"{stem}.py").read_text(encoding="utf-8")
+    assert runs.declared(NOTEBOOKS / f"{stem}.ipynb")["out"] is None
+    assert f'Path(out or RUNS / "{stem}")' in code
+    assert runs.RUNS == ROOT / "runs"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(NOTEBOOKS.glob("profiles/**/*.yaml")), ids=lambda path: path.stem
+)
+def test_papermill_reads_a_profile_as_we_do(path):
+    """`papermill -f` follows YAML 1.1, where `1e-3` is text and `no` is false."""
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) == read_yaml(path)
+
+
+@pytest.mark.parametrize("profile", [path.stem for path in profiles("02_unlearning")])
+def test_every_profile_makes_a_setting(profile):
+    source = runs.find_notebook("02_unlearning")
+    given = runs.declared(source) | runs.profile_parameters(source, profile)
+    setting = study.setting_of(given)
+    assert asdict(setting.recipe).items() >= given["teacher"].items()
+    for name, value in given["unlearning"].items():
+        made = getattr(setting.config, name)
+        assert made == (tuple(value) if isinstance(value, list) else value)
+    assert setting.encoder in encoders.REGISTRY
+    objectives.build(setting.method)(setting.config)
+    assert set(given["bounds_for"]) <= set(given)
+
+
+@pytest.mark.parametrize("profile", [path.stem for path in profiles(QUALITY)])
+def test_every_profile_of_the_quality_study_makes_a_setting(profile):
+    given = runs.profile_parameters(runs.find_notebook(QUALITY), profile)
+    assert given.pop("dataset") == "synthfaces"  # which the notebook asserts
+    assert given.pop("seeds")
+    assert conditions(Setting(**given))
 
 
 @pytest.mark.xdist_group("notebooks")  # one after another, for the sake of the caches
@@ -115,5 +171,7 @@ def test_notebook_runs_and_repeats(stem, tmp_path, caches):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    executed = execute(NOTEBOOKS / f"{stem}.ipynb", profile_path(stem, "tiny"), first, caches[0])
+    executed = execute(
+        NOTEBOOKS / f"{stem}.ipynb", runs.profile_path(stem, "tiny"), first, caches[0]
+    )
     rerun(executed, second, caches[1])

@@ -6,15 +6,16 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 from pydantic import ValidationError as Invalid
 
 from cure_core.comparison.store import AGAIN
 from cure_core.config import CureConfig
 from cure_core.objectives import METHODS, build
+from cure_core.parameters import in_a_line
 from cure_core.recognition import Recipe
 from cure_core.study import REQUESTS
+from cure_core.yaml_files import read_yaml
 
 PLAN = Path(__file__).parents[2] / "notebooks" / "comparison.yaml"
 Settings = dict[str, Any]  # a method's settings by name: CureConfig's, `weights.X`, or its own
@@ -281,10 +282,12 @@ def read_plan(path: str | Path = PLAN) -> Plan:
 
     Raises FileNotFoundError, or ValueError naming the file, the fields that are wrong and why.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    fields = read_yaml(path)
     try:
-        return Plan(**yaml.safe_load(text))
-    except (yaml.YAMLError, TypeError, Invalid) as error:
+        return Plan(**fields)
+    except Invalid as error:
+        raise ValueError(f"{path}: {in_a_line(error)}") from error
+    except TypeError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
