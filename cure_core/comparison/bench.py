@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cure_core import manifests, objectives, study
 from cure_core.attacks import attack_model
+from cure_core.attempts import attempt
 from cure_core.comparison.plan import Arena, Plan, Settings, split_settings
 from cure_core.comparison.store import Row
 from cure_core.config import CureConfig
@@ -18,7 +19,7 @@ from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.protocol import Protocol, fewer_pairs, verification_only
 from cure_core.recognition import Recipe
 from cure_core.space import Space
-from cure_core.unlearning import UnlearningDivergedError, unlearn
+from cure_core.unlearning import unlearn
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +74,9 @@ def arena_setting(arena: Arena, dataset: str, request: str, fast: bool) -> study
 def carry_out(
     own: Bench, plan: Plan, method: str, settings: Settings, config: Settings
 ) -> tuple[nn.Module, Row]:
-    """The student of a method, and what is to be known of how it came about.
+    """The student of a method, and what `attempt` returns of how it was made.
 
-    `settings` are the method's, `config` the arguments of CureConfig that are everyone's. Where
-    the loss diverges the student is the last good one, and the row says so.
+    `settings` are the method's, `config` the arguments of CureConfig that are everyone's.
     """
     asked, setting = split_settings(plan.changed(method, settings))
     name = plan.objective(method)
@@ -87,13 +87,11 @@ def carry_out(
         setting["retain_labels"] = people[request.retain_index]
     cure = CureConfig(**{**config, **asked, "seed": own.case.seed})
     objective = objectives.build(name, **setting)
-    try:
-        result = unlearn(
+    return attempt(
+        lambda: unlearn(
             own.teacher, request.forget, request.retain, cure, objective=objective, views=own.views
         )
-    except UnlearningDivergedError as error:
-        return error.student, {"seconds": np.nan, "diverged_after": len(error.history)}
-    return result.student, {"seconds": round(result.seconds, 1), **result.facts}
+    )
 
 
 def verified(own: Bench, student: nn.Module) -> Row:
