@@ -164,10 +164,11 @@ class Table:
         """
         if self.find(wanted):
             return True
+        key = {name: wanted[name] for name in self.schema.key}
         try:
-            with self.claim(*(wanted[name] for name in self.schema.key), wait=wait):
+            with self.claim(*key.values(), wait=wait):
                 if not self.find(wanted):
-                    self.put({**wanted, **make()})
+                    self.put({**key, **make(), **wanted})
         except Timeout:
             return False
         return True
@@ -217,12 +218,10 @@ class Table:
         elif pending is not None and found == sha256:
             self._write_csv(database, self._content(database))
         elif found != sha256:
-            if (
-                found is not None and self.path.stat().st_mtime_ns == mtime
-            ):  # nothing has written to it
+            if found and self.path.stat().st_mtime_ns == mtime:  # nothing has written to it
                 _warn_damaged(self.path, "its bytes changed on the disk", self._store)
                 return self._write_csv(database, self._content(database))
-            rows = read_csv(self.path, self.schema) if found is not None else []
+            rows = read_csv(self.path, self.schema) if found else []
             with database:
                 database.execute("delete from rows")
                 for row in rows:
@@ -242,13 +241,13 @@ class Table:
                 temporary.write_bytes(content)
         except OSError as error:  # the row is in the SQLite file; the next call exports it
             raise OSError(error.errno, error.strerror, str(self.path)) from error
-        with database:
-            self._seen(database, _sha256(content))
+        self._seen(database, _sha256(content))
 
     def _seen(self, database: sqlite3.Connection, sha256: str | None) -> None:
         """Record the CSV file as it is now."""
-        mtime = self.path.stat().st_mtime_ns if sha256 is not None else None
-        database.execute("update csv set sha256 = ?, mtime = ?, pending = null", [sha256, mtime])
+        seen = sha256, self.path.stat().st_mtime_ns if sha256 else None
+        with database:
+            database.execute("update csv set sha256 = ?, mtime = ?, pending = null", seen)
 
 
 def share(jobs: Iterable[Job], do: Callable[[Job, bool], bool]) -> None:

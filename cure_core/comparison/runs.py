@@ -17,6 +17,7 @@ from filelock import Timeout
 from torch import nn
 
 from cure_core import manifests, study
+from cure_core.attempts import divergence
 from cure_core.comparison.bench import (
     Bench,
     arena_setting,
@@ -52,7 +53,6 @@ from cure_core.results_store import framed, share
 from cure_core.space import Space
 
 ANOTHER = 1000  # on a seed: the second oracle's
-DIVERGENCE = ("diverged_after", "diverged")
 POINT = ("ues", "forgetting", "stability", "seconds")  # of a point of a curve
 
 
@@ -301,7 +301,7 @@ class Work:
             if name != method:
                 return attacked(own, self._reference(own, name)[0])
             student, facts = self._student(own, method, settings)
-            return {**attacked(own, student), **_divergence(facts)}
+            return {**attacked(own, student), **divergence(facts)}
 
         key = {"dataset": self.dataset, "seed": seed}
         return all(
@@ -321,12 +321,12 @@ class Work:
         request = self.plan.requests[0]
         key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
         if ran := self.tables["comparison"].find({**key, "setting": setting}):
-            return {**{name: ran[0][name] for name in POINT}, **_divergence(ran[0])}
+            return {**{name: ran[0][name] for name in POINT}, **divergence(ran[0])}
         return self._verified(self.bench(request, seed, attacked=False), method, settings)
 
     def _verified(self, own: Bench, method: str, settings: Settings) -> Row:
         student, facts = self._student(own, method, settings)
-        return {**verified(own, student), "seconds": facts["seconds"], **_divergence(facts)}
+        return {**verified(own, student), "seconds": facts["seconds"], **divergence(facts)}
 
     def _student(self, own: Bench, method: str, settings: Settings) -> tuple[nn.Module, Row]:
         known = {"epochs": self.arena.epochs, "compile": self.fast}
@@ -373,8 +373,3 @@ class Work:
         setting = arena_setting(self.arena, self.source, self.plan.requests[0], self.fast).asked()
         rest = ("request", "method", "config")  # of the row itself
         return self.faces.fingerprint, {k: v for k, v in setting.items() if k not in rest}
-
-
-def _divergence(row: Row) -> Row:
-    """What a row says of a run that diverged; nothing of one that did not."""
-    return {name: row[name] for name in DIVERGENCE if row.get(name) is not None}
