@@ -35,6 +35,10 @@ Row = dict[str, Any]  # of text, int, float, bool and None
 Job = TypeVar("Job")
 INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|nan|[+-]?inf")
+DISK_ERRORS = {
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_FULL),
+    *(sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED),
+}  # with which the file itself may be whole
 # `csv` is the exported file: as it was last seen, and the digest of an export in progress.
 TABLES = """
 create table if not exists rows (key text primary key, row text not null, sha256 text not null);
@@ -202,16 +206,16 @@ class Table:
         """A connection to the SQLite file; one that is damaged is made again from the CSV file."""
         try:
             return _connected(self._store)
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self._store} cannot be opened: {error}") from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in DISK_ERRORS:
+                raise OSError(f"{self._store} cannot be opened: {error}") from error
             _warn_damaged(self._store, str(error), self.path)
             self._store.unlink()
             return _connected(self._store)
 
     def _synchronise(self, database: sqlite3.Connection) -> None:
         """Finish an export that was cut off, or take in a CSV file that others have written."""
-        ((sha256, mtime, pending),) = database.execute("select sha256, mtime, pending from csv")
+        sha256, mtime, pending = _export(database)
         found = self._csv_sha256()
         if pending is not None and found == pending:
             self._seen(database, pending)
@@ -342,6 +346,7 @@ def _connected(store: Path) -> sqlite3.Connection:
         database.executescript(TABLES)
         if (found := database.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(found)
+        _export(database)
         for key, row, sha256 in database.execute("select key, row, sha256 from rows"):
             if _sha256(f"{key}{row}".encode()) != sha256:
                 raise sqlite3.DatabaseError(f"the row {key} does not match its SHA-256")
@@ -349,6 +354,12 @@ def _connected(store: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _export(database: sqlite3.Connection) -> tuple[str | None, int | None, str | None]:
+    """Digest and time of the CSV file as last seen, and the digest of an export in progress."""
+    found = database.execute("select sha256, mtime, pending from csv where id = 0").fetchone()
+    return tuple(found)
 
 
 def _rows(database: sqlite3.Connection) -> dict[str, Row]:

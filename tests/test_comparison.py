@@ -32,7 +32,7 @@ from cure_core.comparison.tables import (
     summary,
     winners,
 )
-from cure_core.comparison.tuning import finalists, propose, winner
+from cure_core.comparison.tuning import EXPLORED, finalists, propose, trials_on, winner
 from cure_core.config import CureConfig
 from cure_core.encoders import SmallEncoder
 from cure_core.evaluation import accuracies
@@ -210,6 +210,21 @@ def test_a_search_taken_up_again_proposes_what_it_would_have():
     whole = tuned(lambda s: s["learning_rate"], 8)
     assert propose(SEARCH, json.loads(json.dumps(whole[:6]))) == whole[6][0]
     assert tuned(lambda s: s["learning_rate"], 8, seed=1)[1:] != whole[1:]
+
+
+@pytest.mark.parametrize("name", ["cure", "neg_grad"])
+def test_the_committed_trials_follow_from_the_plan(name):
+    """The settings of each, up to where the Gaussian process takes over, from the rows before it.
+
+    The table is the whole record of a search: a clone, which has nothing else, goes on with it.
+    """
+    plan, table = read_plan(), read_rows(PLAN.parents[1] / "figures", "tuning")
+    own = table[(table.dataset == "synthfaces") & (table.method == name)]
+    done = trials_on(own, plan.data["synthfaces"].validation.seeds)
+    assert len(done) >= EXPLORED
+    for trial in range(EXPLORED):
+        before = [done[earlier] for earlier in range(trial)]
+        assert propose(plan.tuned[name], before) == done[trial][0]
 
 
 def test_the_search_learns():

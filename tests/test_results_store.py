@@ -1,8 +1,10 @@
 """Tables of results: types, other writers, other processes, damage, and the committed tables."""
 
+import itertools
 import json
 import multiprocessing
 import os
+import random
 import shutil
 import sqlite3
 import time
@@ -331,6 +333,35 @@ def test_the_lock_of_a_killed_process_is_free(tmp_path):
     process.join(30)
     assert process.exitcode == 9
     assert Table(path, SCHEMA).once(KEY, lambda: {"value": 1}, wait=False)
+
+
+@forked
+@pytest.mark.parametrize("kills", [5, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_kill_at_any_moment_loses_at_most_the_row_being_written(tmp_path, kills):
+    path, log, moments = tmp_path / "rows.csv", tmp_path / "log", random.Random(0)
+    log.touch()
+
+    def work(first):
+        table = Table(path, SCHEMA)
+        for seed in itertools.count(first):
+            table.put({**KEY, "seed": seed, "value": seed / 3})
+            with log.open("a") as file:
+                file.write(f"{seed}\n")
+
+    for _ in range(kills):
+        count = len(Table(path, SCHEMA).find({}))
+        process = multiprocessing.get_context("fork").Process(target=work, args=(count,))
+        process.start()
+        time.sleep(moments.uniform(0.03, 0.2))
+        process.kill()
+        process.join()
+        rows = Table(path, SCHEMA).find({})
+        returned = len(log.read_text().split())
+        assert returned <= len(rows) <= returned + 1
+        assert [row["value"] for row in rows] == [seed / 3 for seed in range(len(rows))]
+        assert read_csv(path, SCHEMA) == rows if rows else not path.exists()
+        log.write_text("0\n" * len(rows))
+    assert rows
 
 
 def test_a_key_in_progress_is_left_to_the_other_process(tmp_path):
