@@ -275,6 +275,8 @@ def read_csv(path: str | Path, schema: Schema) -> list[Row]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8: {error}") from error
+    if not text:
+        raise ValueError(f"{path} is empty, without even a header; restore it, or remove it")
     if not text.endswith("\n"):
         raise ValueError(f"{path} ends within a line; restore it, or remove its last line")
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)

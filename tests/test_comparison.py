@@ -10,12 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from scipy import stats
 
 from cure_core import encoders, manifests
 from cure_core.comparison import compare, read_plan
-from cure_core.comparison.bench import bench, carry_out
+from cure_core.comparison.bench import attacked, bench, carry_out, judged, taken, verified
 from cure_core.comparison.claims import against_paper, verdicts
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings, varied
 from cure_core.comparison.runs import Work
@@ -690,6 +691,32 @@ def test_a_run_that_diverges_leaves_its_last_good_student(plan, tiny):
     assert "finite" in facts["diverged"]
     for a, b in zip(student.parameters(), own.teacher.parameters(), strict=True):
         assert a.equal(b)
+
+
+@pytest.mark.parametrize("raw", [0.0, 1.0, np.nan])
+def test_a_student_that_collapsed_is_a_row_that_says_so(plan, tiny, raw):
+    """One embedding for every face: all is forgotten (F = 1), nothing is kept (S = 0)."""
+
+    own = bench(plan.data["synthfaces"], tiny, "random_people", 0, None, fast=False)
+
+    class Collapsed(torch.nn.Module):
+        weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return torch.full_like(own.teacher(images), raw)
+
+    rows = {measure: taken(measure, own, Collapsed()) for measure in (verified, judged, attacked)}
+    assert rows[attacked]["diverged"].startswith("the student collapsed: ")
+    assert ("diverged" in rows[judged]) == (raw != 1)  # all that it holds can be measured then
+    assert ("diverged" in rows[verified]) == np.isnan(raw)
+    for row in (rows[verified], rows[judged]):
+        assert (row["ues"], row["forgetting"], row["stability"]) == (0, 1, 0)
+
+    def wrong(*_):
+        raise ValueError("no such measure")
+
+    with pytest.raises(ValueError, match="no such measure"):
+        taken(wrong, own, own.teacher)
 
 
 # Tables

@@ -111,7 +111,8 @@ HEADER = "setting,seed,value\n"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "ends within a line"),
+        ("", "is empty, without even a header"),
+        ("\ufeff", "is empty, without even a header"),
         (HEADER + "1234567890123456,0,0.5", "ends within a line"),
         (HEADER + "1234567890123456,0\n", "line 2: 2 values for 3 columns"),
         (HEADER + "1234567890123456,0,0.5,1\n", "line 2: 4 values for 3 columns"),

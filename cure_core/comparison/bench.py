@@ -1,5 +1,6 @@
 """One request on one teacher, and what a method makes of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from cure_core.attempts import attempt
 from cure_core.comparison.plan import Arena, Plan, Settings, split_settings
 from cure_core.comparison.store import Row
 from cure_core.config import CureConfig
-from cure_core.embedding import teacher_views
+from cure_core.embedding import raw_embeddings, teacher_views
 from cure_core.evaluation import accuracies, evaluate
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
@@ -99,6 +100,40 @@ def verified(own: Bench, student: nn.Module) -> Row:
     before, after = accuracies(own.space), accuracies(Space(own.protocol, student))
     ues = unlearning_efficiency_score(before, after)
     return {"ues": ues.score, "forgetting": ues.forgetting, "stability": ues.stability}
+
+
+def taken(measure: Callable[[Bench, nn.Module], Row], own: Bench, student: nn.Module) -> Row:
+    """What `measure` finds of a student; of one that collapsed, verification and why in `diverged`.
+
+    Raises ValueError where `measure` does, and the student has not collapsed.
+    """
+    try:
+        return measure(own, student)
+    except ValueError as error:
+        if not _collapsed(own, student):
+            raise
+        reason = f"the student collapsed: {' '.join(str(error).split())}"
+    try:
+        before, after = accuracies(own.space), accuracies(Space(own.protocol, student))
+    except ValueError:  # embeddings that are not finite: it recognises nobody
+        before = accuracies(own.space)
+        after = dict.fromkeys(before, 0.5)
+    ues = unlearning_efficiency_score(before, after)
+    return {
+        **{"ues": ues.score, "forgetting": ues.forgetting, "stability": ues.stability},
+        **{f"accuracy_{which}": value for which, value in after.items()},
+        **{f"accuracy_{which}_before": value for which, value in before.items()},
+        "diverged": reason,
+    }
+
+
+def _collapsed(own: Bench, student: nn.Module) -> bool:
+    """Whether a student gives most faces to forget one embedding, or any a useless one."""
+    try:
+        raw = raw_embeddings(student, own.case.request.forget)
+    except ValueError:
+        return True
+    return bool((raw.norm(dim=1) == 0).any()) or len(raw.unique(dim=0)) <= len(raw) // 2
 
 
 def judged(own: Bench, student: nn.Module | Space) -> Row:

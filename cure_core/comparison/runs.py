@@ -25,6 +25,7 @@ from cure_core.comparison.bench import (
     bench,
     carry_out,
     judged,
+    taken,
     verified,
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
@@ -251,7 +252,7 @@ class Work:
             for reference in REFERENCES:
                 self._refer(request, seed, reference)
             student, facts = self._student(own, method, settings)
-            return {**judged(own, student), **facts}
+            return {**taken(judged, own, student), **facts}
 
         key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
         return self._row("comparison", {**key, **self._of(request, method, settings)}, ran, wait)
@@ -301,7 +302,9 @@ class Work:
             if name != method:
                 return attacked(own, self._reference(own, name)[0])
             student, facts = self._student(own, method, settings)
-            return {**attacked(own, student), **divergence(facts)}
+            row = taken(attacked, own, student)
+            row = divergence(row) or row  # the table of attacks holds nothing else of it
+            return {**row, **divergence(facts)}
 
         key = {"dataset": self.dataset, "seed": seed}
         return all(
@@ -326,7 +329,9 @@ class Work:
 
     def _verified(self, own: Bench, method: str, settings: Settings) -> Row:
         student, facts = self._student(own, method, settings)
-        return {**verified(own, student), "seconds": facts["seconds"], **divergence(facts)}
+        row = taken(verified, own, student)
+        row = {name: row[name] for name in (*POINT, "diverged") if name in row}
+        return {**row, "seconds": facts["seconds"], **divergence(facts)}
 
     def _student(self, own: Bench, method: str, settings: Settings) -> tuple[nn.Module, Row]:
         known = {"epochs": self.arena.epochs, "compile": self.fast}
