@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from cure_core import encoders, objectives, quality
+from cure_core.attempts import attempt, divergence
 from cure_core.embedding import embed
 from cure_core.faces.faceset import ImageView
 from cure_core.files import digest
@@ -199,11 +200,14 @@ class Bench:
         truth = spearmanr(self.scores, faces.attributes["quality"])
         return {"scorer_truth": float(truth.statistic), **dict(sorted(found.items()))}
 
-    def carry_out(self, condition: Condition) -> dict[str, object]:
-        """One run: its model's measures, who was forgotten, and how far the student moved."""
+    def carry_out(self, condition: Condition) -> dict[str, Any]:
+        """One run: its model's measures, who was forgotten, and how far the student moved.
+
+        Of one that diverges they are the last good student's, with the reason in `diverged`.
+        """
         began = time.perf_counter()
         faces, index = self.world.train, np.empty(0, np.int64)
-        facts: dict[str, float] = {}
+        facts: dict[str, Any] = {}
         if condition.method == "teacher":
             model, facts = self.teacher.encoder, self.of_scorer()
         else:
@@ -213,8 +217,8 @@ class Bench:
                 model = self.train(stays).encoder
             else:
                 request = ForgetRequest.from_indices(faces, index, stays)
-                model = self._student(condition.method, request)
-                facts = self._moved(model, request)
+                model, made = self._student(condition.method, request)
+                facts = {**self._moved(model, request), **divergence(made)}
         return {
             **self.judge(model),
             **self.about(index),
@@ -226,21 +230,23 @@ class Bench:
         """Forget by `cure_plus` as asked, and put the measures before and after side by side."""
         models = {
             "before": self.teacher.encoder,
-            "after": self._student("cure_plus", request),
+            "after": self._student("cure_plus", request)[0],
         }
         return pd.DataFrame({name: self.judge(model) for name, model in models.items()})
 
-    def _student(self, method: str, request: ForgetRequest) -> nn.Module:
+    def _student(self, method: str, request: ForgetRequest) -> tuple[nn.Module, dict[str, Any]]:
         config = replace(CureConfig(**self.setting.unlearning), seed=self.seed)
         objective = objectives.build(method)
-        return unlearn(
-            self.teacher.encoder,
-            request.forget,
-            request.retain,
-            config,
-            objective=objective,
-            progress=False,
-        ).student
+        return attempt(
+            lambda: unlearn(
+                self.teacher.encoder,
+                request.forget,
+                request.retain,
+                config,
+                objective=objective,
+                progress=False,
+            )
+        )
 
     def _moved(self, student: nn.Module, request: ForgetRequest) -> dict[str, float]:
         """Mean cosine of the student to the teacher, on what is forgotten and on what stays."""

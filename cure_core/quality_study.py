@@ -1,4 +1,4 @@
-"""Does forgetting poor pictures leave a better model? The runs, a row each.
+"""Does forgetting poor images leave a better model? The runs, a row each.
 
 from cure_core import quality_study
 
@@ -15,11 +15,16 @@ from cure_core.files import cache_root
 from cure_core.progress import bar
 from cure_core.quality_bench import Bench, Condition, Setting
 from cure_core.quality_worlds import verification_set
-from cure_core.rows import add_row, has_row, read_rows, select
+from cure_core.results_store import Digest, Row, Schema, Table, framed, share
 
 __all__ = ["KEY", "Bench", "Condition", "Setting", "conditions", "rows_path", "run"]
 
 KEY = ("training", "method", "order", "fraction")
+SCHEMA = Schema(
+    ("setting", "seed", *KEY),
+    {"setting": Digest, "seed": int, "training": str, "method": str, "order": str}
+    | {"fraction": float, "diverged": str},
+)
 
 
 def conditions(setting: Setting) -> list[Condition]:
@@ -41,7 +46,7 @@ def conditions(setting: Setting) -> list[Condition]:
 
 
 def rows_path(setting: Setting) -> Path:
-    """Where a setting's rows are kept unless told otherwise: in the cache, by its digest."""
+    """Where a setting's rows are kept by default: in the cache, by its digest."""
     return cache_root() / "quality" / f"{setting.key}.csv"
 
 
@@ -51,23 +56,30 @@ def run(
     path: str | Path | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
-    """Every condition of every seed, each saved as it is finished; those saved are not run again.
+    """Run every condition of every seed that has no row in the CSV file `path`.
 
-    Returns the rows of this setting and these seeds. Raises what the steps raise; the rows saved
-    by then stay.
+    Several processes with one `path` share the runs. Returns the rows of this setting and these
+    seeds, in the order of `conditions`. Raises ValueError for a file that is not a table of such
+    rows, and what the steps raise; the rows saved by then stay.
     """
-    path = Path(path) if path is not None else rows_path(setting)
-    for name in setting.judges:  # told before any training
+    table = Table(path if path is not None else rows_path(setting), SCHEMA)
+    for name in setting.judges:  # an unknown one fails before any training
         verification_set(name)
-    seeds = list(seeds)
-    wanted = [(seed, condition) for seed in seeds for condition in conditions(setting)]
+    wanted = [
+        {"setting": setting.key, "seed": seed, **asdict(condition)}
+        for seed in seeds
+        for condition in conditions(setting)
+    ]
     bench: Bench | None = None
-    for seed, condition in bar(wanted, "runs", progress, unit="run"):
-        key = {"setting": setting.key, "seed": seed, **asdict(condition)}
-        if has_row(read_rows(path), key):
-            continue
-        if bench is None or (bench.seed, bench.training) != (seed, condition.training):
-            bench = Bench(setting, seed, condition.training)
-        add_row(path, {**key, **bench.carry_out(condition)})
-    rows = select(read_rows(path), {"setting": setting.key})
-    return rows[rows["seed"].isin(seeds)].reset_index(drop=True)
+
+    def run_one(key: Row, wait: bool) -> bool:
+        def made() -> Row:
+            nonlocal bench
+            if bench is None or (bench.seed, bench.training) != (key["seed"], key["training"]):
+                bench = Bench(setting, key["seed"], key["training"])
+            return bench.carry_out(Condition(*(key[name] for name in KEY)))
+
+        return table.once(key, made, wait)
+
+    share(bar(wanted, "runs", progress, unit="run"), run_one)
+    return framed([row for key in wanted for row in table.find(key)], SCHEMA)

@@ -1,22 +1,21 @@
-"""Results that grow a row at a time: a run that was stopped goes on where it was."""
+"""Rows of any columns in a CSV file, without a schema: see `results_store`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from cure_core.report import save_table
+from cure_core.results_store import Schema, Table
 
 
 def read_rows(path: str | Path) -> pd.DataFrame:
     """The rows saved so far; an empty table where there are none yet."""
-    path = Path(path)
-    return pd.read_csv(path, keep_default_na=True) if path.is_file() else pd.DataFrame()
+    return Table(path, Schema()).rows()
 
 
 def add_row(path: str | Path, row: Mapping[str, object]) -> None:
-    """Append one finished run; the file is replaced whole, so that a stop leaves the old one."""
-    save_table(pd.concat([read_rows(path), pd.DataFrame([row])], ignore_index=True), path)
+    """Add one finished run; a row that is there already is not added again."""
+    Table(path, Schema()).put(row)
 
 
 def has_row(rows: pd.DataFrame, key: Mapping[str, object]) -> bool:
@@ -26,10 +25,9 @@ def has_row(rows: pd.DataFrame, key: Mapping[str, object]) -> bool:
 
 def select(rows: pd.DataFrame, key: Mapping[str, object]) -> pd.DataFrame:
     """The rows that have these values in these columns."""
-    names: Sequence[str] = list(key)
-    if rows.empty or not set(names) <= set(rows.columns):
+    if rows.empty or not set(key) <= set(rows.columns):
         return rows.iloc[:0]
     chosen = pd.Series(True, index=rows.index)
-    for name in names:
-        chosen &= rows[name] == key[name]
+    for name, value in key.items():
+        chosen &= rows[name] == value
     return rows[chosen]

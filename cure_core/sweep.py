@@ -17,17 +17,20 @@ import pandas as pd
 from torch import nn
 
 from cure_core import manifests, study
+from cure_core.attempts import attempt
 from cure_core.choose_k import choose_clusters
 from cure_core.config import CureConfig
 from cure_core.embedding import embed
 from cure_core.evaluation import accuracies
+from cure_core.faces.faceset import FaceSet
+from cure_core.files import atomic_path, locked
 from cure_core.metrics.intervals import mean_interval
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives.registry import build
 from cure_core.progress import bar
 from cure_core.protocol import verification_only
 from cure_core.recognition import Recipe
-from cure_core.report import save_table
+from cure_core.results_store import Row, Schema, Table, share
 from cure_core.space import Space
 from cure_core.unlearning import unlearn
 
@@ -51,6 +54,10 @@ class _Prepared(NamedTuple):
 
 
 TABLE = "sensitivity"
+SCHEMA = Schema(
+    Run._fields,
+    {"seed": int, "method": str, "factor": str, "value": str, "target_map": str, "diverged": str},
+)
 BASE = ("base", "1")  # the run at the defaults, which belongs to every panel
 CLUSTERS = ("0.1", "0.25", "0.5", "2.0", "4.0", "10.0")  # as multiples of what "auto" chooses
 # cure_plus renews no centroids and has no target map; the retain side is the same in both.
@@ -94,31 +101,28 @@ def sweep(
     runs: Sequence[Run] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
-    """Do the runs of the plan that `folder` lacks, a row each; returns all rows.
+    """Run what of the plan has no row in `folder`; returns all rows.
 
-    A row: `Run`, the settings it ran with, UES with its parts. `folder` becomes a run folder that
-    `make figures FROM=...` takes in. `setting`, `faces` (options of SynthFaces) and `runs` make
-    it smaller. Raises ValueError where `folder` holds a sweep of other faces or another setting.
+    A row: `Run`, the settings it ran with, UES with its parts. Several processes with one folder
+    share the runs. `folder` becomes a run folder that `make figures FROM=...` takes in. `setting`,
+    `faces` (options of SynthFaces) and `runs` make it smaller. Raises ValueError where `folder`
+    holds a sweep of other faces or another setting, or a file that is not such a table.
     """
     options = FACES if faces is None else faces
     setting = setting or study.Setting(
         split=manifests.read("synthfaces").splits.model_dump(), recipe=RECIPE, config=CONFIG
     )
     folder = Path(folder)
-    path = folder / "figures" / f"{TABLE}.csv"
+    table = Table(folder / "figures" / f"{TABLE}.csv", SCHEMA)
     _claim(folder, {"dataset": "synthfaces", "options": options, "setting": setting.asked()})
-    rows: list[dict[Any, Any]] = (
-        pd.read_csv(path, dtype={"value": str}).to_dict("records") if path.is_file() else []
-    )
-    done = {Run(*(row[name] for name in Run._fields)) for row in rows}
-    missing = [run for run in runs or plan() if run not in done]
-    if not missing:
-        return pd.DataFrame(rows)
-    drawn = manifests.load("synthfaces", **options)
+
+    @cache
+    def drawn() -> FaceSet:
+        return manifests.load("synthfaces", **options)
 
     @cache
     def prepared(seed: int) -> _Prepared:
-        case = study.prepare(drawn, setting, seed)
+        case = study.prepare(drawn(), setting, seed)
         teacher = study.train_teacher(case, False).encoder
         spaces = (embed(teacher, s) for s in (case.request.forget, case.request.retain))
         forget, retain = (choose_clusters(x, seed=seed).k for x in spaces)
@@ -129,34 +133,38 @@ def sweep(
             accuracies(Space(verification_only(case.protocol), teacher)),
         )
 
-    for run in bar(missing, "sweep", progress, unit="run"):
+    def made(run: Run) -> Row:
         case, teacher, auto, before = prepared(run.seed)
         config, target_map = departed(case.config, auto, run)
-        result = unlearn(
-            teacher,
-            case.request.forget,
-            case.request.retain,
-            config,
-            objective=build(run.method, target_map=target_map),
-            progress=False,
+        student, facts = attempt(
+            lambda: unlearn(
+                teacher,
+                case.request.forget,
+                case.request.retain,
+                config,
+                objective=build(run.method, target_map=target_map),
+                progress=False,
+            )
         )
-        after = accuracies(Space(verification_only(case.protocol), result.student))
+        del facts["seconds"]
+        after = accuracies(Space(verification_only(case.protocol), student))
         ues = unlearning_efficiency_score(before, after)
-        rows.append(
-            {
-                **run._asdict(),
-                "tau": config.tau,
-                "temperature": config.temperature,
-                "target_map": target_map,
-                **result.facts,
-                "ues": ues.score,
-                "forgetting": ues.forgetting,
-                "stability": ues.stability,
-                **{f"accuracy_{k}": v for k, v in after.items()},
-            }
-        )
-        save_table(pd.DataFrame(rows), path)
-    return pd.DataFrame(rows)
+        return {
+            "tau": config.tau,
+            "temperature": config.temperature,
+            "target_map": target_map,
+            **facts,
+            "ues": ues.score,
+            "forgetting": ues.forgetting,
+            "stability": ues.stability,
+            **{f"accuracy_{k}": v for k, v in after.items()},
+        }
+
+    share(
+        bar(list(runs or plan()), "sweep", progress, unit="run"),
+        lambda run, wait: table.once(run._asdict(), lambda: made(run), wait),
+    )
+    return table.rows()
 
 
 def departed(config: CureConfig, auto: tuple[int, int], run: Run) -> tuple[CureConfig, str]:
@@ -193,10 +201,20 @@ def _claim(folder: Path, parameters: dict[str, Any]) -> None:
     """Write what a sweep is of into its folder, or make sure that it is what is there."""
     path = folder / "run.json"
     record = json.loads(json.dumps({"notebook": "sweep", "parameters": parameters}))
-    if path.is_file() and json.loads(path.read_text()) != record:
-        raise ValueError(
-            f"{folder} holds a sweep of other faces or another setting; name another folder, or "
-            "remove it"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=2))
+    with locked(path):
+        if not path.is_file():
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{path} is not the record of a run ({error}); remove it if the table beside it is "
+                "of this sweep, or name another folder"
+            ) from error
+        if found != record:
+            raise ValueError(
+                f"{folder} holds a sweep of other faces or another setting; name another folder, "
+                "or remove it"
+            )

@@ -1,17 +1,22 @@
 """The comparison on painted faces with stand-ins for the costly parts, and its tables by hand."""
 
 import json
+import multiprocessing
+import os
+import time
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from scipy import stats
 
 from cure_core import encoders, manifests
 from cure_core.comparison import compare, read_plan
-from cure_core.comparison.bench import bench, carry_out
+from cure_core.comparison.bench import attacked, bench, carry_out, judged, taken, verified
 from cure_core.comparison.claims import against_paper, verdicts
 from cure_core.comparison.plan import PLAN, Method, Plan, split_settings, varied
 from cure_core.comparison.runs import Work
@@ -28,7 +33,7 @@ from cure_core.comparison.tables import (
     summary,
     winners,
 )
-from cure_core.comparison.tuning import finalists, propose, winner
+from cure_core.comparison.tuning import EXPLORED, finalists, propose, trials_on, winner
 from cure_core.config import CureConfig
 from cure_core.encoders import SmallEncoder
 from cure_core.evaluation import accuracies
@@ -208,6 +213,21 @@ def test_a_search_taken_up_again_proposes_what_it_would_have():
     assert tuned(lambda s: s["learning_rate"], 8, seed=1)[1:] != whole[1:]
 
 
+@pytest.mark.parametrize("name", ["cure", "neg_grad"])
+def test_the_committed_trials_follow_from_the_plan(name):
+    """The settings of each, up to where the Gaussian process takes over, from the rows before it.
+
+    The table is the whole record of a search: a clone, which has nothing else, goes on with it.
+    """
+    plan, table = read_plan(), read_rows(PLAN.parents[1] / "figures", "tuning")
+    own = table[(table.dataset == "synthfaces") & (table.method == name)]
+    done = trials_on(own, plan.data["synthfaces"].validation.seeds)
+    assert len(done) >= EXPLORED
+    for trial in range(EXPLORED):
+        before = [done[earlier] for earlier in range(trial)]
+        assert propose(plan.tuned[name], before) == done[trial][0]
+
+
 def test_the_search_learns():
     """Towards a peak in the range it draws nearer than random trials do, over several seeds."""
 
@@ -355,6 +375,105 @@ def test_every_row_is_there_once_and_nothing_is_done_twice(plan, tmp_path, monke
     compare(plan, "synthfaces", tmp_path, progress=False)
     after = [(tmp_path / f"{name}.csv").read_bytes() for name in ("comparison", "tuning")]
     assert after == before
+
+
+SCORE = {
+    "ues": 0.5, "forgetting": 0.5, "stability": 1.0, "accuracy_forget": 0.6,
+    "accuracy_retain": 0.9, "accuracy_test": 0.8, "membership_recall": 0.1, "membership_auc": 0.6,
+}  # fmt: skip
+
+
+@pytest.fixture
+def cheap(tmp_path, monkeypatch):
+    """`Work` with stand-ins for all computing; returns a function: what ran, in what process."""
+    log = tmp_path / "log"
+
+    def ran(*what):
+        time.sleep(0.02)
+        with log.open("a") as file:
+            file.write(f"{json.dumps(what)} {os.getpid()}\n")
+
+    monkeypatch.setattr(Work, "_bench", lambda self, *setting, **rest: setting[:2])
+    monkeypatch.setattr(Work, "_reference", lambda self, own, name: ((*own, name), 1.0))
+    monkeypatch.setattr(
+        Work, "_student", lambda self, own, *made: ((*own, *made), {"seconds": 1.0})
+    )
+    for name in ("verified", "judged", "attacked"):
+        monkeypatch.setattr(
+            f"cure_core.comparison.runs.{name}", lambda own, made: ran(made) or SCORE
+        )
+    return lambda: [line.rsplit(" ", 1) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork spares importing torch again")
+def test_two_processes_share_every_table_and_no_run_is_made_twice(plan, tmp_path, cheap):
+    plan = plan.model_copy(update={"attacked": ["cure", "scrub"], "requests": plan.requests[:1]})
+    compare(plan, "synthfaces", tmp_path / "alone", progress=False)
+    alone = Counter(what for what, _ in cheap())
+    (tmp_path / "log").unlink()
+
+    def work():
+        compare(plan, "synthfaces", tmp_path / "both", progress=False)
+
+    processes = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert Counter(what for what, _ in cheap()) == alone
+    assert len({process for _, process in cheap()}) == 2
+    for name in KEYS:
+        one, both = ((tmp_path / where / f"{name}.csv").read_bytes() for where in ("alone", "both"))
+        assert one == both, name
+
+
+def test_a_trial_that_diverges_is_a_row_that_says_so(plan, tmp_path, cheap, monkeypatch):
+    def diverges(self, own, method, settings):
+        return (*own, method, settings), {
+            "seconds": np.nan, "diverged_after": 1, "diverged": "the loss is not finite",
+        }  # fmt: skip
+
+    monkeypatch.setattr(Work, "_student", diverges)
+    plan = plan.model_copy(update={"attacked": ["cure"]})
+    compare(plan, "synthfaces", tmp_path, methods=["cure"], seeds=[0], progress=False)
+    for name in KEYS:
+        table = read_rows(tmp_path, name)
+        own = table[table.method == "cure"]
+        assert len(own)
+        assert set(own.diverged) == {"the loss is not finite"}
+        assert set(own.diverged_after) == {1}
+    assert len(cheap()) == 2 + 2 + 2 * 3 + 1 + 3  # tuning, finals, comparison, frontier, attacks
+
+
+def test_a_run_that_does_not_fit_has_no_row_and_the_others_go_on(
+    plan, tmp_path, cheap, monkeypatch
+):
+    student = Work._student
+
+    def large(self, own, method, settings):
+        if method == "cure" and own == ("random_people", 1):
+            raise MemoryError("4 GB are needed")
+        return student(self, own, method, settings)
+
+    part = {"methods": ["cure", "scrub"], "stages": ["comparison"], "progress": False}
+    with monkeypatch.context() as patched:
+        patched.setattr(Work, "_student", large)
+        with pytest.raises(MemoryError, match=r"1 runs .* random_people 1 cure: 4 GB are needed"):
+            compare(plan, "synthfaces", tmp_path, **part)
+    before = read_rows(tmp_path, "comparison")
+    assert len(before) == 2 * 2 * 4 - 1
+    compare(plan, "synthfaces", tmp_path, **part)
+    assert len(read_rows(tmp_path, "comparison")) == len(before) + 1
+
+
+def test_a_users_error_ends_the_run(plan, tmp_path, cheap, monkeypatch):
+    def wrong(*_):
+        raise ValueError("no such setting")
+
+    monkeypatch.setattr(Work, "_student", wrong)
+    with pytest.raises(ValueError, match="no such setting"):
+        compare(plan, "synthfaces", tmp_path, progress=False)
 
 
 def test_attacks_meet_the_students_of_the_comparison(plan, tmp_path, monkeypatch):
@@ -569,8 +688,35 @@ def test_a_run_that_diverges_leaves_its_last_good_student(plan, tiny):
     config = {"epochs": 2, "clusters": (2, 3), "batch_size": (8, 8), "clip": 1e30}
     student, facts = carry_out(own, plan, "cure", {"learning_rate": 1e30}, config)
     assert facts["diverged_after"] == 0
+    assert "finite" in facts["diverged"]
     for a, b in zip(student.parameters(), own.teacher.parameters(), strict=True):
         assert a.equal(b)
+
+
+@pytest.mark.parametrize("raw", [0.0, 1.0, np.nan])
+def test_a_student_that_collapsed_is_a_row_that_says_so(plan, tiny, raw):
+    """One embedding for every face: all is forgotten (F = 1), nothing is kept (S = 0)."""
+
+    own = bench(plan.data["synthfaces"], tiny, "random_people", 0, None, fast=False)
+
+    class Collapsed(torch.nn.Module):
+        weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, images):
+            return torch.full_like(own.teacher(images), raw)
+
+    rows = {measure: taken(measure, own, Collapsed()) for measure in (verified, judged, attacked)}
+    assert rows[attacked]["diverged"].startswith("the student collapsed: ")
+    assert ("diverged" in rows[judged]) == (raw != 1)  # all that it holds can be measured then
+    assert ("diverged" in rows[verified]) == np.isnan(raw)
+    for row in (rows[verified], rows[judged]):
+        assert (row["ues"], row["forgetting"], row["stability"]) == (0, 1, 0)
+
+    def wrong(*_):
+        raise ValueError("no such measure")
+
+    with pytest.raises(ValueError, match="no such measure"):
+        taken(wrong, own, own.teacher)
 
 
 # Tables

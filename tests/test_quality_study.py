@@ -1,6 +1,11 @@
 """The experiment about quality: planted worlds, runs that resume, and what the tables say."""
 
+import multiprocessing
+import os
+import time
+from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +17,7 @@ from cure_core import manifests, quality_study, quality_tables
 from cure_core.faces.faceset import FaceSet
 from cure_core.quality_study import Bench, Condition, Setting
 from cure_core.quality_worlds import World, group_of, group_pairs, natural, plant
+from cure_core.unlearning import UnlearningDivergedError
 
 TINY = Setting(
     dataset_options={
@@ -221,6 +227,59 @@ def test_runs_are_saved_one_by_one_go_on_where_they_were_and_repeat(tmp_path, mo
     own = changed[(changed.training == "planted") & (changed.order == "planted")]
     by_hand = oracle.accuracy_cross_age - teacher.accuracy_cross_age
     assert own[own.protocol == "cross_age"].change.iloc[0] == pytest.approx(by_hand)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork spares importing torch again")
+def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, monkeypatch):
+    path, log = tmp_path / "rows.csv", tmp_path / "log"
+
+    def carry_out(self, condition):
+        time.sleep(0.05)
+        with log.open("a") as file:
+            file.write(f"{self.seed} {condition} {os.getpid()}\n")
+        return {"value": self.seed}
+
+    def work():
+        rows = quality_study.run(TINY, [0, 1], path, progress=False)
+        wanted = [c.order for c in quality_study.conditions(TINY)] * 2
+        assert rows.order.tolist() == wanted, "whatever process was first"
+
+    monkeypatch.setattr(Bench, "carry_out", carry_out)
+    processes = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    made = [line.rsplit(" ", 1) for line in log.read_text().splitlines()]
+    assert set(Counter(what for what, _ in made).values()) == {1}
+    assert len(made) == len(pd.read_csv(path)) == 2 * len(quality_study.conditions(TINY))
+    assert len({process for _, process in made}) == 2
+
+
+def test_a_run_that_diverges_is_a_row_of_its_last_good_student(monkeypatch):
+    made = bench(np.zeros(60))
+
+    def diverges(*_, **__):
+        raise UnlearningDivergedError("the loss is\nnot finite", made.start, pd.DataFrame())
+
+    monkeypatch.setattr("cure_core.quality_bench.unlearn", diverges)
+    monkeypatch.setattr(Bench, "judge", lambda self, model: {"accuracy_unseen": 0.5})
+    monkeypatch.setattr(Bench, "_moved", lambda self, student, request: {"cosine_forget": 1.0})
+    monkeypatch.setattr(Bench, "teacher", SimpleNamespace(encoder=made.start))
+    row = made.carry_out(Condition("natural", "cure", "lowest", 0.25))
+    assert row["diverged"] == "the loss is not finite"
+    assert (row["diverged_after"], row["accuracy_unseen"]) == (0, 0.5)
+
+
+def test_rows_that_are_no_table_are_refused_before_any_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(Bench, "carry_out", None)
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        "setting,seed,training,method,order,fraction\n1.2E+15,0,natural,cure,best,0.1\n"
+    )
+    with pytest.raises(ValueError, match=r"rows\.csv, line 2: setting is '1\.2E\+15'"):
+        quality_study.run(TINY, [0], path, progress=False)
 
 
 def made_rows(changes, against):

@@ -29,4 +29,10 @@ def test_a_stop_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         rows.add_row(path, {"seed": 1})
     assert rows.read_rows(path).seed.tolist() == [0]
-    assert [p.name for p in tmp_path.iterdir()] == ["rows.csv"]
+    assert {p.name for p in tmp_path.iterdir()} == {"rows.csv", ".rows.store"}
+
+
+@pytest.mark.parametrize("text", ["1234567890123456", "12345e7890123456", "0012", "nan", "True"])
+def test_a_row_is_found_again_whatever_its_digest_looks_like(tmp_path, text):
+    rows.add_row(tmp_path / "rows.csv", {"setting": text, "seed": 0})
+    assert rows.has_row(rows.read_rows(tmp_path / "rows.csv"), {"setting": text, "seed": 0})

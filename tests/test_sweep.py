@@ -1,4 +1,10 @@
+import json
+import multiprocessing
+import os
+import time
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -9,6 +15,7 @@ from cure_core.config import CureConfig
 from cure_core.figure_entries import ENTRIES
 from cure_core.figure_index import adopt
 from cure_core.recognition import Recipe
+from cure_core.unlearning import UnlearningDivergedError
 
 FACES = {"people": 12, "images_per_person": 14, "unseen_people": 20, "unseen_images": 4,
          "unseen_pairs": 40, "cross_age_pairs": 0, "seed": 1}  # fmt: skip
@@ -55,6 +62,92 @@ def test_a_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
 
 
 real = sweep.unlearn
+
+
+@pytest.fixture
+def cheap(tmp_path, monkeypatch):
+    """The sweep with stand-ins for all computing; the function returns what ran and where."""
+    log = tmp_path / "log"
+
+    def unlearn(teacher, forget, retain, config, objective, progress):
+        time.sleep(0.05)
+        with log.open("a") as file:
+            file.write(f"{config} {objective(config).described()} {os.getpid()}\n")
+        return SimpleNamespace(student=None, seconds=1.0, facts={"clusters_forget": 2})
+
+    request = SimpleNamespace(forget=None, retain=None)
+    case = SimpleNamespace(request=request, config=CureConfig(), protocol=None)
+    monkeypatch.setattr(sweep.study, "prepare", lambda *_: case)
+    monkeypatch.setattr(sweep.study, "train_teacher", lambda *_: SimpleNamespace(encoder=None))
+    monkeypatch.setattr(sweep.manifests, "load", lambda *_, **__: None)
+    monkeypatch.setattr(sweep, "choose_clusters", lambda *_, **__: SimpleNamespace(k=16))
+    monkeypatch.setattr(sweep, "accuracies", lambda _: {"forget": 0.9, "retain": 0.9, "test": 0.9})
+    for name in ("embed", "Space", "verification_only"):
+        monkeypatch.setattr(sweep, name, lambda *_: None)
+    monkeypatch.setattr(sweep, "unlearn", unlearn)
+    return lambda: [line.rsplit(" ", 1) for line in log.read_text().splitlines()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork spares importing torch again")
+def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, cheap):
+    runs = [run for run in sweep.plan() if run.seed == 0]
+    folder = tmp_path / "sweep"
+    processes = [
+        multiprocessing.get_context("fork").Process(target=small, args=(folder, runs))
+        for _ in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert set(Counter(what for what, _ in cheap()).values()) == {1}
+    assert len({process for _, process in cheap()}) == 2
+    rows = small(folder, runs)
+    assert {sweep.Run(*row) for row in rows[list(sweep.Run._fields)].to_numpy()} == set(runs)
+    assert len(cheap()) == len(rows) == len(runs)
+
+
+def test_a_run_that_diverges_is_a_row_and_the_sweep_goes_on(tmp_path, cheap, monkeypatch):
+    ended = sweep.unlearn
+
+    def diverges(teacher, forget, retain, config, **rest):
+        if config.temperature == 0.05:
+            raise UnlearningDivergedError("the loss is not finite", None, pd.DataFrame())
+        return ended(teacher, forget, retain, config, **rest)
+
+    monkeypatch.setattr(sweep, "unlearn", diverges)
+    runs = [sweep.Run(0, "cure", *sweep.BASE), sweep.Run(0, "cure", "temperature", "0.05")]
+    runs.append(sweep.Run(0, "cure", "temperature", "0.2"))
+    rows = small(tmp_path / "sweep", runs)
+    assert rows.value.tolist() == ["1", "0.05", "0.2"]
+    assert rows.diverged.fillna("").tolist() == ["", "the loss is not finite", ""]
+
+
+def test_values_are_text_whatever_they_look_like(tmp_path, cheap):
+    run = sweep.Run(0, "cure", "forget clusters", "4.0")
+    small(tmp_path / "sweep", [run])
+    table = (tmp_path / "sweep" / "figures" / "sensitivity.csv").read_text()
+    assert table.splitlines()[1].startswith("0,cure,forget clusters,4.0,")
+    assert small(tmp_path / "sweep", [run]).value.tolist() == ["4.0"]
+    assert len(cheap()) == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ("{", "run.json is not the record of a run"),
+        (b"\xff", "run.json is not the record of a run"),
+        (json.dumps({"notebook": "02_unlearning"}), "a sweep of other faces or another setting"),
+    ],
+)
+def test_another_record_in_the_folder_is_refused(tmp_path, cheap, record, message):
+    path = tmp_path / "run.json"
+    path.write_bytes(record if isinstance(record, bytes) else record.encode())
+    with pytest.raises(ValueError, match=message) as error:
+        small(tmp_path, RUNS[:1])
+    assert str(tmp_path) in str(error.value)
+    assert not (tmp_path / "figures").exists()
 
 
 def test_each_run_leaves_the_defaults_by_one_factor():

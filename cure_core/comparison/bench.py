@@ -1,5 +1,6 @@
 """One request on one teacher, and what a method makes of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,17 +9,18 @@ from torch import Tensor, nn
 
 from cure_core import manifests, objectives, study
 from cure_core.attacks import attack_model
+from cure_core.attempts import attempt
 from cure_core.comparison.plan import Arena, Plan, Settings, split_settings
 from cure_core.comparison.store import Row
 from cure_core.config import CureConfig
-from cure_core.embedding import teacher_views
+from cure_core.embedding import raw_embeddings, teacher_views
 from cure_core.evaluation import accuracies, evaluate
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.protocol import Protocol, fewer_pairs, verification_only
 from cure_core.recognition import Recipe
 from cure_core.space import Space
-from cure_core.unlearning import UnlearningDivergedError, unlearn
+from cure_core.unlearning import unlearn
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +75,9 @@ def arena_setting(arena: Arena, dataset: str, request: str, fast: bool) -> study
 def carry_out(
     own: Bench, plan: Plan, method: str, settings: Settings, config: Settings
 ) -> tuple[nn.Module, Row]:
-    """The student of a method, and what is to be known of how it came about.
+    """The student of a method, and what `attempt` returns of how it was made.
 
-    `settings` are the method's, `config` the arguments of CureConfig that are everyone's. Where
-    the loss diverges the student is the last good one, and the row says so.
+    `settings` are the method's, `config` the arguments of CureConfig that are everyone's.
     """
     asked, setting = split_settings(plan.changed(method, settings))
     name = plan.objective(method)
@@ -87,13 +88,11 @@ def carry_out(
         setting["retain_labels"] = people[request.retain_index]
     cure = CureConfig(**{**config, **asked, "seed": own.case.seed})
     objective = objectives.build(name, **setting)
-    try:
-        result = unlearn(
+    return attempt(
+        lambda: unlearn(
             own.teacher, request.forget, request.retain, cure, objective=objective, views=own.views
         )
-    except UnlearningDivergedError as error:
-        return error.student, {"seconds": np.nan, "diverged_after": len(error.history)}
-    return result.student, {"seconds": round(result.seconds, 1), **result.facts}
+    )
 
 
 def verified(own: Bench, student: nn.Module) -> Row:
@@ -101,6 +100,40 @@ def verified(own: Bench, student: nn.Module) -> Row:
     before, after = accuracies(own.space), accuracies(Space(own.protocol, student))
     ues = unlearning_efficiency_score(before, after)
     return {"ues": ues.score, "forgetting": ues.forgetting, "stability": ues.stability}
+
+
+def taken(measure: Callable[[Bench, nn.Module], Row], own: Bench, student: nn.Module) -> Row:
+    """What `measure` finds of a student; of one that collapsed, verification and why in `diverged`.
+
+    Raises ValueError where `measure` does, and the student has not collapsed.
+    """
+    try:
+        return measure(own, student)
+    except ValueError as error:
+        if not _collapsed(own, student):
+            raise
+        reason = f"the student collapsed: {' '.join(str(error).split())}"
+    try:
+        before, after = accuracies(own.space), accuracies(Space(own.protocol, student))
+    except ValueError:  # embeddings that are not finite: it recognises nobody
+        before = accuracies(own.space)
+        after = dict.fromkeys(before, 0.5)
+    ues = unlearning_efficiency_score(before, after)
+    return {
+        **{"ues": ues.score, "forgetting": ues.forgetting, "stability": ues.stability},
+        **{f"accuracy_{which}": value for which, value in after.items()},
+        **{f"accuracy_{which}_before": value for which, value in before.items()},
+        "diverged": reason,
+    }
+
+
+def _collapsed(own: Bench, student: nn.Module) -> bool:
+    """Whether a student gives most faces to forget one embedding, or any a useless one."""
+    try:
+        raw = raw_embeddings(student, own.case.request.forget)
+    except ValueError:
+        return True
+    return bool((raw.norm(dim=1) == 0).any()) or len(raw.unique(dim=0)) <= len(raw) // 2
 
 
 def judged(own: Bench, student: nn.Module | Space) -> Row:

@@ -1,20 +1,23 @@
-"""Carrying the comparison out: a row for every finished trial and run.
+"""Running the comparison: a row for every finished trial and run.
 
-A row is written at once, and what has its row is not done again: the work can stop anywhere and
-go on, and several processes, each given a part of its own, can share the tables.
+A row is written at once, and what has its row is not run again: the work can stop anywhere and go
+on. Several processes with the same tables share the work, each row is made by one of them.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from filelock import Timeout
 from torch import nn
 
-from cure_core import manifests, rows, study
+from cure_core import manifests, study
+from cure_core.attempts import divergence
 from cure_core.comparison.bench import (
     Bench,
     arena_setting,
@@ -22,6 +25,7 @@ from cure_core.comparison.bench import (
     bench,
     carry_out,
     judged,
+    taken,
     verified,
 )
 from cure_core.comparison.plan import Arena, Plan, Settings
@@ -29,11 +33,11 @@ from cure_core.comparison.store import (
     AGAIN,
     KEYS,
     REFERENCES,
+    SCHEMAS,
     UNTUNED,
     Row,
-    has_row,
-    read_rows,
-    write_row,
+    rounded,
+    table,
 )
 from cure_core.comparison.tuning import (
     EXPLORED,
@@ -46,6 +50,7 @@ from cure_core.comparison.tuning import (
 from cure_core.faces.faceset import FaceSet
 from cure_core.files import digest
 from cure_core.progress import bar
+from cure_core.results_store import framed, share
 from cure_core.space import Space
 
 ANOTHER = 1000  # on a seed: the second oracle's
@@ -64,12 +69,14 @@ def compare(
     fast: bool = False,
     progress: bool | None = None,
 ) -> None:
-    """Do what the tables in `folder` lack of the plan on a data set or repeat; a row as it comes.
+    """Run what the tables in `folder` lack of the plan on a data set or repeat; a row as it comes.
 
-    `methods`, `requests`, `seeds` and `stages` do a part of it; what a run needs of an earlier
-    stage, the tuned settings, is done first. Ablations, references, curves and attacks have the
+    `methods`, `requests`, `seeds` and `stages` select a part of it; what a run needs of an earlier
+    stage, the tuned settings, is run first. Ablations, references, curves and attacks have the
     plan's first request and its `few_seeds` alone. `fast` compiles the encoders, which needs a C++
-    compiler and changes figures within rounding. Raises ValueError for a name the plan lacks.
+    compiler and changes figures within rounding. A run that diverges is a row that says so.
+    Raises ValueError for a name the plan lacks, and for a table that is not one; MemoryError, at
+    the end, where runs did not fit: these have no row, and the same call tries them again.
     """
     _require([dataset], plan.datasets, "data set")
     arena = plan.arena(dataset)
@@ -79,10 +86,21 @@ def compare(
     _require(seeds, arena.seeds, "reported seed")
     work = Work(plan, dataset, Path(folder), fast)
     chosen = list(methods or plan.entrants(dataset))
+    failed: list[str] = []
+
+    def run(jobs: Sequence[tuple[Any, ...]], do: Callable[..., bool], what: str, unit: str) -> None:
+        def attempted(job: tuple[Any, ...], wait: bool) -> bool:
+            try:
+                return do(*job, wait=wait)
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                failed.append(f"{what} {' '.join(map(str, job))}: {error}")
+                return True
+
+        share(bar(jobs, f"{dataset}, {what}", progress, unit=unit), attempted)
+
     if "tuning" in stages:
         names = dict.fromkeys(plan.objective(name) for name in chosen if name != AGAIN)
-        for name in bar(names, f"{dataset}, tuning", progress, unit="method"):
-            work.tune(name)
+        run([(name,) for name in names], work.search, "tuning", "method")
     if "comparison" in stages:
         jobs = []
         for request in requests or plan.requests:
@@ -92,17 +110,20 @@ def compare(
                 jobs += [(request, seed, method) for method in own]
         # The main table before its ablations.
         jobs.sort(key=lambda job: job[2] not in plan.methods)
-        for job in bar(jobs, f"{dataset}, comparison", progress, unit="run"):
-            work.run(*job)
+        run(jobs, work.run, "comparison", "run")
     few_seeds = [seed for seed in seeds or arena.seeds if seed in arena.few_seeds]
     if "frontier" in stages:
         curves = [(seed, m) for seed in few_seeds for m in chosen if m in plan.methods]
-        for seed, name in bar(curves, f"{dataset}, frontier", progress, unit="curve"):
-            work.curve(seed, name)
+        points = [(*curve, factor) for curve in curves for factor in work.factors(curve[1])]
+        run(points, work.point, "frontier", "point")
     if "attacks" in stages:
         victims = [(seed, m) for seed in few_seeds for m in chosen if m in plan.attacked]
-        for seed, name in bar(victims, f"{dataset}, attacks", progress, unit="student"):
-            work.attack(seed, name)
+        run(victims, work.attack, "attacks", "student")
+    if failed:
+        raise MemoryError(
+            f"{len(failed)} runs did not fit into memory and have no row; free some and run the "
+            "same command again: " + "; ".join(failed)
+        )
 
 
 def _require(given: Sequence[Any] | None, known: Sequence[Any], what: str) -> None:
@@ -120,25 +141,38 @@ class Work:
         self.plan, self.dataset, self.folder, self.fast = plan, dataset, folder, fast
         self.arena: Arena = plan.arena(dataset)
         self.source = plan.tuned_on(dataset)
+        self.tables = {name: table(folder, name) for name in KEYS}
         self.bench = lru_cache(maxsize=4)(self._bench)  # a trial and its finals
 
     def tune(self, method: str) -> Settings:
         """The chosen settings of a method, after the trials and finals that are still missing."""
-        if self._origin is not None:
-            return self._origin.tune(method)
-        if (known := self.tuned(method)) is not None:  # asked before every run
-            return known
-        v = self.arena.validation
-        for trial in range(self.arena.trials):
-            done = trials_on(self._tuning(method), v.seeds)
-            if trial not in done:
-                settings = self._next(method, [done[before] for before in range(trial)])
-                self._try(method, trial, settings, v.seeds)
-        for trial, (settings, _) in finalists(self._tuning(method), self.arena).items():
-            self._try(method, trial, settings, v.finals)
-        chosen = self.tuned(method)
+        self.search(method)
+        chosen = (self._origin or self).tuned(method)
         assert chosen is not None
         return chosen
+
+    def search(self, method: str, wait: bool = True) -> bool:
+        """Run the trials and finals of a method that are missing, which one process does.
+
+        False where another is at it and this one does not `wait`, as in every method here.
+        """
+        if self._origin is not None:
+            return self._origin.search(method, wait)
+        if self.tuned(method) is not None:
+            return True
+        v = self.arena.validation
+        try:
+            with self.tables["tuning"].claim(self.dataset, method, wait=wait):
+                for trial in range(self.arena.trials):
+                    done = trials_on(self._tuning(method), v.seeds)
+                    if trial not in done:
+                        before = [done[earlier] for earlier in range(trial)]
+                        self._try(method, trial, self._next(method, before), v.seeds)
+                for trial, (settings, _) in finalists(self._tuning(method), self.arena).items():
+                    self._try(method, trial, settings, v.finals)
+        except Timeout:
+            return False
+        return True
 
     def tuned(self, method: str) -> Settings | None:
         """The settings that won; None while a trial or a final is missing."""
@@ -184,100 +218,120 @@ class Work:
     def _tuning(self, method: str) -> pd.DataFrame:
         """The rows of a method's trials that still hold."""
         key = {"dataset": self.dataset, "method": method, "setting": self._tried(method)}
-        return rows.select(read_rows(self.folder, "tuning"), key)
+        return framed(self.tables["tuning"].find(key), SCHEMAS["tuning"])
+
+    def _row(self, name: str, wanted: Row, make: Callable[[], Row], wait: bool = True) -> bool:
+        """Make sure that a table has a row of the values `wanted`; `make` returns the others."""
+        return self.tables[name].once(rounded(wanted), lambda: rounded(make()), wait)
 
     def _try(self, method: str, trial: int, settings: Settings, seeds: Sequence[int]) -> None:
         """The rows of a trial on some seeds, where they are missing."""
+        made = {"settings": json.dumps(settings), "setting": self._tried(method)}
         for seed in seeds:
-            key = {"dataset": self.dataset, "method": method, "trial": trial, "seed": seed}
-            made = {"settings": json.dumps(settings), "setting": self._tried(method)}
-            if not has_row(self.folder, "tuning", {**key, **made}):
+
+            def tried(seed: int = seed) -> Row:
                 few = self.arena.validation.n_pairs
                 own = self.bench(self.plan.requests[0], seed, few, attacked=False)
-                write_row(
-                    self.folder, "tuning", key, {**self._verified(own, method, settings), **made}
-                )
+                return self._verified(own, method, settings)
 
-    def run(self, request: str, seed: int, method: str) -> None:
+            key = {"dataset": self.dataset, "method": method, "trial": trial, "seed": seed}
+            self._row("tuning", {**key, **made}, tried)
+
+    def run(self, request: str, seed: int, method: str, wait: bool = True) -> bool:
         """One row of the comparison, and those of the teacher and the oracle where missing."""
-        key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
         if method == AGAIN:
             for reference in UNTUNED:
                 self._refer(request, seed, reference)
-            return
+            return True
+        if not self.search(self.plan.objective(method), wait):
+            return False
         settings = self.tune(self.plan.objective(method))
-        made = {"setting": self._made(request, method, settings)}
-        if has_row(self.folder, "comparison", {**key, **made}):
-            return
-        own = self.bench(request, seed)
-        for reference in REFERENCES:
-            self._refer(request, seed, reference)
-        student, facts = self._student(own, method, settings)
-        made["settings"] = self.plan.written(method, settings)
-        write_row(self.folder, "comparison", key, {**judged(own, student), **facts, **made})
+
+        def ran() -> Row:
+            own = self.bench(request, seed)
+            for reference in REFERENCES:
+                self._refer(request, seed, reference)
+            student, facts = self._student(own, method, settings)
+            return {**taken(judged, own, student), **facts}
+
+        key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
+        return self._row("comparison", {**key, **self._of(request, method, settings)}, ran, wait)
 
     def _refer(self, request: str, seed: int, reference: str) -> None:
         """The row of an oracle or the teacher on a request, where it is missing."""
+
+        def ran() -> Row:
+            own = self.bench(request, seed)
+            space, seconds = self._reference(own, reference)
+            return {**judged(own, space), "seconds": seconds}
+
         key = {"dataset": self.dataset, "request": request, "seed": seed, "method": reference}
-        made = {"setting": digest(*self._shared, request)}
-        if has_row(self.folder, "comparison", {**key, **made}):
-            return
-        own = self.bench(request, seed)
-        space, seconds = self._reference(own, reference)
-        write_row(
-            self.folder, "comparison", key, {**judged(own, space), "seconds": seconds, **made}
+        self._row("comparison", {**key, "setting": digest(*self._shared, request)}, ran)
+
+    def factors(self, method: str) -> list[float]:
+        """What the strength of a method is multiplied by, one point of its curve each."""
+        if self.plan.methods[method].strength is None:
+            return []
+        return sorted({1.0, *self.plan.factors})
+
+    def point(self, seed: int, method: str, factor: float, wait: bool = True) -> bool:
+        """The row of one method at one strength; factor 1 is the tuned one."""
+        if not self.search(method, wait):
+            return False
+        strength, tuned = self.plan.methods[method].strength, self.tune(method)
+        assert strength is not None
+        settings = {**tuned, strength: tuned[strength] * factor}
+        setting = self._made(self.plan.requests[0], method, settings)
+        key = {"dataset": self.dataset, "method": method, "factor": factor, "seed": seed}
+        known = {"setting": setting, "strength": strength, "value": settings[strength]}
+        return self._row(
+            "frontier", {**key, **known}, lambda: self._point(seed, method, settings, setting), wait
         )
 
-    def curve(self, seed: int, method: str) -> None:
-        """The rows of one method at every strength, its tuned one among them."""
-        strength = self.plan.methods[method].strength
-        if strength is None:
-            return
-        tuned = self.tune(method)
-        for factor in sorted({1.0, *self.plan.factors}):
-            settings = {**tuned, strength: tuned[strength] * factor}
-            key = {"dataset": self.dataset, "method": method, "factor": factor, "seed": seed}
-            made = {"setting": self._made(self.plan.requests[0], method, settings)}
-            if has_row(self.folder, "frontier", {**key, **made}):
-                continue
-            known = {**made, "strength": strength, "value": settings[strength]}
-            write_row(
-                self.folder, "frontier", key, {**self._point(seed, method, settings, made), **known}
-            )
-
-    def attack(self, seed: int, method: str) -> None:
-        """What a sceptic finds of a method's student, and of teacher and oracle where missing."""
+    def attack(self, seed: int, method: str, wait: bool = True) -> bool:
+        """What an attacker finds of a method's student, and of teacher and oracle where missing."""
         request = self.plan.requests[0]
+        if not self.search(method, wait):
+            return False
         settings = self.tune(method)
-        made = {
-            **{name: digest(*self._shared, request) for name in REFERENCES},
-            method: self._made(request, method, settings),
-        }
-        for name, setting in made.items():
-            key = {"dataset": self.dataset, "seed": seed, "method": name}
-            if has_row(self.folder, "attacks", {**key, "setting": setting}):
-                continue
-            own, row = self.bench(request, seed), {"setting": setting}
-            model: nn.Module | Space
-            if name == method:
-                model, _ = self._student(own, method, settings)
-                row["settings"] = self.plan.written(method, settings)
-            else:
-                model, _ = self._reference(own, name)
-            write_row(self.folder, "attacks", key, {**attacked(own, model), **row})
+        of = {name: {"setting": digest(*self._shared, request)} for name in REFERENCES}
+        of[method] = self._of(request, method, settings)
 
-    def _point(self, seed: int, method: str, settings: Settings, made: Row) -> Row:
+        def found(name: str) -> Row:
+            own = self.bench(request, seed)
+            if name != method:
+                return attacked(own, self._reference(own, name)[0])
+            student, facts = self._student(own, method, settings)
+            row = taken(attacked, own, student)
+            row = divergence(row) or row  # the table of attacks holds nothing else of it
+            return {**row, **divergence(facts)}
+
+        key = {"dataset": self.dataset, "seed": seed}
+        return all(
+            [
+                self._row("attacks", {**key, "method": name, **made}, partial(found, name), wait)
+                for name, made in of.items()
+            ]
+        )
+
+    def _of(self, request: str, method: str, settings: Settings) -> Row:
+        """What a row of a tuned method holds of how it was made."""
+        setting = self._made(request, method, settings)
+        return {"setting": setting, "settings": self.plan.written(method, settings)}
+
+    def _point(self, seed: int, method: str, settings: Settings, setting: str) -> Row:
         """A point of a curve: of the run that the comparison has, where it is the same."""
         request = self.plan.requests[0]
-        same = {"dataset": self.dataset, "request": request, "seed": seed, "method": method, **made}
-        ran = rows.select(read_rows(self.folder, "comparison"), same).to_dict("records")
-        if ran:
-            return {str(name): ran[0][name] for name in POINT}
+        key = {"dataset": self.dataset, "request": request, "seed": seed, "method": method}
+        if ran := self.tables["comparison"].find({**key, "setting": setting}):
+            return {**{name: ran[0][name] for name in POINT}, **divergence(ran[0])}
         return self._verified(self.bench(request, seed, attacked=False), method, settings)
 
     def _verified(self, own: Bench, method: str, settings: Settings) -> Row:
         student, facts = self._student(own, method, settings)
-        return {**verified(own, student), "seconds": facts["seconds"]}
+        row = taken(verified, own, student)
+        row = {name: row[name] for name in (*POINT, "diverged") if name in row}
+        return {**row, "seconds": facts["seconds"], **divergence(facts)}
 
     def _student(self, own: Bench, method: str, settings: Settings) -> tuple[nn.Module, Row]:
         known = {"epochs": self.arena.epochs, "compile": self.fast}

@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
-from cure_core import rows
 from cure_core.metrics.oracle_gap import tug_of_war
-from cure_core.report import save_table
+from cure_core.results_store import Digest, Json, Schema, Table, framed, read_csv
 
 Row = dict[str, Any]
 KEYS = {
@@ -18,6 +16,11 @@ KEYS = {
     "frontier": ["dataset", "method", "factor", "seed"],
     "attacks": ["dataset", "seed", "method"],
 }  # the tables, one a stage
+TYPES = {
+    **{"dataset": str, "request": str, "method": str, "trial": int, "seed": int},
+    **{"factor": float, "strength": str, "setting": Digest, "settings": Json, "diverged": str},
+}  # of the columns that do not hold plain numbers
+SCHEMAS = {name: Schema(tuple(key), TYPES) for name, key in KEYS.items()}
 TRIAL = KEYS["tuning"][:3]
 REQUEST = KEYS["comparison"][:3]
 ACCURACIES = ["accuracy_forget", "accuracy_retain", "accuracy_test"]
@@ -32,31 +35,30 @@ UNTUNED = (*REFERENCES, AGAIN)
 OF_ORACLE = ["membership_recall", "membership_auc", "seconds"]
 
 
-def read_rows(folder: Path, name: str) -> pd.DataFrame:
-    """The rows of a table so far; none where it is not begun."""
-    table = rows.read_rows(folder / f"{name}.csv")
-    return table if len(table) else pd.DataFrame(columns=KEYS[name])
+def read_rows(folder: str | Path, name: str) -> pd.DataFrame:
+    """The rows of a table so far; none where it is not begun.
+
+    Raises ValueError naming the file and line where the CSV file is not such a table.
+    """
+    path = Path(folder) / f"{name}.csv"
+    return framed(read_csv(path, SCHEMAS[name]) if path.is_file() else [], SCHEMAS[name])
 
 
-def has_row(folder: Path, name: str, key: Row) -> bool:
-    """Whether a table has a row of these values."""
-    return rows.has_row(read_rows(folder, name), key)
+def table(folder: Path, name: str) -> Table:
+    """A table to add rows to."""
 
+    def arranged(rows: pd.DataFrame) -> pd.DataFrame:
+        rows = rows.sort_values(KEYS[name], kind="stable", ignore_index=True)
+        return _with_derived(rows) if name == "comparison" else rows
 
-def write_row(folder: Path, name: str, key: Row, row: Row) -> None:
-    """Write a row, in the place of an earlier one of the same key."""
-    path = folder / f"{name}.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        table = read_rows(folder, name)
-        stale = rows.select(table, key).index
-        if name == "tuning" and len(table):  # a trial of another search goes with its finals
-            trial = rows.select(table, {part: key[part] for part in TRIAL})
-            stale = stale.union(trial[trial.setting != row["setting"]].index)
-        table = table.drop(stale)
-        table = pd.concat([table, pd.DataFrame([{**key, **_rounded(row)}])], ignore_index=True)
-        table = table.sort_values(KEYS[name], kind="stable")
-        save_table(_with_derived(table) if name == "comparison" else table, path)
+    def replaces(new: Row, old: Row) -> bool:
+        """A trial of another search goes with its finals."""
+        same = all(new[part] == old[part] for part in TRIAL)
+        return same and new["setting"] != old["setting"]
+
+    if name == "tuning":
+        return Table(folder / f"{name}.csv", SCHEMAS[name], arrange=arranged, replaces=replaces)
+    return Table(folder / f"{name}.csv", SCHEMAS[name], arrange=arranged)
 
 
 def _with_derived(table: pd.DataFrame) -> pd.DataFrame:
@@ -82,6 +84,6 @@ def _tow(reached: np.ndarray, aim: np.ndarray) -> float:
     return round(tug_of_war(ours, ideal, ACCURACIES), 5)
 
 
-def _rounded(row: Row) -> Row:
+def rounded(row: Row) -> Row:
     """To five significant digits: a rate can be as small as 1e-6."""
     return {k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}
