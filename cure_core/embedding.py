@@ -69,13 +69,12 @@ def raw_embeddings(
     `view` maps a uint8 batch (B, 3, 112, 112) to another: `mirrored` is one.
     Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
     In a group of processes each embeds its share, and all get the whole.
-    Raises ValueError that names the first image whose embedding is not finite.
+    Raises ValueError for what are no images, and naming the first whose embedding is not finite.
     """
+    check_images(images)
     device = torch.device(device) if device is not None else module_device(encoder)
     was_training = encoder.training
     encoder.to(device).eval()
-    if not len(images):
-        raise ValueError("no images to embed: the set is empty")
     shared = len(images) >= world() > 1
     own = share(len(images)) if shared else slice(0, len(images))
     starts = range(own.start, own.stop, batch_size)
@@ -115,7 +114,7 @@ def embed(
 
     `images`: uint8 array, memory map or tensor (N, 112, 112, 3), or a data set of such images.
     With `mirror`, D doubles: original and mirrored side by side, normalised together.
-    Raises ValueError for an empty set and for embeddings that are not finite.
+    Raises ValueError for an empty set, what are no images, and embeddings that are not finite.
     """
     views = [raw_embeddings(encoder, images, batch_size, device, None, progress)]
     if mirror:

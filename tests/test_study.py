@@ -123,8 +123,8 @@ def test_missing_weights_are_named_before_any_training(faces, tmp_path, monkeypa
     [
         ({"forget_people": 10}, ForgetRequestError, "cannot forget 10 of 10 people"),
         ({"split": {"min_images": 8}}, ValueError, "0 people have 8 images"),
-        ({"encoder": "none"}, KeyError, "no encoder 'none'"),
-        ({"method": "none"}, KeyError, "no method 'none'"),
+        ({"encoder": "none"}, ValueError, "no encoder 'none'"),
+        ({"method": "none"}, (KeyError, ValueError), "no method 'none'"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_training(faces, no_training, change, error, said):
