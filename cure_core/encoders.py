@@ -282,8 +282,9 @@ def _reason(error: Exception) -> str:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"objects ({found[1]})" if found else "objects"
         return (
-            f"it holds pickled {what}, whose code would have to be run, or it is damaged; save the "
-            "weights alone where the model was trained: torch.save(model.state_dict(), 'weights.pt')"
+            f"it is damaged, or holds pickled {what}, whose code would have to be run; save the "
+            "weights alone, where the model was trained: "
+            "torch.save(model.state_dict(), 'weights.pt')"
         )
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else f"{text[:200]}..."
