@@ -131,11 +131,8 @@ def train(
     checkpoint, MemoryError for a batch that cannot fit, and FloatingPointError when the loss
     diverges.
     """
-    recipe = recipe or Recipe()
-    if not isinstance(recipe, Recipe):
-        raise ValueError(f"recipe is a {type(recipe).__name__}; pass a Recipe")
-    check_images(images)
-    _check_amp(amp)
+    recipe = Recipe() if recipe is None else recipe
+    _check(images, recipe, amp)
     names, codes = np.unique(np.asarray(people), return_inverse=True)
     if len(names) < 2 or len(codes) != len(images):
         raise ValueError(
@@ -237,8 +234,7 @@ def train_cached(
     one trains and the others wait. The seconds are those of the first, real training.
     Raises what `train` raises, and OSError where the cache cannot be read or written.
     """
-    check_images(images)
-    _check_amp(options.get("amp", False))
+    _check(images, recipe, options.get("amp", False))
     kind = (type(start).__qualname__, *start.state_dict())
     half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
     made = (VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind)
@@ -267,7 +263,10 @@ def with_state(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
     return network
 
 
-def _check_amp(amp: bool | str) -> None:
+def _check(images: Images, recipe: Recipe, amp: bool | str) -> None:
+    check_images(images)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe is a {type(recipe).__name__}; pass a Recipe")
     if amp not in TYPES:
         raise ValueError(f"amp={amp!r}; it is False, True, 'bfloat16' or 'float16'")
 

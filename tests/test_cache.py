@@ -184,3 +184,16 @@ def test_flipped_bits_and_cuts_of_a_model_file_is_noticed(tmp_path):
     os.remove(path)
     with pytest.raises(FileNotFoundError, match=str(path)):
         read_model(path)
+
+
+def test_a_full_disk_is_an_oserror_by_the_files_name(tmp_path):
+    resource = pytest.importorskip("resource", reason="only POSIX limits the size of files")
+    path = tmp_path / "model.safetensors"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{path}'"):
+            write_model(path, STATE, MADE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
