@@ -6,10 +6,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cure_core.clustering import KMeansResult, kmeans
+from cure_core.clustering import KMeansResult, _rows_per_chunk, kmeans
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClusterChoice:
     """The number of clusters chosen, and the silhouette of every number tried (k, silhouette)."""
 
@@ -20,24 +20,34 @@ class ClusterChoice:
         best = self.tried.set_index("k").silhouette[self.k]
         return f"ClusterChoice(k={self.k}, silhouette={best:.3f}, of {len(self.tried)} tried)"
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ClusterChoice):
+            return NotImplemented
+        return self.k == other.k and self.tried.equals(other.tried)
+
+    def __hash__(self) -> int:
+        return hash(self.k)
+
 
 def silhouette(x: Tensor, clustering: KMeansResult, chunk: int = 4096) -> float:
     """Mean silhouette by centroids: (b - a) / max(a, b), in [-1, 1], higher is better.
 
     a is a sample's distance to the centroid of the *other* samples of its cluster, b to the next
     cluster's; a sample alone in its cluster counts 0, so that many tiny clusters do not win.
-    O(N K) and in bounded memory, where the classical silhouette is O(N^2).
+    O(N K) and in memory bounded by `chunk` samples and by the bytes of a chunk of K-means, where
+    the classical silhouette is O(N^2).
     Shapes: x (N, D). Source: the simplified silhouette (Hruschka et al. 2004); leaving the sample
     out of its own centroid is our choice.
     """
     sizes = clustering.labels.bincount(minlength=len(clustering.centroids)).to(x.dtype)
     total = x.new_zeros(())
-    for rows, labels in zip(x.split(chunk), clustering.labels.split(chunk), strict=True):
+    step = min(chunk, _rows_per_chunk(x, len(clustering.centroids)))
+    for rows, labels in zip(x.split(step), clustering.labels.split(step), strict=True):
         distance = torch.cdist(rows, clustering.centroids)
         own = distance.gather(1, labels[:, None]).squeeze(1)
         size = sizes[labels]
         own = own * size / (size - 1).clamp(min=1)
-        other = distance.scatter(1, labels[:, None], torch.inf).min(1).values
+        other = distance.scatter_(1, labels[:, None], torch.inf).min(1).values
         score = (other - own) / torch.maximum(own, other).clamp(min=1e-12)
         total += score.masked_fill(size < 2, 0).sum()
     return float(total / len(x))
@@ -51,11 +61,12 @@ def choose_clusters(x: Tensor, *, seed: int = 0, least: int = 2) -> ClusterChoic
     Shapes: x (N, D), L2-normalised. Raises ValueError for fewer than four distinct samples.
     Source: our choice; the paper's K is not public.
     """
-    most = len(torch.unique(x, dim=0)) // 2
+    distinct = len(torch.unique(x, dim=0))
+    most = distinct // 2
     if most < least:
         raise ValueError(
-            f"clusters='auto' needs {2 * least} distinct samples to choose from, got "
-            f"{len(torch.unique(x, dim=0))}; pass the number of clusters"
+            f"clusters='auto' needs {2 * least} distinct samples to choose from, got {distinct}; "
+            "pass the number of clusters"
         )
     scores: dict[int, float] = {}
 

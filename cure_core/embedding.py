@@ -26,17 +26,36 @@ class Images(Protocol):
 
 def take(images: Images, index: np.ndarray) -> Tensor:
     """Images at `index` as one uint8 tensor (B, 3, 112, 112); `images` array, map or data set."""
+    index = np.asarray(index)
     if isinstance(images, Tensor):
         batch = images[torch.as_tensor(index, device=images.device)]
     elif hasattr(images, "shape"):
         batch = torch.from_numpy(np.ascontiguousarray(images[index]))
     else:
-        batch = torch.from_numpy(np.stack([np.asarray(images[int(i)]) for i in index]))
+        batch = torch.from_numpy(np.stack([_image(images[int(i)]) for i in index]))
     if batch.dtype != torch.uint8:
         raise ValueError(f"the images are {batch.dtype}; expected uint8, 0 to 255")
     return batch.permute(0, 3, 1, 2)
 
 
+def check_images(images: Images, name: str = "images") -> None:
+    """Raise ValueError, by the first image, for what is no set of uint8 images (112, 112, 3)."""
+    if len(images) == 0:
+        raise ValueError(f"no {name}: the set is empty")
+    first = _image(images[0])
+    if first.dtype != np.uint8 or first.shape != (112, 112, 3):
+        raise ValueError(
+            f"the {name} are {first.dtype} of shape {first.shape}; expected uint8 of (112, 112, 3)"
+        )
+
+
+def _image(item: Any) -> np.ndarray:
+    if isinstance(item, tuple | list | dict):
+        raise ValueError(f"the set yields {type(item).__name__}; expected images and nothing else")
+    return np.asarray(item.cpu() if isinstance(item, Tensor) else item)
+
+
+@keep_freed_memory()
 def raw_embeddings(
     encoder: nn.Module,
     images: Images,
@@ -50,14 +69,12 @@ def raw_embeddings(
     `view` maps a uint8 batch (B, 3, 112, 112) to another: `mirrored` is one.
     Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
     In a group of processes each embeds its share, and all get the whole.
-    Raises ValueError that names the first image whose embedding is not finite.
+    Raises ValueError for what are no images, and naming the first whose embedding is not finite.
     """
-    keep_freed_memory()
+    check_images(images)
     device = torch.device(device) if device is not None else module_device(encoder)
     was_training = encoder.training
     encoder.to(device).eval()
-    if not len(images):
-        raise ValueError("no images to embed: the set is empty")
     shared = len(images) >= world() > 1
     own = share(len(images)) if shared else slice(0, len(images))
     starts = range(own.start, own.stop, batch_size)
@@ -71,11 +88,11 @@ def raw_embeddings(
             for batch in ahead(bar(starts, "embedding", progress, unit="batch"), read):
                 batch = batch.to(device, non_blocking=True)
                 parts.append(encoder(view(batch) if view else batch).float())
-            raw = torch.cat(parts)
-            raw = (gather(raw, len(images)) if shared else raw).cpu()
     finally:
         encoder.train(was_training)
-    raw = raw.clone()
+    raw = torch.cat(parts)  # outside inference mode: a tensor that can be trained on
+    parts.clear()
+    raw = (gather(raw, len(images)) if shared else raw).cpu()
     bad = (~raw.isfinite().all(1)).nonzero().flatten()
     if len(bad):
         raise ValueError(
@@ -97,7 +114,7 @@ def embed(
 
     `images`: uint8 array, memory map or tensor (N, 112, 112, 3), or a data set of such images.
     With `mirror`, D doubles: original and mirrored side by side, normalised together.
-    Raises ValueError for an empty set and for embeddings that are not finite.
+    Raises ValueError for an empty set, what are no images, and embeddings that are not finite.
     """
     views = [raw_embeddings(encoder, images, batch_size, device, None, progress)]
     if mirror:

@@ -1,15 +1,22 @@
 """Face encoders: uint8 images (B, 3, 112, 112) in, raw embeddings (B, D) float32 out."""
 
 import importlib
-from collections.abc import Callable
+import pickle
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cure_core.checks import nearest
 from cure_core.iresnet import UNITS, IResNet
+from cure_core.model_files import model_digest, read_safetensors
 
 
 class ConvBlock(nn.Module):
@@ -165,15 +172,17 @@ def build(name: str, weights: str | Path | None = None, *, seed: int = 0) -> nn.
 
     `name` is one of `REGISTRY`, or "module:function" for one of your own: what the function, called
     without arguments, returns (`Adapted` adds preprocessing). `weights` is a path to a
-    `.safetensors` file, or to a `torch.save`d state dict, which is read without unpickling code.
-    The global random state is left as it was.
-    Raises KeyError for an unknown name, FileNotFoundError for a missing file, and ValueError where
-    the file's tensors do not fit the encoder, or an encoder of your own is none.
+    safetensors file, or to one of `torch.save`, which is read without unpickling code: a state
+    dict, or a training's checkpoint that holds one, under whatever key or prefix. Tensors beside
+    that prefix (a classifier, an optimiser) are not the encoder's; counters of batch norm may be
+    absent; half precision is converted. The global random state is left as it was.
+    Raises FileNotFoundError for a missing file, and ValueError for an unknown name, where the
+    file's tensors do not fit the encoder or are not finite, or an encoder of your own is none.
     """
-    if name not in REGISTRY and ":" not in name:
-        raise KeyError(
-            f"no encoder {name!r}; there are {', '.join(sorted(REGISTRY))}, and "
-            "'module:function' for your own"
+    if not isinstance(name, str) or (name not in REGISTRY and ":" not in name):
+        raise ValueError(
+            f"no encoder {name!r}; {nearest(name, sorted(REGISTRY))}, and 'module:function' for "
+            "your own"
         )
     state = None if weights is None else read_weights(weights)
     with torch.random.fork_rng(devices=[]):
@@ -204,42 +213,140 @@ def _own(name: str) -> nn.Module:
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` or `weights_only` torch file, by name."""
+    """The tensors in a weights file, by their dotted names: safetensors, or a file of `torch.save`.
+
+    No code in the file is run. Raises FileNotFoundError for a missing file, and ValueError naming
+    the file, the reason and the remedy for what is damaged or no weights file.
+    """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; pass the weights file in it")
     if not path.is_file():
         raise FileNotFoundError(
             f"no weights at {path}; set CURE_DATA_ROOT to the folder that holds models/, "
             "or pass the path of a .safetensors file"
         )
+    with path.open("rb") as file:  # a file that may not be read is an OSError by its name
+        start = file.read(64)
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return _unwrapped(torch.load(path, map_location="cpu", weights_only=True))
+        if start[8:9] == b"{":
+            state, metadata = read_safetensors(path)
+            known = metadata.get("sha256")
+            if known is not None and model_digest(state, metadata.get("made", "")) != known:
+                raise ValueError("its content does not match its SHA-256")
+        elif start.startswith((b"PK", b"\x80")):
+            if start.startswith(b"PK"):
+                _check_archive(path)
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            state = dict(_named_tensors(saved))
+        else:
+            raise ValueError(_no_weights(start))
+        if not state:
+            raise ValueError("it holds no tensors by name; save model.state_dict()")
     except Exception as error:
-        raise ValueError(f"{path} holds no readable weights ({error})") from error
+        raise ValueError(f"{path} holds no readable weights: {_reason(error)}") from None
+    return state
 
 
-def _unwrapped(saved: dict) -> dict[str, Tensor]:
-    """The state dict inside a training checkpoint, and without the prefix of a parallel wrapper."""
-    for key in ("state_dict_backbone", "state_dict"):  # arcface_torch's, and most others'
-        saved = saved.get(key, saved)
-    prefix = "module."
-    if all(name.startswith(prefix) for name in saved):
-        saved = {name.removeprefix(prefix): tensor for name, tensor in saved.items()}
-    return dict(saved)
+def _check_archive(path: Path) -> None:
+    """Raise ValueError for a zip archive that is no plain `torch.save`, or has a damaged entry."""
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is cut short or damaged; get the file again")
+    with zipfile.ZipFile(path) as archive:
+        parts = {name.partition("/")[2].partition("/")[0] for name in archive.namelist()}
+        if "constants.pkl" in parts:
+            raise ValueError(
+                "it is a TorchScript archive; save the state dict alone: "
+                "torch.save(torch.jit.load(path).state_dict(), 'weights.pt')"
+            )
+        if "data.pkl" not in parts:
+            raise ValueError("it is a zip archive, but none that torch.save has written")
+        if damaged := archive.testzip():  # torch does not compare the checksums
+            raise ValueError(f"its entry {damaged} is damaged; get the file again")
+
+
+def _no_weights(start: bytes) -> str:
+    if not start:
+        return "it is empty; get the file again"
+    if start.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; fetch the file itself: git lfs pull"
+    return (
+        "it is neither safetensors nor a file of torch.save (ONNX, HDF5 and text are not read); "
+        "save model.state_dict() by one of the two"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Why a file cannot be read; not torch's own advice, which is to run the code in it."""
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"objects ({found[1]})" if found else "objects"
+        return (
+            f"it is damaged, or holds pickled {what}, whose code would have to be run; save the "
+            "weights alone, where the model was trained: "
+            "torch.save(model.state_dict(), 'weights.pt')"
+        )
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:200]}..."
+
+
+def _named_tensors(saved: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested dicts, by its keys joined with dots."""
+    if isinstance(saved, dict):
+        for key, value in saved.items():
+            yield from _named_tensors(value, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(saved, Tensor) and prefix:
+        yield prefix, saved
 
 
 def _load(encoder: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Load the tensors that fit, wherever in the file they are."""
     own = encoder.state_dict()
     counters = {name for name in own if name.endswith("num_batches_tracked")}
-    missing = sorted(own.keys() - state.keys() - counters)
-    unknown = sorted(state.keys() - own.keys())
-    shapes = sorted(n for n in own.keys() & state.keys() if own[n].shape != state[n].shape)
+    prefix = _prefix(own.keys() - counters, state, source)
+    found = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
+    missing = sorted(own.keys() - found.keys() - counters)
+    unknown = sorted(found.keys() - own.keys())
+    shapes = sorted(n for n in own.keys() & found.keys() if own[n].shape != found[n].shape)
     if missing or unknown or shapes:
         raise ValueError(
             f"{source} does not fit {type(encoder).__name__}: missing {missing[:3]}, "
             f"unknown {unknown[:3]}, of another shape {shapes[:3]}"
+            + (f" (below {prefix!r})" if prefix else "")
         )
-    encoder.load_state_dict(state, strict=False)
+    for name, tensor in found.items():
+        _check_numbers(f"{source}: {prefix}{name}", tensor, own[name])
+    encoder.load_state_dict(found, strict=False)
+
+
+def _prefix(own: set[str], state: dict[str, Tensor], source: str) -> str:
+    """What stands before the encoder's names in a file: "", "module.", "state_dict.backbone.", ...
+
+    The prefix below which most of them are. Raises ValueError where several hold them all.
+    """
+    counts = Counter[str]()
+    for name in state:
+        parts = name.split(".")
+        for i in range(len(parts)):
+            if (rest := ".".join(parts[i:])) in own:
+                counts[name.removesuffix(rest)] += 1
+    whole = sorted(prefix for prefix, count in counts.items() if count == len(own))
+    if len(whole) > 1:
+        raise ValueError(
+            f"{source} holds {len(whole)} networks that fit, at {', '.join(map(repr, whole))}; "
+            "save the state dict of one of them"
+        )
+    return max(counts, key=lambda prefix: (counts[prefix], -len(prefix)), default="")
+
+
+def _check_numbers(name: str, tensor: Tensor, own: Tensor) -> None:
+    """Raise ValueError for a tensor that does not become the encoder's own kind of number."""
+    plain = tensor.layout == torch.strided and not tensor.is_quantized and not tensor.is_meta
+    if not plain or own.is_floating_point() != tensor.is_floating_point() or tensor.is_complex():
+        raise ValueError(f"{name} is {tensor.dtype}, {tensor.layout}; expected {own.dtype}")
+    bad = int((~tensor.to(own.dtype).isfinite()).sum())
+    if bad:
+        raise ValueError(
+            f"{name} holds {bad} values that are NaN or infinite, of {tensor.numel()}; "
+            "take weights from before the training diverged, or get the file again"
+        )

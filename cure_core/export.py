@@ -2,12 +2,13 @@
 
 from cure_core.export import export
 
-export(outcome, "my_student")
+export(outcome, "my_student")  # of a study, with its measures
+export(result, "my_student")   # of `unlearn`
 """
 
 import copy
-import json
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,33 +19,51 @@ from torch import Tensor, nn
 
 from cure_core.embedding import take
 from cure_core.files import atomic_path
+from cure_core.model_files import write_model
 from cure_core.study import Outcome
+from cure_core.unlearning import UnlearningResult
 
 TOLERANCE = 1e-4  # the most by which an embedding's coordinate may differ in onnxruntime
 
 
-def export(outcome: Outcome, folder: str | Path, onnx: bool = True) -> Path:
+def export(outcome: Outcome | UnlearningResult, folder: str | Path, onnx: bool = True) -> Path:
     """Write `student.safetensors`, `student.onnx` (unless not `onnx`) and `MODEL_CARD.md`.
 
-    The ONNX model takes uint8 images (N, 3, 112, 112), RGB, and gives raw embeddings (N, D).
-    Returns the folder. Raises ValueError where onnxruntime's embeddings of some of the study's
-    images differ by more than 1e-4, and ImportError, before anything is written, where it is asked
-    for and absent.
+    `outcome` is a study's, or the result of `unlearn`, whose card has no measures. The ONNX model
+    takes uint8 images (N, 3, 112, 112), RGB, and gives raw embeddings (N, D). Returns the folder.
+    Raises ValueError where onnxruntime's embeddings of some of the study's images (random ones for
+    a result alone) differ by more than 1e-4, and for what is no outcome or result; ImportError,
+    before anything is written, where ONNX is wanted and onnxruntime absent.
     """
-    folder, student = Path(folder), outcome.result.student
+    if not isinstance(outcome, Outcome | UnlearningResult):
+        raise ValueError(
+            f"cannot export a {type(outcome).__name__}; pass an Outcome of the study, or the "
+            "UnlearningResult of unlearn"
+        )
+    folder, student = Path(folder), _result(outcome).student
     if onnx:
         _needed()
-        shown = outcome.case.request.retain
-        write_onnx(student, folder / "student.onnx", take(shown, np.arange(min(8, len(shown)))))
+        write_onnx(student, folder / "student.onnx", _shown(outcome))
     write_safetensors(student, folder / "student.safetensors", facts(outcome))
     with atomic_path(folder / "MODEL_CARD.md") as temporary:
         temporary.write_text(model_card(outcome), encoding="utf-8")
     return folder
 
 
-def facts(outcome: Outcome) -> dict[str, object]:
+def export_students(outcomes: Iterable[Outcome], folder: str | Path) -> list[Path]:
+    """Write each outcome's student and card (no ONNX) to `folder/seed-<seed>`; the folders."""
+    folder = Path(folder)
+    return [export(outcome, folder / f"seed-{outcome.case.seed}", False) for outcome in outcomes]
+
+
+def facts(outcome: Outcome | UnlearningResult) -> dict[str, object]:
     """What was done, as plain values: counts of what was forgotten, never who or which."""
-    case, result = outcome.case, outcome.result
+    result = _result(outcome)
+    chosen = {name: float(value) for name, value in result.facts.items()}
+    if not isinstance(outcome, Outcome):
+        encoder = type(result.student).__name__
+        return {"encoder": encoder, "chosen": chosen, "config": asdict(result.config)}
+    case = outcome.case
     people = case.faces.identities
     return {
         "encoder": case.setting.encoder,
@@ -54,43 +73,28 @@ def facts(outcome: Outcome) -> dict[str, object]:
         "forgotten_people": len(np.unique(people[case.request.forget_index])),
         "retained_images": len(case.request.retain),
         "seed": case.seed,
-        "chosen": {name: float(value) for name, value in result.facts.items()},
+        "chosen": chosen,
         "config": asdict(result.config),
         "training": asdict(case.recipe),
     }
 
 
-def model_card(outcome: Outcome) -> str:
+def model_card(outcome: Outcome | UnlearningResult) -> str:
     """What the student is, what it forgot by count, how, and how it was judged (Markdown)."""
     known = facts(outcome)
-    table = outcome.report.summary()
-    cells = [["measure", *table.columns], ["---"] * (1 + len(table.columns))]
-    cells += [[str(cell) for cell in row] for row in table.fillna("").itertuples()]
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
-    settings = yaml.safe_dump({k: known[k] for k in ("config", "chosen", "training")})
+    settings = {k: known[k] for k in ("config", "chosen", "training") if k in known}
     return f"""# A face encoder that was made to forget
 
-A {known["encoder"]} encoder, trained on {known["dataset"]}, from which
-{known["forgotten_images"]:,} images of {known["forgotten_people"]:,} people were removed by
-`{known["method"]}` (CURE, arXiv:2509.19562, or a variant of it), without identity labels.
-{known["retained_images"]:,} images were retained. Seed {known["seed"]}.
+{_origin(outcome, known)}
 
 Input: uint8 RGB faces of 112 x 112, aligned to the ArcFace template. Output: raw embeddings, to be
 L2-normalised and compared by their cosine.
 
-## Measures
-Before is the teacher, after this student, oracle a training without the forgotten images. In
-brackets: 95 % intervals over people. One run, so nothing here speaks of other draws.
-
-{chr(10).join(lines)}
-
-A student that forgets more than the oracle can be told from one that never knew: membership recall
-far below the oracle's is no gain. Templates enrolled before the unlearning are a risk of their own
-(rank-1, old gallery).
+{_measures(outcome)}
 
 ## Settings
 ```yaml
-{settings.strip()}
+{yaml.safe_dump(settings).strip()}
 ```
 
 ## Use
@@ -99,13 +103,55 @@ is written nowhere in these files.
 """
 
 
+def _origin(outcome: Outcome | UnlearningResult, known: dict[str, object]) -> str:
+    if not isinstance(outcome, Outcome):
+        return (
+            f"A {known['encoder']} encoder from which images were removed by unlearning (CURE,\n"
+            "arXiv:2509.19562, or a variant of it), without identity labels."
+        )
+    return f"""A {known["encoder"]} encoder, trained on {known["dataset"]}, from which
+{known["forgotten_images"]:,} images of {known["forgotten_people"]:,} people were removed by
+`{known["method"]}` (CURE, arXiv:2509.19562, or a variant of it), without identity labels.
+{known["retained_images"]:,} images were retained. Seed {known["seed"]}."""
+
+
+def _measures(outcome: Outcome | UnlearningResult) -> str:
+    if not isinstance(outcome, Outcome):
+        return (
+            "## Measures\nNot evaluated: whether it has forgotten is not known from this file. "
+            "`cure_core.evaluation.evaluate`\njudges it beside its teacher."
+        )
+    table = outcome.report.summary()
+    cells = [["measure", *table.columns], ["---"] * (1 + len(table.columns))]
+    cells += [[str(cell) for cell in row] for row in table.fillna("").itertuples()]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return f"""## Measures
+Before is the teacher, after this student, oracle a training without the forgotten images. In
+brackets: 95 % intervals over people. One run, so nothing here speaks of other draws.
+
+{chr(10).join(lines)}
+
+A student that forgets more than the oracle can be told from one that never knew: membership recall
+far below the oracle's is no gain. Templates enrolled before the unlearning are a risk of their own
+(rank-1, old gallery)."""
+
+
+def _result(outcome: Outcome | UnlearningResult) -> UnlearningResult:
+    return outcome.result if isinstance(outcome, Outcome) else outcome
+
+
+def _shown(outcome: Outcome | UnlearningResult) -> Tensor:
+    """Images (B, 3, 112, 112) uint8 by which the ONNX model is compared."""
+    if isinstance(outcome, Outcome):
+        shown = outcome.case.request.retain
+        return take(shown, np.arange(min(8, len(shown))))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (8, 3, 112, 112), generator=generator, dtype=torch.uint8)
+
+
 def write_safetensors(encoder: nn.Module, path: Path, known: dict[str, object]) -> None:
     """The encoder's tensors, with `known` as JSON beside them."""
-    from safetensors.torch import save
-
-    state = {name: tensor.cpu().contiguous() for name, tensor in encoder.state_dict().items()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(state, metadata={"made": json.dumps(known)}))
+    write_model(path, encoder.state_dict(), known)
 
 
 def write_onnx(encoder: nn.Module, path: Path, images: Tensor) -> float:

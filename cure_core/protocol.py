@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cure_core.checks import whole
 from cure_core.faces.faceset import FaceSet
 from cure_core.metrics.verification import ten_folds
 from cure_core.pairs import Pairs, draw_pairs
@@ -50,8 +51,9 @@ def make_protocol(
     forgotten people, retain pairs: of retained people. Test pairs: the set's own protocol without
     the people of the split, or, where it has none, pairs drawn among outsiders and people outside
     the split.
-    Raises ValueError where a set has no genuine or no impostor pair.
+    Raises ValueError where a set has no genuine or no impostor pair, or `n_pairs` is below 1.
     """
+    n_pairs = whole("n_pairs", n_pairs, 1)
     identities = faces.identities
     forgotten = np.unique(identities[request.forget_index])
     retained = np.unique(identities[request.retain_index])
@@ -91,8 +93,9 @@ def verification_only(protocol: Protocol) -> Protocol:
 def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
     """A protocol of at most `n_pairs` pairs of either kind a set, drawn by its seed.
 
-    A set that has no more is left as it is.
+    A set that has no more is left as it is. Raises ValueError for `n_pairs` below 1.
     """
+    n_pairs = whole("n_pairs", n_pairs, 1)
     rng = np.random.default_rng([protocol.seed, 3])
     chosen, folds = dict(protocol.pairs), dict(protocol.folds)
     for name, own in protocol.pairs.items():

@@ -1,7 +1,6 @@
 """ArcFace training: written once, for the teacher and for the oracle."""
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
@@ -15,22 +14,36 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.batches import draw_labelled
+from cure_core.cache import cached
 from cure_core.checkpoint import Checkpoint
+from cure_core.checks import one_of, real, whole
 from cure_core.embedding import (
     Images,
+    check_images,
     content_digest,
     embed,
     module_device,
-    raw_embeddings,
     weight_arrays,
 )
-from cure_core.files import atomic_path, cache_root, digest
-from cure_core.memory import check_memory, footprint, keep_freed_memory
+from cure_core.files import cache_root, digest
+from cure_core.memory import Footprint, check_memory, footprint, keep_freed_memory
+from cure_core.model_files import read_model, write_model
 from cure_core.parallel import from_first, gather, rank, spread, world
 from cure_core.precision import TYPES, autocast, descend, gradient_scaler
 from cure_core.progress import bar
 
 VERSION = 2  # part of the cache's key: raise it when the same recipe would train another encoder
+
+
+RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    **dict.fromkeys(
+        ("learning_rate", "head_learning_rate", "weight_decay"), ("of 0 or more", lambda x: x >= 0)
+    ),
+    "momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
+    "scale": ("above 0", lambda x: x > 0),
+    "margin": ("from 0 to pi, in radians", lambda x: 0 <= x <= math.pi),
+    "warmup": ("from 0 to 1, a share of the steps", lambda x: 0 <= x <= 1),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,7 @@ class Recipe:
 
     `head` starts the ArcFace weights at random, or, where the encoder has learnt faces before, at
     each person's mean embedding, which spares it the push of a head that knows nothing.
+    Raises ValueError for a field of another type or out of range.
     """
 
     epochs: int = 8
@@ -54,11 +68,20 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.head not in ("random", "centroids"):
-            raise ValueError(f"head={self.head!r}; it is 'random' or 'centroids'")
+        plain = {  # Python's own numbers, whether YAML or numpy gave them: the cache's key has them
+            **{n: whole(n, getattr(self, n), 1) for n in ("epochs", "batch_size")},
+            "seed": whole("seed", self.seed),
+            **{
+                name: real(name, getattr(self, name), accepted, fits)
+                for name, (accepted, fits) in RANGES.items()
+            },
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
+        one_of("head", self.head, ("random", "centroids"))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Trained:
     """A trained encoder in eval mode, its mean loss an epoch, and the seconds it took."""
 
@@ -84,6 +107,7 @@ def arcface_logits(cosine: Tensor, people: Tensor, scale: float, margin: float) 
     return scale * cosine.scatter(1, people[:, None], widened)
 
 
+@keep_freed_memory()
 def train(
     start: nn.Module,
     images: Images,
@@ -103,29 +127,29 @@ def train(
     and `amp` as in CureConfig. `checkpoint` names a file written every minute and after every
     epoch, from which a training that was stopped goes on to the same numbers (CPU). In a group of
     processes (`cure_core.parallel`) all call this alike and share the work.
-    Raises ValueError for fewer than two people or another training's checkpoint, MemoryError for a
-    batch that cannot fit, and FloatingPointError when the loss diverges.
+    Raises ValueError for what are no images, fewer than two people or another training's
+    checkpoint, MemoryError for a batch that cannot fit, and FloatingPointError when the loss
+    diverges.
     """
-    recipe = recipe or Recipe()
+    recipe = Recipe() if recipe is None else recipe
+    _check(images, recipe, amp)
     names, codes = np.unique(np.asarray(people), return_inverse=True)
     if len(names) < 2 or len(codes) != len(images):
         raise ValueError(
             f"training needs one label an image and two people at least, got {len(images)} images, "
             f"{len(codes)} labels and {len(names)} people"
         )
-    keep_freed_memory()
     began = time.perf_counter()
     device = torch.device(device) if device is not None else module_device(start)
-    _check_fits(start, recipe.batch_size, len(images), len(names), amp, device)
+    need = _check_fits(start, recipe, len(images), len(names), amp, device)
     encoder = copy.deepcopy(start).to(device).train()
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(recipe.seed)
-    probe = copy.deepcopy(start)  # embedding moves an encoder to the device
     if recipe.head == "centroids":
+        probe = copy.deepcopy(start)  # embedding moves an encoder to the device
         weights = _person_means(embed(probe, images, device=device), codes)
     else:
-        dim = raw_embeddings(probe, images[:1], device=device).shape[1]
-        weights = torch.randn(len(names), dim, generator=generator)
+        weights = torch.randn(len(names), need.dim, generator=generator)
     head = nn.Parameter(weights.to(device))
     optimiser = torch.optim.SGD(
         [
@@ -206,41 +230,45 @@ def train_cached(
 ) -> Trained:
     """As `train`, kept in the cache under the hash of all that made it: start, data, recipe.
 
-    A training that was stopped goes on where it was. The seconds are those of the first, real
-    training.
+    A training that was stopped goes on where it was. Of several processes that ask for the same,
+    one trains and the others wait. The seconds are those of the first, real training.
+    Raises what `train` raises, and OSError where the cache cannot be read or written.
     """
+    _check(images, recipe, options.get("amp", False))
     kind = (type(start).__qualname__, *start.state_dict())
     half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
     made = (VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind)
     key = from_first(lambda: digest(*made, *weight_arrays(start), *half))
     path = cache_root() / "encoders" / f"{key}.safetensors"
-    if not from_first(path.is_file):
+
+    def make() -> None:
         stopped = cache_root() / "checkpoints" / f"encoder-{key}.pt"
         result = train(start, images, people, recipe, checkpoint=stopped, **options)
         if rank() == 0:
-            _keep(result, recipe, path)
+            made = {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)}
+            write_model(path, result.encoder.state_dict(), made)
             Checkpoint(stopped, {}).discard()
-    return from_first(lambda: _read(path, start))
+
+    def read(path: Path) -> Trained:
+        state, made = read_model(path)
+        return Trained(with_state(start, state), tuple(made["losses"]), made["seconds"])
+
+    return cached(path, make, read)
 
 
-def _keep(result: Trained, recipe: Recipe, path: Path) -> None:
-    from safetensors.torch import save
-
-    made = {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)}
-    state = {name: tensor.contiguous() for name, tensor in result.encoder.state_dict().items()}
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(state, metadata={"made": json.dumps(made)}))
+def with_state(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
+    """A copy of `network` on the CPU, in eval mode, that holds `state`."""
+    network = copy.deepcopy(network).cpu().eval()
+    network.load_state_dict(state)
+    return network
 
 
-def _read(path: Path, start: nn.Module) -> Trained:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        made = json.loads(file.metadata()["made"])
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    encoder = copy.deepcopy(start).cpu().eval()
-    encoder.load_state_dict(state)
-    return Trained(encoder, tuple(made["losses"]), made["seconds"])
+def _check(images: Images, recipe: Recipe, amp: bool | str) -> None:
+    check_images(images)
+    if not isinstance(recipe, Recipe):
+        raise ValueError(f"recipe is a {type(recipe).__name__}; pass a Recipe")
+    if amp not in TYPES:
+        raise ValueError(f"amp={amp!r}; it is False, True, 'bfloat16' or 'float16'")
 
 
 def _finite(encoder: nn.Module, head: Tensor) -> bool:
@@ -261,15 +289,26 @@ def _identity(
 
 
 def _check_fits(
-    start: nn.Module, batch: int, images: int, people: int, amp: bool | str, device: torch.device
-) -> None:
-    """Weights, gradients and momentum of encoder and head; activations; some copies of logits."""
+    start: nn.Module,
+    recipe: Recipe,
+    images: int,
+    people: int,
+    amp: bool | str,
+    device: torch.device,
+) -> Footprint:
+    """Weights, gradients and momentum of encoder and head; activations; some copies of logits.
+
+    A head of centroids takes the embeddings of all images first, twice: in parts and as a whole.
+    """
     need = footprint(start, device, amp, train=True)
     head = 4 * need.dim * people
     logits = 6 * 4 * people * world()  # every process has all of them
     fixed = 3 * (need.weights + head) + need.step
-    size = {"batch_size": min(batch, images)}
-    check_memory(size, need.image + logits, fixed, device, host=3 * (need.weights + head))
+    size = {"batch_size": min(recipe.batch_size, images)}
+    embedded = 2 * 4 * need.dim * images if recipe.head == "centroids" else 0
+    host = max(3 * (need.weights + head), embedded)
+    check_memory(size, need.image + logits, max(fixed, embedded), device, host=host)
+    return need
 
 
 def _person_means(embeddings: Tensor, codes: np.ndarray) -> Tensor:

@@ -9,11 +9,25 @@ import pandas as pd
 from torch import nn
 
 from cure_core import rich
+from cure_core.checks import whole
 from cure_core.faces.faceset import FaceSet, ImageView
 
 
 class ForgetRequestError(ValueError):
     """A request that cannot be carried out as it stands."""
+
+
+def check_count(count: int, there_are: int, what: str) -> int:
+    """`count` as an int. Raises ForgetRequestError where as many cannot go and leave one."""
+    try:
+        number = whole("count", count)
+    except ValueError:
+        number = 0
+    if not 0 < number < there_are:
+        raise ForgetRequestError(
+            f"cannot forget {count!r} of {there_are} {what}; ask for 1 to {there_are - 1}"
+        )
+    return number
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,10 +132,7 @@ class ForgetRequest:
     ) -> "ForgetRequest":
         """A request for `count` people drawn at random from those in `train`."""
         present = np.unique(faces.identities[np.asarray(train)])
-        if not 0 < count < len(present):
-            raise ForgetRequestError(
-                f"cannot forget {count} of {len(present)} people; ask for 1 to {len(present) - 1}"
-            )
+        count = check_count(count, len(present), "people")
         drawn = np.random.default_rng([seed, 1]).choice(present, count, replace=False)
         return cls.of_people(faces, train, drawn)
 
@@ -131,10 +142,7 @@ class ForgetRequest:
     ) -> "ForgetRequest":
         """A request for `count` images drawn at random from `train`; the people mostly stay."""
         train = np.unique(train)
-        if not 0 < count < len(train):
-            raise ForgetRequestError(
-                f"cannot forget {count} of {len(train)} images; ask for 1 to {len(train) - 1}"
-            )
+        count = check_count(count, len(train), "images")
         drawn = np.random.default_rng([seed, 1]).choice(train, count, replace=False)
         return cls.from_indices(faces, drawn, np.setdiff1d(train, drawn))
 
@@ -149,6 +157,7 @@ class ForgetRequest:
         is bound to stay (our choice). Raises ForgetRequestError where fewer than `count` can go so.
         """
         people, codes = np.unique(faces.identities[np.asarray(train)], return_inverse=True)
+        count = check_count(count, len(people), "people")
         means = np.zeros((len(people), embeddings.shape[1]))
         np.add.at(means, codes, embeddings)
         means /= np.linalg.norm(means, axis=1, keepdims=True)
@@ -163,10 +172,10 @@ class ForgetRequest:
             leaver, keeper = (other, one) if one in stays else (one, other)
             goes.add(leaver)
             stays.add(keeper)
-        if not 0 < count == len(goes):
+        if len(goes) < count:
             raise ForgetRequestError(
                 f"{len(goes)} of {len(people)} people can go with a likeness who stays, not "
-                f"{count}; ask for fewer, and for one at least"
+                f"{count}; ask for fewer"
             )
         return cls.of_people(faces, train, people[sorted(goes)])
 

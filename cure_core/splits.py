@@ -1,8 +1,14 @@
 """Who is trained on, held out and kept out. Evaluation's side: labels are allowed here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from cure_core.checks import known_fields, real, whole
+
+FIELDS = ("min_images", "max_images", "outsiders", "heldout")  # what a study sets of a split
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,6 +30,17 @@ class Split:
         )
 
 
+def check_split(split: Mapping[str, Any]) -> None:
+    """Raise ValueError for an unknown field of a split, or a value that it does not accept."""
+    for name, value in known_fields("split", split, FIELDS).items():
+        if name == "heldout":
+            real(name, value, "from 0 to below 1, a share", lambda x: 0 <= x < 1)
+        elif name == "outsiders":
+            whole(name, value)
+        elif value is not None or name == "min_images":
+            whole(name, value, 3)  # two of them are held out
+
+
 def split_people(
     identities: np.ndarray,
     *,
@@ -41,11 +58,7 @@ def split_people(
     `heldout` of the images (at least two, for a pair) is held out of training.
     Raises ValueError where too few people or images remain.
     """
-    if not 0 <= heldout < 1:
-        raise ValueError(f"heldout={heldout}; it is a share from 0 to below 1")
-    for name, count in (("min_images", min_images), ("max_images", max_images)):
-        if count is not None and count < 3:
-            raise ValueError(f"{name}={count}; two are held out, so three images are the fewest")
+    check_split(dict(zip(FIELDS, (min_images, max_images, outsiders, heldout), strict=True)))
     rng = np.random.default_rng(seed)
     taking_part = identities if unseen is None else identities[~unseen]
     people, counts = np.unique(taking_part, return_counts=True)

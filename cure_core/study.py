@@ -1,27 +1,33 @@
 """One study from data to report: the same steps for every data set, seed and scale."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
 from cure_core import encoders, manifests, objectives
-from cure_core.embedding import embed, weight_arrays
+from cure_core.cache import cached
+from cure_core.checkpoint import Checkpoint
+from cure_core.checks import known_fields, one_of, whole
+from cure_core.embedding import embed, module_device, weight_arrays
 from cure_core.evaluation import evaluate
 from cure_core.faces.faceset import FaceSet, ImageView
 from cure_core.files import cache_root, data_root, digest
-from cure_core.parallel import launch, world
+from cure_core.model_files import read_model, write_model
+from cure_core.parallel import launch, rank, world
 from cure_core.protocol import Protocol, make_protocol
-from cure_core.recognition import Recipe, Trained, train_cached
+from cure_core.recognition import Recipe, Trained, train_cached, with_state
 from cure_core.report import Report
-from cure_core.requests import ForgetRequest
+from cure_core.requests import ForgetRequest, check_count
 from cure_core.runs import code_version
-from cure_core.splits import Split, split_people
+from cure_core.splits import Split, check_split, split_people
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 
+T = TypeVar("T")
 WHERE = ("device", "processes")
 OF_PEOPLE = ("random_people", "hardest_people")  # who asks is to be gone, new pictures and all
 REQUESTS = (*OF_PEOPLE, "random_samples")
@@ -36,6 +42,7 @@ class Setting:
     people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
     `config.compile` and `config.amp` hold for the training of teacher and oracle too. `device`
     ("cuda"; None: the CPU) and `processes`, one a GPU (`ahead`), change no number beyond rounding.
+    Raises ValueError for a field of another type or out of range.
     """
 
     encoder: str = "small"
@@ -50,6 +57,19 @@ class Setting:
     device: str | None = None
     processes: int = 1
 
+    def __post_init__(self) -> None:
+        for name, kind in (("recipe", Recipe), ("config", CureConfig)):
+            if not isinstance(value := getattr(self, name), kind):
+                raise ValueError(f"{name} is a {type(value).__name__}; pass a {kind.__name__}")
+        for name in ("encoder", "method", "weights", "device"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name in ("encoder", "method")):
+                raise ValueError(f"{name}={value!r}; it is text")
+        one_of("request", self.request, REQUESTS)
+        for name in ("forget_people", "n_pairs", "processes"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        check_split(self.split)
+
     def asked(self) -> dict[str, Any]:
         """What results depend on: all but where they are made."""
         return {name: value for name, value in asdict(self).items() if name not in WHERE}
@@ -58,19 +78,32 @@ class Setting:
 def setting_of(parameters: Mapping[str, Any]) -> Setting:
     """The setting that the parameters of notebook 02, or of a profile, describe.
 
-    `split` is what differs from the manifest's.
+    `split` is what differs from the manifest's. Raises ValueError naming a parameter that is
+    missing, a field that is unknown (with the nearest one) or a value that is not accepted.
     """
+    plain = ("encoder", "weights", "forget_people", "method", "n_pairs", *WHERE)
     p = dict(parameters)
+    if missing := [n for n in ("dataset", "split", "teacher", "unlearning", *plain) if n not in p]:
+        raise ValueError(f"the parameters lack {', '.join(missing)}")
+    known = manifests.read(p["dataset"]).splits.model_dump()
     return Setting(
-        split=manifests.read(p["dataset"]).splits.model_dump() | p["split"],
-        recipe=Recipe(**p["teacher"]),
-        config=CureConfig(**p["unlearning"]),
-        **{name: p[name] for name in ("encoder", "weights", "forget_people", "method", "n_pairs")},
-        **{name: p[name] for name in WHERE},
+        split=known | known_fields("split", p["split"], list(known)),
+        recipe=_filled(Recipe, "teacher", p["teacher"]),
+        config=_filled(CureConfig, "unlearning", p["unlearning"]),
+        **{name: p[name] for name in plain},
     )
 
 
-@dataclass(frozen=True, repr=False)
+def _filled(kind: type[T], name: str, given: Any) -> T:
+    """A dataclass from the parameter `name`, by which its errors are known."""
+    values = known_fields(name, given, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Case:
     """One seed's draw of a study: who is trained on, who must go, and how it will be judged."""
 
@@ -94,7 +127,7 @@ class Case:
         return f"Case(seed {self.seed}: {self.split}; {self.request})"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Outcome:
     """A case carried out."""
 
@@ -135,17 +168,17 @@ class Outcome:
 def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     """Draw a case: the split of people, the request, the pairs, all from `seed`.
 
-    A request for the hardest people trains the teacher, to see who is like whom.
-    Raises ValueError or ForgetRequestError where the set is too small for what is asked or the
-    kind of request is unknown, KeyError for an unknown encoder or method, and FileNotFoundError
-    where the weights to start from are missing.
+    A request for the hardest people trains the teacher, to see who is like whom; all that can be
+    checked is checked before. Raises ValueError or ForgetRequestError where the set is too small
+    for what is asked, ValueError for an unknown encoder or method, and FileNotFoundError where the
+    weights to start from are missing.
     """
-    objectives.build(setting.method)  # an unknown name is told before any training
-    if setting.request not in REQUESTS:
-        raise ValueError(f"request={setting.request!r}; there are {', '.join(REQUESTS)}")
+    objectives.build(setting.method)  # an unknown name is an error before any training
     known = faces.attributes
     unseen = known.unseen.to_numpy(bool) if known is not None and "unseen" in known else None
     split = split_people(faces.identities, unseen=unseen, seed=seed, **setting.split)  # type: ignore[arg-type]
+    people = len(np.unique(faces.identities[split.train]))
+    check_count(setting.forget_people, people, "people")
     weights = None if setting.weights is None else data_root() / setting.weights
     start = encoders.build(setting.encoder, weights, seed=seed)
     request = _request(faces, setting, seed, start, split)
@@ -183,19 +216,46 @@ def train_oracle(case: Case, progress: bool | None = None) -> Trained:
 def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
     """The student: the teacher made to forget by the setting's method.
 
-    What was stopped goes on where it was, and what was done before comes from the cache.
+    What was stopped goes on where it was, and what was done before comes from the cache. Of
+    several processes that ask for the same student, one makes it and the others wait.
     """
     made_of = (code_version(), case.faces.fingerprint, case.setting.asked(), case.seed)
-    name = f"student-{digest(*made_of, *weight_arrays(trained.encoder))}.pt"
-    return unlearn(
-        trained.encoder,
-        case.request.forget,
-        case.request.retain,
-        case.config,
-        objective=objectives.build(case.setting.method),
-        checkpoint=cache_root() / "checkpoints" / name,
-        progress=progress,
-    )
+    key = digest(*made_of, *weight_arrays(trained.encoder))
+
+    def make() -> None:
+        stopped = cache_root() / "checkpoints" / f"student-{key}.pt"
+        result = unlearn(
+            trained.encoder,
+            case.request.forget,
+            case.request.retain,
+            case.config,
+            objective=objectives.build(case.setting.method),
+            checkpoint=stopped,
+            progress=progress,
+        )
+        if rank() == 0:
+            made = {
+                "history": result.history.to_dict("list"),
+                "facts": dict(result.facts),
+                "seconds": result.seconds,
+            }
+            write_model(path, result.student.state_dict(), made)
+            Checkpoint(stopped, {}).discard()
+
+    def read(path: Path) -> UnlearningResult:
+        state, made = read_model(path)
+        return UnlearningResult(
+            student=with_state(trained.encoder, state),
+            history=pd.DataFrame(made["history"]),
+            facts=made["facts"],
+            config=case.config,
+            seconds=made["seconds"],
+        )
+
+    path = cache_root() / "students" / f"{key}.safetensors"
+    result = cached(path, make, read)
+    result.student.to(module_device(trained.encoder))
+    return result
 
 
 def run(

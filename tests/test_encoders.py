@@ -82,7 +82,7 @@ def test_weights_are_taken_by_name_whatever_their_order(tmp_path, suffix):
 
 
 def test_unknown_name_and_missing_file_are_named(tmp_path):
-    with pytest.raises(KeyError, match=r"resnet1.*mobilefacenet.*small"):
+    with pytest.raises(ValueError, match=r"resnet1.*mobilefacenet.*small"):
         build("resnet1")
     missing = tmp_path / "models" / "none.safetensors"
     with pytest.raises(FileNotFoundError, match=re.escape(str(missing))):

@@ -241,8 +241,9 @@ def trainings(monkeypatch):
 
 
 def cached_files() -> list[Path]:
-    """What is in the cache: encoders, and checkpoints of trainings that were stopped."""
-    return sorted(p for p in Path(os.environ["CURE_CACHE"]).rglob("*") if p.is_file())
+    """What is in the cache beside locks: encoders, checkpoints of trainings that were stopped."""
+    files = (p for p in Path(os.environ["CURE_CACHE"]).rglob("*") if p.is_file())
+    return sorted(p for p in files if p.suffix != ".lock")
 
 
 def test_the_second_call_reads_what_the_first_trained(tiny_encoder, draw_faces, monkeypatch):
@@ -312,3 +313,95 @@ def test_a_full_disk_leaves_nothing_in_the_cache(tiny_encoder, draw_faces):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert cached_files() == []
     assert train_cached(tiny_encoder(), images, people, RECIPE).losses
+
+
+def test_a_damaged_encoder_is_named_and_trained_again(tiny_encoder, draw_faces, trainings):
+    images, people = draw_faces(2, 4)
+    call = (tiny_encoder(), images, people, replace(RECIPE, epochs=1))
+    first = train_cached(*call)
+    (path,) = cached_files()
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 16
+    for damaged in (content, content[: len(content) // 2], b""):
+        path.write_bytes(damaged)
+        with pytest.warns(UserWarning, match=f"{path} is damaged .* making it again"):
+            again = train_cached(*call)
+        assert same(first.encoder, again.encoder)
+    assert len(trainings) == 4
+
+
+class ByNumber:
+    """A data set that is indexed by one number at a time."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        if not isinstance(i, int):
+            raise TypeError("an index is an int")
+        return self.images[i]
+
+
+@pytest.mark.parametrize("head", ["random", "centroids"])
+@pytest.mark.parametrize("trainer", [train, train_cached])
+def test_a_data_set_indexed_by_number_trains_as_its_array_does(
+    tiny_encoder, draw_faces, trainer, head
+):
+    images, people = draw_faces(2, 4)
+    recipe = replace(RECIPE, epochs=1, head=head)
+    array = train(tiny_encoder(), images, people, recipe)
+    assert same(array.encoder, trainer(tiny_encoder(), ByNumber(images), people, recipe).encoder)
+
+
+@pytest.mark.parametrize("trainer", [train, train_cached])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"images": np.zeros((4, 112, 112, 3))}, "the images are float64"),
+        ({"images": np.zeros((4, 96, 112, 3), np.uint8)}, r"\(96, 112, 3\)"),
+        ({"images": [(np.zeros((112, 112, 3), np.uint8), 0)] * 4}, "the set yields tuple"),
+        ({"images": []}, "the set is empty"),
+        ({"amp": "half"}, "amp='half'; it is False, True, 'bfloat16' or 'float16'"),
+        ({"recipe": {"epochs": 1}}, "recipe is a dict; pass a Recipe"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_named(tiny_encoder, trainer, wrong, message):
+    given = {
+        "images": np.zeros((4, 112, 112, 3), np.uint8),
+        "people": np.arange(4) // 2,
+        "recipe": RECIPE,
+    }
+    with pytest.raises(ValueError, match=message):
+        trainer(tiny_encoder(), **(given | wrong))
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("epochs", [0, 1.5, "8", True, None]),
+        ("batch_size", [0, -4, [8]]),
+        ("learning_rate", [-1e-3, math.nan, math.inf, "0.1", None, True]),
+        ("head_learning_rate", [-1]),
+        ("momentum", [1, -0.1]),
+        ("weight_decay", [-1]),
+        ("scale", [0]),
+        ("margin", [-0.1, 4]),
+        ("warmup", [1.1]),
+        ("head", ["mean", None]),
+        ("seed", [-1, 0.5]),
+    ],
+)
+def test_every_field_of_a_recipe_is_checked(field, values):
+    for value in values:
+        with pytest.raises(ValueError, match=f"^{field}=") as caught:
+            Recipe(**{field: value})
+        assert repr(value) in str(caught.value)
+
+
+def test_a_recipe_holds_plain_numbers():
+    """numpy's and YAML's: the cache's key is the same for 1, 1.0 and np.float64(1)."""
+    one = Recipe(epochs=np.int64(3), scale=np.float32(2), learning_rate=1)
+    assert repr(one) == repr(Recipe(epochs=3, scale=2.0, learning_rate=1.0))

@@ -181,8 +181,12 @@ def test_the_hardest_person_is_one_of_the_most_alike():
 
 
 def test_a_person_without_a_likeness_who_stays_cannot_go():
-    with pytest.raises(ForgetRequestError, match=r"3 of 4 people can go .* not 4"):
-        ForgetRequest.hardest_people(faces(), np.arange(10), 4, turned(180, 0, 20, 25))
+    """Of two pairs of look-alikes one each can go; the third person asked for has none left."""
+    pairs = turned(180, 0, 5, 186)
+    with pytest.raises(ForgetRequestError, match=r"2 of 4 people can go .* not 3"):
+        ForgetRequest.hardest_people(faces(), np.arange(10), 3, pairs)
+    with pytest.raises(ForgetRequestError, match="cannot forget 4 of 4 people; ask for 1 to 3"):
+        ForgetRequest.hardest_people(faces(), np.arange(10), 4, pairs)
 
 
 def test_hardest_people_leave_their_nearest_neighbours_behind():
@@ -259,3 +263,10 @@ def test_no_warning_where_everybody_keeps_a_picture():
 def test_wrong_ways_to_ask_by_quality(scorer, asked, told):
     with pytest.raises(ValueError, match=told):
         ForgetRequest.lowest_quality(faces(), scorer, **asked)
+
+
+@pytest.mark.parametrize("count", ["2", 1.5, True, None, float("nan")])
+def test_a_count_is_a_whole_number(count):
+    for draw in (ForgetRequest.random_people, ForgetRequest.random_samples):
+        with pytest.raises(ForgetRequestError, match=f"cannot forget {count!r} of"):
+            draw(faces(), np.arange(10), count)

@@ -84,3 +84,19 @@ def test_a_person_must_have_something_to_train_on(nothing_left):
 def test_of_three_images_one_is_trained_on_however_many_are_held_out():
     split = split_people(np.repeat(np.arange(4), 3), min_images=3, outsiders=1, heldout=0.9)
     assert (len(split.train), len(split.heldout), len(split.outsiders)) == (3, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"min_images": "10"}, "min_images='10'; it is a whole number, 3 or more"),
+        ({"min_images": None}, "min_images=None"),
+        ({"outsiders": -1}, "outsiders=-1; it is a whole number, 0 or more"),
+        ({"outsiders": True}, "outsiders=True"),
+        ({"heldout": "0.2"}, "heldout='0.2'; it is a number from 0 to below 1"),
+        ({"heldout": float("nan")}, "heldout=nan"),
+    ],
+)
+def test_a_field_of_another_type_is_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        split_people(IDENTITIES, **wrong)

@@ -3,13 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from cure_core import encoders, study
 from cure_core.encoders import SmallEncoder
 from cure_core.faces.faceset import FaceSet
+from cure_core.files import cache_root
 from cure_core.recognition import Recipe, Trained
 from cure_core.requests import ForgetRequestError
-from cure_core.unlearning import CureConfig
+from cure_core.unlearning import CureConfig, unlearn
 
 SETTING = study.Setting(
     encoder="tiny",
@@ -123,8 +125,8 @@ def test_missing_weights_are_named_before_any_training(faces, tmp_path, monkeypa
     [
         ({"forget_people": 10}, ForgetRequestError, "cannot forget 10 of 10 people"),
         ({"split": {"min_images": 8}}, ValueError, "0 people have 8 images"),
-        ({"encoder": "none"}, KeyError, "no encoder 'none'"),
-        ({"method": "none"}, KeyError, "no method 'none'"),
+        ({"encoder": "none"}, ValueError, "no encoder 'none'"),
+        ({"method": "none"}, (KeyError, ValueError), "no method 'none'"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_training(faces, no_training, change, error, said):
@@ -192,3 +194,117 @@ def test_every_kind_of_request_takes_from_the_training_images(faces, kind, monke
 def test_an_unknown_request_is_told_before_any_training(faces, no_training):
     with pytest.raises(ValueError, match=r"request='everyone'; there are random_people"):
         study.prepare(faces, replace(SETTING, request="everyone"), 0)
+
+
+@pytest.mark.parametrize("kind", study.REQUESTS)
+@pytest.mark.parametrize("count", [10, 900])
+def test_more_people_than_there_are_is_an_error_before_any_training(
+    faces, no_training, kind, count
+):
+    setting = replace(SETTING, request=kind, forget_people=count)
+    with pytest.raises(ForgetRequestError, match=f"cannot forget {count} of 10 people"):
+        study.prepare(faces, setting, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        *(
+            ("forget_people", value, "a whole number, 1 or more")
+            for value in (0, -3, "3", 1.5, True)
+        ),
+        ("n_pairs", 0, "a whole number, 1 or more"),
+        ("processes", None, "a whole number, 1 or more"),
+        ("request", "random_peopel", "did you mean 'random_people'"),
+        ("encoder", None, "it is text"),
+        ("weights", 3, "it is text"),
+        ("recipe", {"epochs": 1}, "pass a Recipe"),
+        ("config", None, "pass a CureConfig"),
+        ("split", None, "a mapping of min_images"),
+        ("split", {"min_image": 5}, "did you mean 'min_images'"),
+        ("split", {"heldout": 1}, "heldout=1"),
+    ],
+)
+def test_a_setting_is_checked_on_construction(field, value, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        study.Setting(**{field: value})
+    assert field in str(caught.value) or field == "split"  # whose own fields are named
+
+
+PARAMETERS = {
+    "dataset": "synthfaces", "encoder": "small", "weights": None, "split": {}, "forget_people": 2,
+    "teacher": {"epochs": 3}, "method": "cure", "unlearning": {"epochs": 4}, "n_pairs": 9,
+    "device": None, "processes": 1,
+}  # fmt: skip
+
+
+def test_a_setting_from_parameters():
+    setting = study.setting_of(PARAMETERS | {"seeds": [0], "split": {"outsiders": 7}})
+    assert (setting.recipe.epochs, setting.config.epochs, setting.n_pairs) == (3, 4, 9)
+    assert setting.split["outsiders"] == 7
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"teacher": None}, "teacher=None; it is a mapping of epochs"),
+        ({"teacher": {"epochz": 3}}, "teacher has no field 'epochz'; did you mean 'epochs'"),
+        ({"teacher": {"epochs": "3"}}, "teacher: epochs='3'"),
+        ({"unlearning": [1]}, r"unlearning=\[1\]; it is a mapping of clusters"),
+        ({"unlearning": {"learning_rat": 1}}, "did you mean 'learning_rate'"),
+        ({"unlearning": {"epochs": "three"}}, "unlearning: "),
+        ({"split": {"outsider": 1}}, "split has no field 'outsider'; did you mean 'outsiders'"),
+        ({"forget_people": "many"}, "forget_people='many'"),
+    ],
+)
+def test_a_wrong_parameter_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        study.setting_of(PARAMETERS | change)
+    with pytest.raises(ValueError, match="the parameters lack teacher, n_pairs"):
+        study.setting_of({n: v for n, v in PARAMETERS.items() if n not in ("teacher", "n_pairs")})
+
+
+def test_a_finished_student_is_read_from_the_cache_with_all_that_came_of_it(faces, monkeypatch):
+    case = study.prepare(faces, SETTING, 0)
+    teacher = Trained(case.start, (), 0.0)
+    made = []
+
+    def counted(*args, **options):
+        made.append(unlearn(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(study, "unlearn", counted)
+    first, again = (study.forget(case, teacher, False) for _ in range(2))
+    (real,) = made
+    expected = real.student.state_dict()
+    for result in (first, again):
+        pd.testing.assert_frame_equal(result.history, real.history, check_exact=True)
+        assert (result.facts, result.config) == (real.facts, real.config)
+        assert result.seconds == real.seconds
+        assert not result.student.training
+        for name, tensor in result.student.state_dict().items():
+            assert torch.equal(tensor, expected[name])
+            assert tensor.is_contiguous()  # safetensors saves nothing else
+    kept = {p.parent.name for p in cache_root().rglob("*") if p.is_file() and p.suffix != ".lock"}
+    assert kept == {"students"}  # no checkpoint of what is done
+
+
+def test_a_method_that_takes_no_step_comes_back_too(faces):
+    case = study.prepare(faces, replace(SETTING, method="ssd"), 0)
+    first, again = (study.forget(case, Trained(case.start, (), 0.0), False) for _ in range(2))
+    pd.testing.assert_frame_equal(first.history, again.history)
+    assert len(again.history) == 0
+
+
+def test_a_damaged_student_is_made_again(faces):
+    case = study.prepare(faces, SETTING, 0)
+    teacher = Trained(case.start, (), 0.0)
+    first = study.forget(case, teacher, False)
+    (kept,) = (cache_root() / "students").glob("*.safetensors")
+    content = bytearray(kept.read_bytes())
+    content[-3] ^= 4
+    kept.write_bytes(content)
+    with pytest.warns(UserWarning, match=f"{kept.name} is damaged"):
+        again = study.forget(case, teacher, False)
+    for one, two in zip(first.student.parameters(), again.student.parameters(), strict=True):
+        assert torch.equal(one, two)

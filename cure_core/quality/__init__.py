@@ -17,7 +17,8 @@ import torch
 from scipy.stats import rankdata
 from torch import nn
 
-from cure_core.embedding import Images, take
+from cure_core.checks import nearest
+from cure_core.embedding import Images, check_images, take
 from cure_core.quality import classical, encoded
 
 __all__ = ["CLASSICAL", "ENCODED", "FUSED", "RELATIVE", "SCORERS", "score"]
@@ -60,11 +61,11 @@ def score(images: Images, scorer: Scorer, encoder: nn.Module | None = None) -> n
     Raises ValueError for an unknown scorer, an empty set, images of another shape, a missing
     encoder or one without the layer that is needed, and scores that are not N finite numbers.
     """
-    _check(images)
+    check_images(images)
     if not isinstance(scorer, str):
         return _checked(scorer(images), len(images), getattr(scorer, "__name__", "the scorer"))
     if scorer not in SCORERS:
-        raise ValueError(f"no scorer {scorer!r}; there are {', '.join(SCORERS)}")
+        raise ValueError(f"no scorer {scorer!r}; {nearest(scorer, SCORERS)}")
     if scorer in ENCODED and encoder is None:
         raise ValueError(f"{scorer!r} looks through an encoder; pass encoder=...")
     if scorer == "fused":
@@ -97,16 +98,6 @@ def _grey(images: Images) -> Iterator[np.ndarray]:
     for first in range(0, len(images), CHUNK):
         index = np.arange(first, min(first + CHUNK, len(images)))
         yield torch.einsum("bchw,c->bhw", take(images, index).float(), weight).numpy()
-
-
-def _check(images: Images) -> None:
-    if len(images) == 0:
-        raise ValueError("no images to score: the set is empty")
-    first = np.asarray(images[0])
-    if first.dtype != np.uint8 or first.shape != (112, 112, 3):
-        raise ValueError(
-            f"the images are {first.dtype} of shape {first.shape}; expected uint8 of (112, 112, 3)"
-        )
 
 
 def _checked(values: np.ndarray, count: int, name: str) -> np.ndarray:

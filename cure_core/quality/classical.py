@@ -105,4 +105,4 @@ def symmetry(grey: Pictures) -> np.ndarray:
 
 def _bands(grey: Pictures, sigma: float) -> Pictures:
     """The Laplacian of a Gaussian over the face."""
-    return gaussian_laplace(grey, sigma, axes=(1, 2))[FACE]
+    return np.stack([gaussian_laplace(image, sigma)[FACE[1:]] for image in grey])

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.choose_k import choose_clusters
-from cure_core.clustering import kmeans
+from cure_core.clustering import _rows_per_chunk, kmeans
 from cure_core.embedding import Images, embed, mirrored, raw_embeddings
 
 PASSES, RATE = 40, 0.3  # of dropout
@@ -56,13 +56,9 @@ def dropout_agreement(encoder: nn.Module, images: Images, seed: int = 0) -> np.n
 
     hook = _last_layer(encoder).register_forward_pre_hook(drop)
     try:
-        stacked = embed(encoder, images).unflatten(0, (len(images), PASSES))
+        return raw_embeddings(_Agreement(encoder), images)[:, 0].numpy()
     finally:
         hook.remove()
-    first, second = torch.triu_indices(PASSES, PASSES, 1)
-    cosine = (stacked @ stacked.transpose(1, 2))[:, first, second]
-    distance = (2 - 2 * cosine).clamp(min=0).sqrt().mean(dim=1)
-    return (2 * torch.sigmoid(-distance)).numpy()
 
 
 def cluster_margin(encoder: nn.Module, images: Images) -> np.ndarray:
@@ -76,9 +72,27 @@ def cluster_margin(encoder: nn.Module, images: Images) -> np.ndarray:
     """
     embeddings = embed(encoder, images)
     clusters = kmeans(embeddings, choose_clusters(embeddings).k)
-    cosine = embeddings @ F.normalize(clusters.centroids).T
-    own, following = cosine.topk(2, dim=1).values.T
+    centroids = F.normalize(clusters.centroids)
+    chunks = embeddings.split(_rows_per_chunk(embeddings, len(centroids)))
+    own, following = torch.cat([(x @ centroids.T).topk(2, dim=1).values for x in chunks]).T
     return (own / (following + 1 + 1e-6)).numpy()
+
+
+class _Agreement(nn.Module):
+    """An encoder that gives `PASSES` embeddings an image, as one number an image: (B, 1)."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.training = encoder.training  # the mode that is given back
+
+    def forward(self, images: Tensor) -> Tensor:
+        unit = F.normalize(self.encoder(images).float(), dim=1)
+        unit = unit.unflatten(0, (len(images), PASSES))
+        first, second = torch.triu_indices(PASSES, PASSES, 1, device=unit.device)
+        cosine = (unit @ unit.transpose(1, 2))[:, first, second]
+        distance = (2 - 2 * cosine).clamp(min=0).sqrt().mean(dim=1)
+        return 2 * torch.sigmoid(-distance)[:, None]
 
 
 def _last_layer(encoder: nn.Module) -> nn.Module:
