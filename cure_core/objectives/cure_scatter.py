@@ -1,5 +1,6 @@
 """`cure_plus` with a place to go for every picture: driven apart, and drawn apart."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,6 +25,11 @@ class CureScatter(CurePlus):
     weights: ClassVar[dict[str, float]] = {**CurePlus.weights, "scatter": 1.0}
 
     scatter_temperature: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.scatter_temperature < math.inf:
+            raise ValueError(f"scatter_temperature={self.scatter_temperature!r}; it is above 0")
 
     def start(self, setup: Setup) -> None:
         super().start(setup)

@@ -1,5 +1,7 @@
 """Label-agnostic forgetting: models of the embeddings say what to keep and what to lose."""
 
+import math
+import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
+from cure_core.randomness import forked, seeded
 
 
 @dataclass(eq=False, kw_only=True)
@@ -33,6 +36,14 @@ class Laf(Objective):
     latent: int = 32
     steps: int = 500
     kl_weight: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("hidden", "latent", "steps"):
+            if operator.index(getattr(self, name)) < 1:
+                raise ValueError(f"{name}={getattr(self, name)!r}; it is at least 1")
+        if not 0 <= self.kl_weight < math.inf:
+            raise ValueError(f"kl_weight={self.kl_weight!r}; it is a number of at least 0")
 
     def start(self, setup: Setup) -> None:
         self.retain_vae, self.forget_vae = (
@@ -60,7 +71,8 @@ class Laf(Objective):
     def load_state(self, state: dict[str, Any]) -> None:
         dim = state["retain.decode.2.bias"]
         for side in ("retain", "forget"):
-            vae = Vae(len(dim), self.hidden, self.latent).to(dim).requires_grad_(False)
+            with forked():  # its first weights are drawn, and then replaced
+                vae = Vae(len(dim), self.hidden, self.latent).to(dim).requires_grad_(False)
             own = {n.removeprefix(f"{side}."): t for n, t in state.items() if n.startswith(side)}
             vae.load_state_dict(own)
             setattr(self, f"{side}_vae", vae)
@@ -86,8 +98,7 @@ def fit_vae(
 ) -> Vae:
     """A VAE of x (N, D): squared error plus `kl_weight` times KL(posterior || standard normal)."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         vae = Vae(x.shape[1], hidden, latent).to(x)
     optimiser = torch.optim.Adam(vae.parameters(), lr=1e-3)
     for _ in range(steps):

@@ -35,6 +35,7 @@ class Scrub(PseudoLabelled):
     ascent: float = 0.6
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.ascent <= 1:
             raise ValueError(f"ascent={self.ascent}; it is a share of the epochs, 0 to 1")
 
