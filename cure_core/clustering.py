@@ -68,9 +68,9 @@ def kmeans(
     In a group of processes each works on its share of the samples, and all get the whole result.
     Beyond x, needs memory for one copy of it and a bounded chunk of the distances.
 
-    Raises UnclusterableError, a ValueError, for NaN or infinity in x, values whose squares overflow,
-    and K above the number of distinct rows; ValueError for K < 2 and for other arguments out of
-    range.
+    Raises UnclusterableError, a ValueError, for NaN or infinity in x, for values whose squares
+    overflow, and for K above the number of distinct rows; ValueError for K < 2 and for any other
+    argument out of range.
     Source: Lloyd (1982); k-means++ (Arthur and Vassilvitskii 2007); spherical (Dhillon and Modha
     2001).
 
@@ -122,15 +122,15 @@ def _check(x: Tensor, n_clusters: int, n_init: int, max_iter: int, tol: float) -
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; K-means takes (N, D)")
     least = {"clusters": (n_clusters, 2), "n_init": (n_init, 1), "max_iter": (max_iter, 0)}
-    for name, (value, low) in least.items():
+    for name, (value, minimum) in least.items():
         try:
-            enough = operator.index(value) >= low
+            valid = operator.index(value) >= minimum
         except TypeError:
-            enough = False
-        if not enough:
+            valid = False
+        if not valid:
             raise ValueError(
-                f"{name}={value!r} for a set of {len(x)} samples; ask for a whole number, "
-                f"at least {low}"
+                f"{name}={value!r} for a set of {len(x)} samples; ask for a whole number of at "
+                f"least {minimum}"
             )
     if not tol >= 0:  # NaN too
         raise ValueError(f"tol={tol!r}; it is a number of at least 0")

@@ -113,7 +113,7 @@ class CureConfig:
 
     def _positive(self, name: str, finite: bool = True) -> float:
         number = _number(getattr(self, name))
-        if not 0 < number or (finite and number == math.inf):
+        if not number > 0 or (finite and number == math.inf):
             raise self._wrong(name, f"a {'finite ' if finite else ''}number above 0")
         return number
 

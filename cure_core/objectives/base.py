@@ -149,7 +149,9 @@ def _plain(name: str, value: object) -> Any:
     if type(value) in (list, tuple):
         return type(value)([_plain(f"{name}[{i}]", item) for i, item in enumerate(value)])
     if type(value) is dict:
-        return {_plain(f"a key of {name}", k): _plain(f"{name}[{k!r}]", v) for k, v in value.items()}
+        return {
+            _plain(f"a key of {name}", k): _plain(f"{name}[{k!r}]", v) for k, v in value.items()
+        }
     raise ValueError(
         f"{name} is a {type(value).__name__}, which a checkpoint cannot hold: keep tensors, "
         "numbers, text, lists, tuples or dicts, or override state() and load_state()"
