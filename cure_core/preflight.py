@@ -1,4 +1,4 @@
-"""What is checked before unlearning begins: arguments, images, terms, memory, and whose run it is."""
+"""Checks before unlearning begins: arguments, images, terms, memory, and whose run it is."""
 
 import hashlib
 from collections.abc import Iterator
@@ -21,8 +21,8 @@ def check_teacher(teacher: nn.Module) -> None:
     """Raise ValueError for what is no network, and for one without a parameter to train."""
     if not isinstance(teacher, nn.Module):
         raise ValueError(
-            f"the teacher is {teacher!r:.80}, a {type(teacher).__name__}; expected an nn.Module, as "
-            "cure_core.encoders.build(name, weights) returns"
+            f"the teacher is {teacher!r:.80}, a {type(teacher).__name__}; expected an nn.Module, "
+            "such as cure_core.encoders.build(name, weights)"
         )
     if not any(parameter.requires_grad for parameter in teacher.parameters()):
         raise ValueError(

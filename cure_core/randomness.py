@@ -1,4 +1,4 @@
-"""Torch's own generators, from which dropout draws: started from a seed, and given back as found."""
+"""Torch's global generators, from which dropout draws: seeded, and restored afterwards."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -178,10 +178,14 @@ def test_settings_are_described_by_what_is_not_a_default():
 
 
 def test_an_unknown_method_is_named_with_those_there_are():
-    with pytest.raises(KeyError, match="no method 'curé'; there are cure, cure_plus, "):
+    with pytest.raises(ValueError, match=r"no method 'curé' .*'cure'\?\); there are cure, cure_plus, "):
         build("curé")
 
 
-def test_a_supervised_method_without_labels_is_a_type_error():
-    with pytest.raises(TypeError, match="forget_labels"):
-        build("supervised_scrub")(CONFIG)
+def test_a_setting_that_a_method_lacks_and_labels_that_it_misses_are_named():
+    with pytest.raises(ValueError, match="scrub has no setting descent; it has ascent"):
+        build("scrub", descent=0.1)
+    with pytest.raises(ValueError, match="dispersion has no setting ascent; it has none"):
+        build("dispersion", ascent=0.1)
+    with pytest.raises(ValueError, match="supervised_scrub needs forget_labels and retain_labels"):
+        build("supervised_scrub")

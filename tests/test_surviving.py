@@ -104,7 +104,11 @@ def test_killed_at_random_moments_and_resumed_is_the_same_to_the_last_bit(
     else:
         assert same(again.encoder, whole.encoder)
         assert again.losses == whole.losses
-    assert {p.name for p in tmp_path.iterdir()} <= {"run.pt", "run.pt.1", ".run.pt.part"}
+    for file in tmp_path.iterdir():  # what a kill left unfinished goes at the first start an hour on
+        os.utime(file, (0, 0))
+    checkpoints.Checkpoint(path, {}).discard()
+    job(tiny_encoder, sets, path)
+    assert {p.name for p in tmp_path.iterdir()} == {"run.pt", "run.pt.1"}
 
 
 @pytest.mark.parametrize(

@@ -140,14 +140,14 @@ def _settings_array(name: str, value: object) -> np.ndarray:
     return array
 
 
-def _plain(name: str, value: object) -> Any:
+def _plain(name: str, value: Any) -> Any:
     """`value` in types that are read back without unpickling code."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Tensor) or type(value) in (type(None), bool, int, float, str):
         return value
     if type(value) in (list, tuple):
-        return type(value)([_plain(f"{name}[{i}]", item) for i, item in enumerate(value)])
+        return type(value)(_plain(f"{name}[{i}]", item) for i, item in enumerate(value))
     if type(value) is dict:
         return {
             _plain(f"a key of {name}", k): _plain(f"{name}[{k!r}]", v) for k, v in value.items()

@@ -19,8 +19,9 @@ class Ssd(Objective):
     A parameter's importance is how strongly the squared norm of the raw embedding answers to it.
     Where I_forget > alpha I_all it is multiplied by min(lambda I_all / I_forget, 1).
     Without labels: the source needs none. `alpha` and `lambda_` bound what is chosen and how much
-    of it stays. A frozen parameter stays as it is. The source's alpha is 10, but all data hold the forget set, so I_all is at least
-    its share times I_forget: with more than a tenth to forget nothing would be chosen. 2 is ours.
+    of it stays; a frozen parameter stays as it is. The source's alpha is 10, but all data hold the
+    forget set, so I_all is at least its share times I_forget: with more than a tenth to forget
+    nothing would be chosen. 2 is ours.
     Source: loss-free SSD, Foster et al. (arXiv:2402.19308), after SSD (arXiv:2308.07707).
     """
 
@@ -67,8 +68,9 @@ def importance(
 ) -> list[Tensor]:
     """Mean |gradient of the squared output norm| by trainable parameter, in eval mode, one pass.
 
-    Raises UnlearningDivergedError where a gradient is not finite. A batch's mean gradient is taken before its absolute value, as the source does: a gradient a
+    A batch's mean gradient is taken before its absolute value, as the source does: a gradient a
     sample would cost far more. So the numbers depend on `batch_size`.
+    Raises UnlearningDivergedError where a gradient is not finite.
     """
     encoder.eval()
     parameters = trainable(encoder)
