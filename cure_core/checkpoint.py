@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cure_core.files import DamagedFileError, atomic_path, read_sealed, write_sealed
+from cure_core.files import SEAL, DamagedFileError, atomic_path, read_sealed, write_sealed
 from cure_core.parallel import from_first, rank
 
 EVERY = 60.0  # seconds of work that a run may lose
@@ -179,7 +179,7 @@ def _unpacked(path: Path, *keys: str) -> dict[str, Any]:
     try:
         content = read_sealed(path)
     except DamagedFileError as error:
-        if zipfile.is_zipfile(path):
+        if zipfile.is_zipfile(path) and SEAL not in path.read_bytes()[-200:]:
             raise ValueError(
                 f"{path} has no digest (it is from an earlier version, or its end is missing); "
                 "move it away to start from scratch"
@@ -232,7 +232,7 @@ def _load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         _compare(candidate, saved["identity"], identity)
         if troubles:
             warnings.warn(f"{_joined(troubles)}; going on from {candidate}", stacklevel=5)
-            if isinstance(troubles[0], DamagedFileError):
+            if not isinstance(troubles[0], OSError):
                 path.unlink(missing_ok=True)  # else the next save would keep it as the one before
         return saved
     if troubles:

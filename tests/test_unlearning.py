@@ -1,6 +1,7 @@
 import ast
 import multiprocessing
 import os
+import pickle
 import re
 import time
 from dataclasses import replace
@@ -14,10 +15,11 @@ import torch
 from torch import nn
 
 from cure_core import precision, unlearning
+from cure_core.drift import watch_drift
 from cure_core.embedding import embed
 from cure_core.faces import FaceSet
 from cure_core.faces.faceset import ImageView
-from cure_core.objectives import Objective
+from cure_core.objectives import METHODS, Objective, build
 from cure_core.unlearning import CureConfig, UnlearningDivergedError
 
 unlearn = partial(unlearning.unlearn, objective="cure")  # the objective that these terms are of
@@ -634,7 +636,7 @@ def test_a_disk_that_fills_leaves_the_older_checkpoint_to_resume_from(
 
     def fills(state, file):
         saved.append(file)
-        if len(saved) == 3:  # after the start, after the first epoch, after the second
+        if len(saved) == 4:  # the views, the start, the first epoch, the second
             write = file.write if hasattr(file, "write") else file.write_bytes
             write(b"half a checkpoint")
             raise OSError(28, "No space left on device")
@@ -732,3 +734,228 @@ def test_float16_does_not_take_a_gradient_without_a_number_for_an_overflow():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ValueError, match="amp='half'; it is"):
         CureConfig(amp="half")
+
+
+# What is checked before any work.
+
+
+@pytest.fixture
+def untouched(monkeypatch):
+    """Nothing is embedded."""
+
+    def never(*arguments, **options):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(unlearning, "teacher_views", never)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"teacher": "small"}, "the teacher is 'small', a str; expected an nn.Module"),
+        ({"teacher": nn.Flatten()}, "every parameter of the teacher is frozen"),
+        ({"config": {"epochs": 1}}, r"config is a dict; .* CureConfig\(\*\*settings\)"),
+        ({"forget": "faces/"}, "the forget set is a str; expected images"),
+        ({"retain": None}, "the retain set is a NoneType; expected images"),
+        ({"forget": {"a": 1}}, "the forget set is a dict; expected images"),
+        ({"retain": pd.DataFrame({"a": [1]})}, "the retain set, a DataFrame, gives no first image"),
+        ({"objective": "cure_pluss"}, r"no method 'cure_pluss' \(did you mean 'cure_plus'\?\)"),
+        ({"objective": "supervised_scrub"}, "supervised_scrub needs forget_labels and retain_la"),
+        ({"objective": Objective(CONFIG)}, "objective=.*; give a method's name"),
+        ({"objective": lambda config: 3}, "objective=.*; give a method's name"),
+        ({"views": (torch.zeros(2, 12, 16), torch.zeros(2, 15, 16))}, "12 forget and 16 retain"),
+        ({"views": (torch.zeros(2, 12, 16), torch.full((2, 16, 16), torch.nan))}, "views hold NaN"),
+        ({"config": replace(CONFIG, clusters=(13, 4))}, "clusters=13 for the forget set of 12 im"),
+    ],
+)
+def test_arguments_are_checked_before_any_work(teacher, sets, untouched, changes, message):
+    given = {"teacher": teacher, "forget": sets[0], "retain": sets[1], "config": CONFIG}
+    with pytest.raises(ValueError, match=message):
+        unlearn(**{**given, **changes})
+
+
+def test_images_in_both_sets_are_refused_and_named(teacher, sets, untouched):
+    both = np.concatenate(sets)
+    with pytest.raises(ValueError, match="forget and retain are the same set"):
+        unlearn(teacher, both, both, CONFIG)
+    with pytest.raises(ValueError, match="share 28 of 28 forget images"):
+        unlearn(teacher, both, both.copy(), CONFIG)
+    with pytest.raises(ValueError, match=r"share 2 of 12 .*\(first: forget 10 is retain 0\)"):
+        unlearn(teacher, both[:12], both[10:], CONFIG)
+
+
+def test_the_default_objective_is_cure_plus_and_a_name_does_for_a_class(teacher, sets):
+    config = replace(CONFIG, epochs=1)
+    default = unlearning.unlearn(teacher, *sets, config)
+    assert_same_run(default, unlearn(teacher, *sets, config, objective="cure_plus"))
+    assert "dispersion" in default.history
+    named, classed, built = (
+        unlearn(teacher, *sets, config, objective=objective)
+        for objective in ("scrub", METHODS["scrub"], build("scrub"))
+    )
+    assert_same_run(named, classed)
+    assert_same_run(named, built)
+
+
+# One seed, one result.
+
+
+def with_dropout(encoder: nn.Module) -> nn.Module:
+    encoder.stages.append(nn.Dropout(0.3))
+    return encoder
+
+
+@pytest.mark.parametrize("batchnorm", ["train", "frozen"])
+def test_dropout_follows_the_seed_and_leaves_the_generator_alone(teacher, sets, batchnorm):
+    """Neither what was drawn before nor what `on_epoch` draws changes the student."""
+    config = replace(CONFIG, epochs=2, batchnorm=batchnorm)
+    with_dropout(teacher)
+
+    def draws(student):
+        torch.rand(7)
+        return {}
+
+    torch.manual_seed(1)
+    first = unlearn(teacher, *sets, config)
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    again = unlearn(teacher, *sets, config, draws)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert_same_run(first, again)
+    if batchnorm == "train":  # else the mask is never drawn
+        other = unlearn(teacher, *sets, replace(config, seed=1)).history.loss
+        assert not other.equals(first.history.loss)
+
+
+# A student that is of no further use.
+
+
+def collapse(student: nn.Module) -> None:
+    """Every image gets the same embedding."""
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.zero_()
+
+
+@pytest.mark.parametrize("watched", ["collapses", "drift"])
+def test_a_collapsed_student_is_a_divergence_that_carries_the_one_before(teacher, sets, watched):
+    """CURE clusters the student's embeddings again before each epoch, and drift after each."""
+    config = replace(CONFIG, tau=1 if watched == "collapses" else 0)
+    drift, seen = watch_drift(teacher, sets[0], 3), []
+
+    def on_epoch(student):
+        seen.append(student)
+        if len(seen) == 2:
+            collapse(student)
+        return drift(student) if watched == "drift" else {}
+
+    with pytest.raises(UnlearningDivergedError, match=r"collapsed.* 1 distinct.*of epoch 1 is"):
+        unlearn(teacher, *sets, config, on_epoch)
+    seen.clear()
+    with pytest.raises(UnlearningDivergedError) as caught:
+        unlearn(teacher, *sets, config, on_epoch)
+    good = unlearn(teacher, *sets, replace(config, epochs=1))
+    assert same(caught.value.student, good.student)
+    assert len(caught.value.history) == 1
+    copied = pickle.loads(pickle.dumps(caught.value))
+    assert str(copied) == str(caught.value)
+    assert same(copied.student, good.student)
+    pd.testing.assert_frame_equal(copied.history, caught.value.history)
+
+
+def test_a_start_that_breaks_the_student_gives_the_teacher_back(teacher, sets):
+    class Damages(Objective):
+        def start(self, setup):
+            setup.student.project.conv.weight.data.fill_(torch.nan)
+
+    with pytest.raises(UnlearningDivergedError, match="not finite; the student of epoch 0") as e:
+        unlearn(teacher, *sets, CONFIG, objective=Damages)
+    assert same(e.value.student, teacher)
+
+
+# Resuming does not compute again what is known.
+
+
+def test_a_resumed_run_embeds_nothing_of_the_teacher(teacher, sets, tmp_path, monkeypatch):
+    path = tmp_path / "run.pt"
+
+    def fails(student):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        unlearn(teacher, *sets, CONFIG, fails, checkpoint=path)
+    assert sorted(os.listdir(tmp_path)) == ["run.pt", "run.pt.views"]
+    embedded = []
+    monkeypatch.setattr(unlearning, "teacher_views", lambda *a: embedded.append(a))
+    resumed = unlearn(teacher, *sets, CONFIG, checkpoint=path)
+    again = unlearn(teacher, *sets, CONFIG, checkpoint=path)  # done: without the views' file
+    assert sorted(os.listdir(tmp_path)) == ["run.pt", "run.pt.1"]
+    monkeypatch.undo()
+    whole = unlearn(teacher, *sets, CONFIG)
+    assert_same_run(resumed, whole)
+    assert_same_run(again, whole)
+    assert embedded == []
+
+
+def test_a_missing_or_damaged_file_of_views_is_made_again(teacher, sets, tmp_path):
+    path, views = tmp_path / "run.pt", tmp_path / "run.pt.views"
+
+    def fails(student):
+        raise KeyboardInterrupt
+
+    for damage in (views.unlink, lambda: views.write_bytes(b"not views")):
+        with pytest.raises(KeyboardInterrupt):
+            unlearn(teacher, *sets, CONFIG, fails, checkpoint=path)
+        damage()
+    with pytest.warns(UserWarning, match=f"{views} is damaged"):
+        resumed = unlearn(teacher, *sets, CONFIG, checkpoint=path)
+    assert_same_run(resumed, unlearn(teacher, *sets, CONFIG))
+
+
+# What an objective holds is in the checkpoint, or refused.
+
+
+class Holds(Recorder):
+    """Counts its steps in a list, a dict and a tuple, and weights its term by them."""
+
+    def __init__(self, config):
+        Objective.__init__(self, config)
+
+    def start(self, setup):
+        self.counts, self.tensors, self.pair = [0], {"sum": torch.zeros(2)}, (np.float64(1), None)
+
+    def begin_epoch(self, epoch, student_forget):
+        pass
+
+    def terms(self, batch):
+        self.counts[0] += 1
+        self.tensors["sum"] += self.counts[0]
+        scale = self.counts[0] + self.tensors["sum"][1] + self.pair[0]
+        return {"pull": scale * (1 - batch.student_forget[:, 0])}
+
+
+def test_lists_and_dicts_of_an_objective_are_resumed(teacher, sets, tmp_path):
+    path, calls = tmp_path / "run.pt", []
+
+    def fails(student):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        unlearn(teacher, *sets, CONFIG, fails, objective=Holds, checkpoint=path)
+    resumed = unlearn(teacher, *sets, CONFIG, objective=Holds, checkpoint=path)
+    assert_same_run(resumed, unlearn(teacher, *sets, CONFIG, objective=Holds))
+
+
+def test_what_a_checkpoint_cannot_hold_is_named_at_the_first_save(teacher, sets, tmp_path):
+    class Headed(Holds):
+        def start(self, setup):
+            super().start(setup)
+            self.layers = {"head": [nn.Linear(2, 2)]}
+
+    with pytest.raises(ValueError, match=r"Headed.layers\['head'\]\[0\] is a Linear, which a ch"):
+        unlearn(teacher, *sets, CONFIG, objective=Headed, checkpoint=tmp_path / "run.pt")
+    assert not (tmp_path / "run.pt").exists()
+    assert len(unlearn(teacher, *sets, CONFIG, objective=Headed).history) == 3
