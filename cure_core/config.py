@@ -84,7 +84,7 @@ class CureConfig:
         given = self.weights
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
             raise self._wrong("weights", "a mapping of loss terms to numbers")
-        numbers = {name: _number(weight) for name, weight in given.items()}
+        numbers = {name: real_number(weight) for name, weight in given.items()}
         if not all(0 <= number < math.inf for number in numbers.values()):
             raise self._wrong("weights", "a mapping of loss terms to numbers of at least 0")
         return numbers
@@ -93,9 +93,10 @@ class CureConfig:
         self, name: str, least: int, lengths: tuple[int, ...], accepted: str
     ) -> tuple[int, ...]:
         value = getattr(self, name)
-        value = value.tolist() if isinstance(value, np.ndarray) else value
+        items = value.tolist() if isinstance(value, np.ndarray) else value
+        items = items if isinstance(items, list | tuple) else [items]
         try:
-            numbers = tuple(map(_integer, value if isinstance(value, list | tuple) else [value]))
+            numbers = tuple(map(whole_number, items))
         except TypeError:
             numbers = ()
         if len(numbers) not in lengths or min(numbers) < least:
@@ -104,7 +105,7 @@ class CureConfig:
 
     def _integer(self, name: str, least: int) -> int:
         try:
-            number = _integer(getattr(self, name))
+            number = whole_number(getattr(self, name))
         except TypeError:
             number = least - 1
         if number < least:
@@ -112,7 +113,7 @@ class CureConfig:
         return number
 
     def _positive(self, name: str, finite: bool = True) -> float:
-        number = _number(getattr(self, name))
+        number = real_number(getattr(self, name))
         if not number > 0 or (finite and number == math.inf):
             raise self._wrong(name, f"a {'finite ' if finite else ''}number above 0")
         return number
@@ -132,14 +133,14 @@ class CureConfig:
         return table("CureConfig (bold: not the default)", values, changed)
 
 
-def _integer(value: Any) -> int:
+def whole_number(value: Any) -> int:
     """A whole number of any library. Raises TypeError for others, and for True and False."""
     if isinstance(value, bool | np.bool_):
         raise TypeError("a truth value is no number")
     return operator.index(value)
 
 
-def _number(value: Any) -> float:
+def real_number(value: Any) -> float:
     """A number of any library as a float; NaN, which no range holds, for all else."""
     if isinstance(value, bool | np.bool_ | str | bytes):
         return math.nan

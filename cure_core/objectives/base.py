@@ -1,5 +1,6 @@
 """What the loop asks of an objective."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cure_core.config import CureConfig
+from cure_core.config import CureConfig, real_number, whole_number
 from cure_core.embedding import Images
 from cure_core.files import digest
 
@@ -77,6 +78,20 @@ class Objective:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a setting out of range."""
+
+    def _check_range(
+        self, name: str, low: float, high: float = math.inf, whole: bool = False
+    ) -> None:
+        """Raise ValueError for a setting that is no number, or none from `low` to `high`."""
+        value = getattr(self, name)
+        try:
+            number = whole_number(value) if whole else real_number(value)
+        except TypeError:
+            number = math.nan
+        if not low <= number <= high or number == math.inf:  # NaN too
+            kind = "whole number" if whole else "number"
+            to = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
+            raise ValueError(f"{name}={value!r}; it is a {kind} {to}")
 
     def check_sizes(self, forget: int, retain: int) -> None:
         """Raise ValueError where sets of these sizes cannot serve; called before any work."""

@@ -1,6 +1,5 @@
 """`cure_plus` with a place to go for every picture: driven apart, and drawn apart."""
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,8 +27,7 @@ class CureScatter(CurePlus):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.scatter_temperature < math.inf:
-            raise ValueError(f"scatter_temperature={self.scatter_temperature!r}; it is above 0")
+        self._check_range("scatter_temperature", 1e-6)
 
     def start(self, setup: Setup) -> None:
         super().start(setup)

@@ -1,7 +1,5 @@
 """Label-agnostic forgetting: models of the embeddings say what to keep and what to lose."""
 
-import math
-import operator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -40,10 +38,8 @@ class Laf(Objective):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("hidden", "latent", "steps"):
-            if operator.index(getattr(self, name)) < 1:
-                raise ValueError(f"{name}={getattr(self, name)!r}; it is at least 1")
-        if not 0 <= self.kl_weight < math.inf:
-            raise ValueError(f"kl_weight={self.kl_weight!r}; it is a number of at least 0")
+            self._check_range(name, 1, whole=True)
+        self._check_range("kl_weight", 0)
 
     def start(self, setup: Setup) -> None:
         self.retain_vae, self.forget_vae = (

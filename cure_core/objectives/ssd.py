@@ -1,7 +1,5 @@
 """Selective synaptic dampening without a loss: parameters that serve the forget set are shrunk."""
 
-import math
-import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,11 +29,9 @@ class Ssd(Objective):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("alpha", "lambda_"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}={getattr(self, name)!r}; it is a number of at least 0")
-        if operator.index(self.batch_size) < 1:
-            raise ValueError(f"batch_size={self.batch_size!r}; it is at least 1")
+        self._check_range("alpha", 0)
+        self._check_range("lambda_", 0)
+        self._check_range("batch_size", 1, whole=True)
 
     def start(self, setup: Setup) -> None:
         sizes = len(setup.forget), len(setup.retain)

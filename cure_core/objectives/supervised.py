@@ -45,8 +45,7 @@ class Supervised(PseudoLabelled):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.noise <= 1:
-            raise ValueError(f"noise={self.noise!r}; it is a share of the labels, 0 to 1")
+        self._check_range("noise", 0, 1)
         for name in ("forget_labels", "retain_labels"):
             labels = np.asarray(getattr(self, name))
             if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
