@@ -45,6 +45,8 @@ def _flush_denormals(on: bool) -> None:
     it: so the workers end here, and the next parallel operation starts others.
     """
     torch.set_flush_denormal(on)
+    if torch.get_num_threads() == 1:  # as in a fork, which would wait for workers it does not have
+        return
     for library in _gnu_openmp():
         library.omp_pause_resource_all(1)  # 1: omp_pause_soft
 

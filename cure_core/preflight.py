@@ -1,15 +1,17 @@
 """Checks before unlearning begins: arguments, images, terms, memory, and whose run it is."""
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cure_core.config import CureConfig
-from cure_core.embedding import Images, content_digest, take, weight_arrays
+from cure_core.embedding import Images, content_digest, module_device, take, weight_arrays
 from cure_core.files import digest
 from cure_core.memory import check_memory, footprint
 from cure_core.objectives.base import Objective
@@ -28,6 +30,43 @@ def check_teacher(teacher: nn.Module) -> None:
         raise ValueError(
             "every parameter of the teacher is frozen; call teacher.requires_grad_(True)"
         )
+
+
+def check_output(teacher: nn.Module, images: Images) -> None:
+    """Raise ValueError for a network that does not embed an image: uint8 in, float (1, D) out."""
+    image = take(images, np.arange(1)).to(module_device(teacher))
+    try:
+        with torch.inference_mode():
+            raw = copy.deepcopy(teacher).eval()(image)
+    except Exception as error:
+        raise ValueError(
+            f"the teacher fails on an image, uint8 (1, 3, 112, 112): {error}; "
+            "cure_core.encoders.Adapted adds preprocessing"
+        ) from error
+    if not isinstance(raw, Tensor) or raw.ndim != 2 or not raw.is_floating_point():
+        given = f"{raw.dtype} {tuple(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
+        raise ValueError(f"the teacher turns an image into {given}; expected float (1, D)")
+
+
+def check_device(device: torch.device | str | None, teacher: nn.Module) -> torch.device:
+    """The device to work on, the teacher's for None. Raises ValueError for an unavailable one."""
+    try:
+        chosen = torch.device(device) if device is not None else module_device(teacher)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        raise ValueError(f"device={device!r} is not available: {error}") from error
+    return chosen
+
+
+def check_path(checkpoint: str | Path | None) -> Path | None:
+    """The file of a checkpoint. Raises ValueError for what names no file."""
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, str | Path) or not Path(checkpoint).name:
+        raise ValueError(f"checkpoint={checkpoint!r}; expected the path of a file, or None")
+    if Path(checkpoint).is_dir():
+        raise ValueError(f"checkpoint={str(checkpoint)!r} is a folder; expected the path of a file")
+    return Path(checkpoint)
 
 
 def check_config(config: object) -> CureConfig:
@@ -101,7 +140,8 @@ def _contents(images: Images) -> Iterator[bytes]:
 
 def check_views(views: tuple[Tensor, Tensor], forget: Images, retain: Images) -> None:
     """Raise ValueError for what are no `teacher_views` of these sets."""
-    shapes = [tuple(getattr(view, "shape", ())) for view in views]
+    pair = views if isinstance(views, tuple | list) else ()
+    shapes = [tuple(getattr(view, "shape", ())) for view in pair]
     sizes = [(2, len(images)) for images in (forget, retain)]
     if [shape[:2] for shape in shapes] != sizes or any(len(shape) != 3 for shape in shapes):
         raise ValueError(

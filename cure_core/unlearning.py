@@ -35,7 +35,10 @@ from cure_core.parallel import from_first, gather, spread, world
 from cure_core.precision import autocast, descend, flushed_denormals, gradient_scaler
 from cure_core.preflight import (
     check_config,
+    check_device,
     check_fits,
+    check_output,
+    check_path,
     check_sets,
     check_teacher,
     check_views,
@@ -93,8 +96,8 @@ def unlearn(
     """Make a copy of `teacher` forget the faces in `forget` and keep those in `retain`.
 
     `forget`, `retain`: uint8 images (N, 112, 112, 3), arrays, memory maps or data sets yielding
-    such images and nothing else: no label is asked for. `on_epoch(student)` joins the history,
-    which is empty for a method that takes no step.
+    such images and nothing else: no label is asked for. `on_epoch(student)` returns numbers by
+    name, or None; they join the history, which is empty for a method that takes no step.
     `objective`: a name in `objectives.METHODS`, `objectives.build(name, **settings)` or a subclass
     of `Objective`. The default, "cure_plus", is ours and erases more than the paper's; for the
     paper's pass objective="cure".
@@ -117,8 +120,12 @@ def unlearn(
     weights = term_weights(goal, config)
     if views is not None:
         check_views(views, forget, retain)
+    if on_epoch is not None and not callable(on_epoch):
+        raise ValueError(f"on_epoch={on_epoch!r}; expected a function of the student, or None")
+    checkpoint = check_path(checkpoint)
+    device = check_device(device, teacher)
+    check_output(teacher, forget)
     keep_freed_memory()
-    device = torch.device(device) if device is not None else module_device(teacher)
     if weights:
         saves = checkpoint is not None and views is None
         check_fits(teacher, forget, retain, config, device, saves)
@@ -127,7 +134,7 @@ def unlearn(
         return identity(teacher, forget, retain, config, goal) if checkpoint is not None else {}
 
     keeper = Checkpoint(checkpoint, from_first(made_of), device)
-    with seeded(config.seed, device):
+    with seeded(config.seed, device), torch.inference_mode(False), torch.enable_grad():
         return _unlearn(
             teacher,
             forget,
@@ -245,21 +252,21 @@ def _unlearn(
                         f"the student's embeddings are not finite after epoch {epoch + 1}"
                     )
                 with forked(device):
-                    watched = on_epoch(student) if on_epoch else {}
+                    watched = (on_epoch(student) if on_epoch else None) or {}
                 # Before this epoch counts: where the student has collapsed, that is noticed here.
                 if epoch + 1 < config.epochs:
                     goal.begin_epoch(epoch + 1, embedded)
-                watched = {name: float(value) for name, value in watched.items()}
-                rows.append({"epoch": epoch + 1, **means, **watched})
+                row = {"epoch": epoch + 1, **means}
+                if taken := row.keys() & watched.keys():
+                    raise ValueError(f"on_epoch names {', '.join(sorted(taken))}, a loss term")
+                rows.append(row | {name: float(value) for name, value in watched.items()})
                 part = begun()
                 save()
         except UnlearningDivergedError as error:
             student.load_state_dict(part["good"])
             generator.set_state(part["generator"])
-            error.args = (
-                f"{error}; the student of epoch {len(rows)} is kept; "
-                f"lower learning_rate={config.learning_rate}",
-            )
+            hint = f"; lower learning_rate={config.learning_rate}" if weights else ""
+            error.args = (f"{error}; the student of epoch {len(rows)} is kept{hint}",)
             error.student = _finish(teacher, student, retain, config, generator, len(rows))
             error.history = pd.DataFrame(rows)
             raise

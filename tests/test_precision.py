@@ -1,5 +1,8 @@
 """The gradient's norm, and denormal numbers on every thread."""
 
+import multiprocessing
+import os
+
 import pytest
 import torch
 
@@ -25,6 +28,23 @@ def test_a_gradient_without_a_number_shows_in_the_norm():
     optimiser = torch.optim.SGD([weight], lr=1.0)
     norm = descend(weight.sqrt().sum(), optimiser, gradient_scaler(False, torch.device("cpu")))
     assert not norm.isfinite()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_of_a_process_with_workers_does_not_wait_for_them():
+    torch.set_num_threads(2)
+    torch.zeros(200_000).mul(1)  # starts the second thread
+    torch.set_num_threads(1)  # a fork with more hangs at its first operation, in GNU OpenMP
+
+    def work():
+        with flushed_denormals():
+            torch.zeros(200_000).mul(1)
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    process.join(60)
+    process.kill()
+    assert process.exitcode == 0
 
 
 def test_denormals_are_flushed_on_every_thread_and_kept_afterwards():

@@ -739,6 +739,17 @@ def test_an_unknown_precision_is_refused():
 # What is checked before any work.
 
 
+class Turns(nn.Module):
+    """What `change` makes of a mean colour's embedding (B, 4)."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.linear, self.change = nn.Linear(3, 4), change
+
+    def forward(self, images):
+        return self.change(self.linear(images.float().mean((2, 3))))
+
+
 @pytest.fixture
 def untouched(monkeypatch):
     """Nothing is embedded."""
@@ -766,6 +777,15 @@ def untouched(monkeypatch):
         ({"views": (torch.zeros(2, 12, 16), torch.zeros(2, 15, 16))}, "12 forget and 16 retain"),
         ({"views": (torch.zeros(2, 12, 16), torch.full((2, 16, 16), torch.nan))}, "views hold NaN"),
         ({"config": replace(CONFIG, clusters=(13, 4))}, "clusters=13 for the forget set of 12 im"),
+        ({"device": "gpu"}, "device='gpu' is not available"),
+        ({"checkpoint": ""}, "checkpoint=''; expected the path of a file"),
+        ({"checkpoint": "."}, "checkpoint='.'"),
+        ({"checkpoint": 5}, "checkpoint=5"),
+        ({"on_epoch": 3}, "on_epoch=3; expected a function"),
+        ({"views": 3}, r"views of shapes \[\]"),
+        ({"teacher": Turns(lambda x: x[:, 0])}, r"turns an image into torch.float32 \(1,\)"),
+        ({"teacher": Turns(lambda x: (x,))}, "turns an image into tuple"),
+        ({"teacher": Turns(lambda x: x @ x)}, "the teacher fails on an image"),
     ],
 )
 def test_arguments_are_checked_before_any_work(teacher, sets, untouched, changes, message):
@@ -795,6 +815,23 @@ def test_the_default_objective_is_cure_plus_and_a_name_does_for_a_class(teacher,
     )
     assert_same_run(named, classed)
     assert_same_run(named, built)
+
+
+def test_on_epoch_may_return_nothing_but_no_loss_term(teacher, sets):
+    config = replace(CONFIG, epochs=1)
+    assert_same_run(
+        unlearn(teacher, *sets, config, lambda student: None), unlearn(teacher, *sets, config)
+    )
+    with pytest.raises(ValueError, match="on_epoch names loss, a loss term"):
+        unlearn(teacher, *sets, config, lambda student: {"loss": 1.0})
+
+
+def test_it_runs_where_gradients_are_off(teacher, sets):
+    config = replace(CONFIG, epochs=1)
+    whole = unlearn(teacher, *sets, config)
+    for off in (torch.no_grad(), torch.inference_mode()):
+        with off:
+            assert_same_run(unlearn(teacher, *sets, config), whole)
 
 
 # One seed, one result.
