@@ -1,25 +1,30 @@
 """A run's state as one file: written whole, read without unpickling code, and in time."""
 
 import io
-import os
+import re
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from cure_core.files import SEAL, DamagedFileError, atomic_path, read_sealed, write_sealed
 from cure_core.parallel import from_first, rank
 
 EVERY = 60.0  # seconds of work that a run may lose
 ECHO = 2.0  # seconds in which a second signal is the first: a launcher passes on what all have got
 KEPT = 2  # states on disk: the newest, and the one before it in case the disk has damaged that
+ABANDONED = 3600.0  # seconds after which an unfinished file is that of a process that was killed
 
 
 class Checkpoint:
@@ -48,13 +53,19 @@ class Checkpoint:
         """The state saved for this run, or None where there is none; read by the first process.
 
         Where the newest file is damaged, the one before it is taken, with a warning. Raises
-        ValueError naming what differs where they are of another run, or where none is readable.
-        Torch's own generators are set to where they were.
+        ValueError naming what differs where they are of another run, or where none is readable,
+        and OSError where the folder cannot be made. Torch's own generators are set to where they
+        were.
         """
         path = self.path
         if path is None:
             return None
-        saved = from_first(lambda: _load(path, self.identity))
+
+        def read() -> dict[str, Any] | None:
+            _prepare(path)
+            return _load(path, self.identity)
+
+        saved = from_first(read)
         if saved is None:
             return None
         self._saved = time.monotonic()
@@ -68,6 +79,29 @@ class Checkpoint:
         if self.path is None or rank():
             return False
         return self._signal is not None or time.monotonic() - self._looked >= EVERY
+
+    def views(self, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """What `make` returns, from a file beside the checkpoint where this run has written it.
+
+        For what takes minutes to make and is too large to be written with every state. A damaged
+        file is made again, with a warning.
+        """
+        if self.path is None:
+            return make()
+        beside = _views(self.path)
+        known = from_first(lambda: _load_views(beside, self.identity))
+        if known is not None:
+            return tuple(known)
+        made = make()
+        if rank() == 0:
+            content = {"identity": self.identity, "views": [view.cpu() for view in made]}
+            write_sealed(beside, _packed(content))
+        return made
+
+    def discard_views(self) -> None:
+        """Remove the file of the views: a run that is done needs them no more."""
+        if self.path is not None and rank() == 0:
+            _views(self.path).unlink(missing_ok=True)
 
     def save(self, state: dict[str, Any]) -> None:
         """Write `state` (tensors and plain values), in the first process.
@@ -86,7 +120,7 @@ class Checkpoint:
     def discard(self) -> None:
         """Remove the files: what they were for is done."""
         if self.path is not None and rank() == 0:
-            for path in _generations(self.path):
+            for path in (*_generations(self.path), _views(self.path)):
                 path.unlink(missing_ok=True)
 
     def __enter__(self) -> "Checkpoint":
@@ -130,41 +164,95 @@ def _generations(path: Path) -> list[Path]:
     return [path, *(path.with_name(f"{path.name}.{age}") for age in range(1, KEPT))]
 
 
-def _save(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _views(path: Path) -> Path:
+    return path.with_name(f"{path.name}.views")
+
+
+def _packed(content: object) -> bytes:
     buffer = io.BytesIO()  # torch's own writer would report a full disk as a RuntimeError
     torch.save(content, buffer)
-    temporary = path.with_name(f".{path.name}.part")  # one name: a kill leaves one file at most
+    return buffer.getvalue()
+
+
+def _unpacked(path: Path, *keys: str) -> dict[str, Any]:
+    """What a sealed file holds, `keys` among it. Raises ValueError or OSError naming the file."""
     try:
-        with open(temporary, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        for newer, old in reversed(list(pairwise(_generations(path)))):
-            if newer.exists():
-                newer.replace(old)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        content = read_sealed(path)
+    except DamagedFileError as error:
+        if zipfile.is_zipfile(path) and SEAL not in path.read_bytes()[-200:]:
+            raise ValueError(
+                f"{path} has no digest (it is from an earlier version, or its end is missing); "
+                "move it away to start from scratch"
+            ) from error
+        raise
+    try:
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        _ = [saved[key] for key in keys]
+        return saved
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a checkpoint ({error}); move it away to start from scratch"
+        ) from error
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    """Write a state; another process that saves to `path` at the same time does no harm.
+
+    A kill at any moment leaves a whole state at `path`, or at the name of the one before.
+    """
+    with atomic_path(path) as temporary:
+        write_sealed(temporary, _packed(content))
+        for newer, older in reversed(list(pairwise(_generations(path)))):
+            with suppress(FileNotFoundError):  # none yet, or another process has just moved it
+                newer.replace(older)
+
+
+def _prepare(path: Path) -> None:
+    """Make the folder, and remove what writers that were killed have left in it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = [
+        re.compile(rf"\.\.?{re.escape(p.stem)}(-\w{{8}}){{1,2}}{re.escape(p.suffix)}")
+        for p in (path, _views(path))
+    ]
+    for file in path.parent.glob(".*"):
+        if any(pattern.fullmatch(file.name) for pattern in unfinished):
+            with suppress(FileNotFoundError):
+                if time.time() - file.stat().st_mtime > ABANDONED:
+                    file.unlink()
 
 
 def _load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    troubles = []
+    troubles: list[Exception] = []
     for candidate in filter(Path.exists, _generations(path)):
         try:
-            saved = torch.load(candidate, map_location="cpu", weights_only=True)
-            known, _, _ = saved["identity"], saved["state"], saved["generator"]
-        except Exception as error:
-            troubles.append(f"{candidate} is no readable checkpoint ({error})")
+            saved = _unpacked(candidate, "identity", "state", "generator")
+        except (ValueError, OSError) as error:
+            troubles.append(error)
             continue
-        _compare(candidate, known, identity)
+        _compare(candidate, saved["identity"], identity)
         if troubles:
-            warnings.warn(f"{'; '.join(troubles)}; going on from {candidate}", stacklevel=4)
-            candidate.replace(path)  # else the next save would put the damaged one in its place
+            warnings.warn(f"{_joined(troubles)}; going on from {candidate}", stacklevel=5)
+            if not isinstance(troubles[0], OSError):
+                path.unlink(missing_ok=True)  # else the next save would keep it as the one before
         return saved
     if troubles:
-        raise ValueError(f"{'; '.join(troubles)}; move it away to start anew")
+        raise ValueError(_joined(troubles))
     return None
+
+
+def _load_views(path: Path, identity: Mapping[str, Any]) -> list[Tensor] | None:
+    if not path.exists():
+        return None
+    try:
+        saved = _unpacked(path, "identity", "views")
+    except ValueError as error:
+        warnings.warn(f"{error}; the teacher's embeddings are computed again", stacklevel=5)
+        return None
+    return saved["views"] if saved["identity"] == dict(identity) else None
+
+
+def _joined(errors: list[Exception]) -> str:
+    return "; ".join(map(str, errors))
 
 
 def _compare(path: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
@@ -176,5 +264,5 @@ def _compare(path: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) 
     if differing:
         raise ValueError(
             f"{path} belongs to another run ({'; '.join(differing)}); "
-            "pass another checkpoint path, or move it away to start anew"
+            "pass another checkpoint path, or move it away to start from scratch"
         )

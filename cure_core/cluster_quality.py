@@ -77,7 +77,7 @@ def suggestions(table: pd.DataFrame) -> pd.Series:
             chosen[name] = elbow(own.k, own.value)
         else:
             sign = -1 if name == "Davies-Bouldin" else 1
-            best = int(np.argmax(sign * own.value.to_numpy()))
+            best = int(np.nanargmax(sign * own.value.to_numpy(float)))  # NaN is no best value
             chosen[name] = int(own.k.iloc[best])
     return pd.Series(chosen, name="k")
 
@@ -88,6 +88,8 @@ def elbow(ks: ArrayLike, inertia: ArrayLike) -> int:
     Source: Kneedle (Satopaa et al. 2011), without its smoothing.
     """
     k, y = np.asarray(ks), np.asarray(inertia, dtype=float)
+    if len(k) < 2:
+        raise ValueError(f"{len(k)} numbers of clusters; an elbow takes at least 2")
     along = np.log(k / k[0]) / np.log(k[-1] / k[0])
     return int(k[np.argmax(y[0] + along * (y[-1] - y[0]) - y)])
 

@@ -1,6 +1,7 @@
 """K-means in torch, the same on CPU and GPU, and the map from a cluster to its farthest one."""
 
 import math
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,10 @@ from cure_core.parallel import gather, same_, share, sum_
 # rows to fill it.
 CPU_CHUNK_BYTES = 2**25
 GPU_CHUNK_BYTES = 2**28
+
+
+class UnclusterableError(ValueError):
+    """The samples are not finite, or fewer of them are distinct than there are clusters."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +68,9 @@ def kmeans(
     In a group of processes each works on its share of the samples, and all get the whole result.
     Beyond x, needs memory for one copy of it and a bounded chunk of the distances.
 
-    Raises ValueError for NaN or infinity in x or `init`, for K < 2, and for K above the number of
-    distinct rows.
+    Raises UnclusterableError, a ValueError, for NaN or infinity in x, for values whose squares
+    overflow, and for K above the number of distinct rows; ValueError for K < 2 and for any other
+    argument out of range.
     Source: Lloyd (1982); k-means++ (Arthur and Vassilvitskii 2007); spherical (Dhillon and Modha
     2001).
 
@@ -75,24 +81,25 @@ def kmeans(
     x = x.to(device or x.device, torch.promote_types(x.dtype, torch.float32))
     if spherical:
         x = F.normalize(x)
-    _check(x, n_clusters)
+    _check(x, n_clusters, n_init, max_iter, tol)
 
     # Centred data lose fewer digits in |x|^2 - 2xc + |c|^2; the sphere is centred as it is.
     mean = x.mean(dim=0)
     origin = torch.zeros_like(mean) if spherical else mean
     x = x if spherical else x - origin
     variance = _square(x).mean() - (mean - origin).square().sum()  # of all features together
+    if not math.isfinite(variance.item()):
+        raise UnclusterableError(f"squared distances overflow {x.dtype}; scale the samples down")
     tol *= variance.item() / x.shape[1]
 
     generator = torch.Generator().manual_seed(seed)
-    best: KMeansResult | None = None
-    for _ in range(n_init if isinstance(init, str) else 1):
+
+    def run() -> KMeansResult:
         start = _start(x, n_clusters, init, origin, generator)
-        run = _lloyd(x, F.normalize(start) if spherical else start, max_iter, tol, spherical)
-        if best is None or run.inertia < best.inertia:
-            best = run
-    if best is None:
-        raise ValueError(f"n_init={n_init}: at least one run is needed")
+        return _lloyd(x, F.normalize(start) if spherical else start, max_iter, tol, spherical)
+
+    runs = (run() for _ in range(n_init if isinstance(init, str) else 1))
+    best = min(runs, key=lambda result: result.inertia)
     return KMeansResult(best.centroids + origin, best.labels, best.inertia, best.n_iter)
 
 
@@ -100,27 +107,43 @@ def farthest_centroid(centroids: Tensor) -> Tensor:
     """For each centroid the index of the one farthest from it: phi(k) = argmax_j |c_k - c_j|.
 
     Shapes: centroids (K, D), K >= 2. Returns (K,) int64, on the same device.
+    Raises ValueError for a single centroid, and for NaN or infinity.
     Source: CURE (arXiv:2509.19562), target of the forget side.
     """
+    if len(centroids) < 2:
+        raise ValueError(f"{len(centroids)} centroids; the farthest one takes at least 2")
+    if not centroids.isfinite().all():
+        raise ValueError("the centroids hold NaN or infinity")
     rows = _rows_per_chunk(centroids, len(centroids))
     return torch.cat([torch.cdist(c, centroids).argmax(dim=1) for c in centroids.split(rows)])
 
 
-def _check(x: Tensor, n_clusters: int) -> None:
-    if x.ndim != 2:
+def _check(x: Tensor, n_clusters: int, n_init: int, max_iter: int, tol: float) -> None:
+    if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; K-means takes (N, D)")
+    least = {"clusters": (n_clusters, 2), "n_init": (n_init, 1), "max_iter": (max_iter, 0)}
+    for name, (value, minimum) in least.items():
+        try:
+            valid = operator.index(value) >= minimum
+        except TypeError:
+            valid = False
+        if not valid:
+            raise ValueError(
+                f"{name}={value!r} for a set of {len(x)} samples; ask for a whole number of at "
+                f"least {minimum}"
+            )
+    if not tol >= 0:  # NaN too
+        raise ValueError(f"tol={tol!r}; it is a number of at least 0")
     low, high = x.aminmax(dim=1)
     bad = (~(low.isfinite() & high.isfinite())).nonzero().flatten().tolist()
     if bad:
-        raise ValueError(
+        raise UnclusterableError(
             f"{len(bad)} of {len(x)} rows hold NaN or infinity (first: row {bad[0]}); "
             "drop them, or look at the encoder that made them"
         )
-    if n_clusters < 2:
-        raise ValueError(f"clusters={n_clusters} for a set of {len(x)} samples; ask for at least 2")
     distinct = _count_distinct(x, n_clusters)
     if distinct < n_clusters:
-        raise ValueError(
+        raise UnclusterableError(
             f"clusters={n_clusters} but the set has only {distinct} distinct samples; "
             f"ask for at most {distinct}"
         )

@@ -1,17 +1,23 @@
 """How to unlearn."""
 
+import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from cure_core.rich import table
 
+SEEDS = 2**32  # what torch, numpy and scikit-learn all take
+
 
 @dataclass(frozen=True)
 class CureConfig:
     """How to unlearn; the paper's values are not public, so every default is our choice.
+
+    Raises ValueError that names the field, its value and what is accepted.
 
     clusters: "auto" (chosen without labels), one number for both sides, or (forget, retain)
     epochs: passes over the forget set; each batch of it is joined by a random retain batch
@@ -21,7 +27,7 @@ class CureConfig:
     weights: of the loss terms; those not named keep the objective's defaults
     batchnorm: "train" normalises by the mixed batch and takes the statistics anew at the end,
         "frozen" keeps the teacher's
-    clip: largest norm of the gradient
+    clip: largest norm of the gradient; infinity never clips
     amp: False, "bfloat16" (True for short) or "float16", with gradients scaled: autocast
     channels_last, compile: memory format, torch.compile
     check_every: steps between looks for divergence (there is one at each epoch's end)
@@ -43,38 +49,102 @@ class CureConfig:
     check_every: int = 50
 
     def __post_init__(self) -> None:
-        if self.batchnorm not in ("train", "frozen"):
-            raise ValueError(f"batchnorm={self.batchnorm!r}; it is 'train' or 'frozen'")
-        if self.amp not in (False, True, "bfloat16", "float16"):
-            raise ValueError(f"amp={self.amp!r}; it is False, True, 'bfloat16' or 'float16'")
-        if isinstance(self.clusters, str) and self.clusters != "auto":
-            raise ValueError(f"clusters={self.clusters!r}; it is 'auto', a number or two numbers")
-        if not isinstance(self.clusters, str):
-            try:
-                numbers = tuple(map(operator.index, np.atleast_1d(self.clusters).tolist()))
-            except TypeError:
-                numbers = ()
-            if len(numbers) not in (1, 2):
-                raise ValueError(f"clusters={self.clusters!r}; it is 'auto', a number or two")
-            object.__setattr__(self, "clusters", numbers[0] if len(numbers) == 1 else numbers)
-        plain = {  # numpy's numbers and YAML's lists too: a checkpoint holds only Python's own
-            "batch_size": tuple(map(operator.index, self.batch_size)),
-            "weights": {name: float(weight) for name, weight in self.weights.items()},
-            **{
-                n: operator.index(getattr(self, n))
-                for n in ("epochs", "tau", "seed", "check_every")
-            },
-            **{n: float(getattr(self, n)) for n in ("temperature", "learning_rate", "clip")},
+        checked = {  # numpy's numbers and YAML's lists too: a checkpoint holds only Python's own
+            "clusters": self._clusters(),
+            "batch_size": self._integers("batch_size", 1, (2,), "two numbers of at least 1"),
+            "weights": self._weights(),
+            "epochs": self._integer("epochs", 1),
+            "tau": self._integer("tau", 0),
+            "seed": self._integer("seed", 0),
+            "check_every": self._integer("check_every", 1),
+            "temperature": self._positive("temperature"),
+            "learning_rate": self._positive("learning_rate"),
+            "clip": self._positive("clip", finite=False),
+            "batchnorm": self._one_of("batchnorm", "train", "frozen"),
+            "amp": self._one_of("amp", False, True, "bfloat16", "float16"),
+            "channels_last": self._one_of("channels_last", False, True),
+            "compile": self._one_of("compile", False, True),
         }
-        for name, value in plain.items():
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
-        for name in ("epochs", "temperature", "learning_rate", "clip", "check_every"):
-            if not getattr(self, name) > 0:  # NaN too
-                raise ValueError(f"{name}={getattr(self, name)}; it must be above 0")
-        if self.tau < 0 or min(self.batch_size) < 1:
-            raise ValueError(f"tau={self.tau} and batch_size={self.batch_size}: none is negative")
+        if self.seed >= SEEDS:
+            raise self._wrong("seed", f"a whole number below {SEEDS}")
+
+    def _wrong(self, name: str, accepted: str) -> ValueError:
+        return ValueError(f"{name}={getattr(self, name)!r}; it is {accepted}")
+
+    def _clusters(self) -> int | tuple[int, ...] | str:
+        if isinstance(self.clusters, str) and self.clusters == "auto":
+            return "auto"
+        accepted = "'auto', a number of at least 2, or two of them"
+        numbers = self._integers("clusters", 2, (1, 2), accepted)
+        return numbers[0] if len(numbers) == 1 else numbers
+
+    def _weights(self) -> dict[str, float]:
+        given = self.weights
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise self._wrong("weights", "a mapping of loss terms to numbers")
+        numbers = {name: real_number(weight) for name, weight in given.items()}
+        if not all(0 <= number < math.inf for number in numbers.values()):
+            raise self._wrong("weights", "a mapping of loss terms to numbers of at least 0")
+        return numbers
+
+    def _integers(
+        self, name: str, least: int, lengths: tuple[int, ...], accepted: str
+    ) -> tuple[int, ...]:
+        value = getattr(self, name)
+        items = value.tolist() if isinstance(value, np.ndarray) else value
+        items = items if isinstance(items, list | tuple) else [items]
+        try:
+            numbers = tuple(map(whole_number, items))
+        except TypeError:
+            numbers = ()
+        if len(numbers) not in lengths or min(numbers) < least:
+            raise self._wrong(name, accepted)
+        return numbers
+
+    def _integer(self, name: str, least: int) -> int:
+        try:
+            number = whole_number(getattr(self, name))
+        except TypeError:
+            number = least - 1
+        if number < least:
+            raise self._wrong(name, f"a whole number of at least {least}")
+        return number
+
+    def _positive(self, name: str, finite: bool = True) -> float:
+        number = real_number(getattr(self, name))
+        if not number > 0 or (finite and number == math.inf):
+            raise self._wrong(name, f"a {'finite ' if finite else ''}number above 0")
+        return number
+
+    def _one_of(self, name: str, *accepted: bool | str) -> bool | str:
+        value = getattr(self, name)
+        value = value.item() if isinstance(value, np.generic) else value
+        for known in accepted:  # by type, too: 1 == True
+            if type(value) is type(known) and value == known:
+                return known
+        *first, last = map(repr, accepted)
+        raise self._wrong(name, f"{', '.join(first)} or {last}")
 
     def _repr_html_(self) -> str:
         values, defaults = vars(self), vars(CureConfig())
         changed = frozenset(name for name in values if values[name] != defaults[name])
         return table("CureConfig (bold: not the default)", values, changed)
+
+
+def whole_number(value: Any) -> int:
+    """A whole number of any library. Raises TypeError for others, and for True and False."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError("a truth value is no number")
+    return operator.index(value)
+
+
+def real_number(value: Any) -> float:
+    """A number of any library as a float; NaN, which no range holds, for all else."""
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan

@@ -7,6 +7,7 @@ from torch import nn
 
 from cure_core.clustering import KMeansResult, farthest_centroid, kmeans
 from cure_core.embedding import Images, embed
+from cure_core.objectives.pseudo_labels import recluster
 
 # What is watched, in the order of `watch_drift`'s description.
 DRIFT = ("step", "from_start", "spread", "moved_cluster", "moved_target", "changes")
@@ -23,6 +24,7 @@ def watch_drift(
     between centroids (`spread`); over samples, the shares whose cluster (`moved_cluster`) and
     whose farthest cluster, its target (`moved_target`), changed since the last epoch, and the mean
     number of changes of target so far (`changes`).
+    A call raises UnlearningDivergedError where the student has collapsed.
     """
     first = kmeans(embed(teacher, forget), n_clusters, seed=seed)
     last = first
@@ -30,7 +32,7 @@ def watch_drift(
 
     def on_epoch(student: nn.Module) -> dict[str, float]:
         nonlocal last, changes
-        now = kmeans(embed(student, forget), n_clusters, init=last.centroids)
+        now = recluster(embed(student, forget), last.centroids)
         moved = _targets(now) != _targets(last)
         changes = changes + moved
         seen = {

@@ -24,18 +24,36 @@ from cure_core.embedding import (
     teacher_views,
 )
 from cure_core.memory import keep_freed_memory
-from cure_core.objectives import Batch, Cure, Objective, Setup
+from cure_core.objectives import (
+    Batch,
+    Objective,
+    Setup,
+    UnlearningDivergedError,
+    make_objective,
+)
 from cure_core.parallel import from_first, gather, spread, world
 from cure_core.precision import autocast, descend, flushed_denormals, gradient_scaler
-from cure_core.preflight import check_fits, check_sets, identity, term_weights
+from cure_core.preflight import (
+    check_config,
+    check_device,
+    check_fits,
+    check_output,
+    check_path,
+    check_sets,
+    check_teacher,
+    check_views,
+    identity,
+    term_weights,
+)
 from cure_core.progress import bar
+from cure_core.randomness import forked, seeded
 from cure_core.rich import table
 from cure_core.settling import settle_batchnorm
 
 __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class UnlearningResult:
     """The student in eval mode, and how it came about.
 
@@ -61,14 +79,6 @@ class UnlearningResult:
         return table("UnlearningResult", told) + "First and last epoch:" + losses
 
 
-class UnlearningDivergedError(FloatingPointError):
-    """The loss or gradient is no longer finite; `student` and `history` are the last good ones."""
-
-    def __init__(self, message: str, student: nn.Module, history: pd.DataFrame) -> None:
-        super().__init__(message)
-        self.student, self.history = student, history
-
-
 @flushed_denormals()
 def unlearn(
     teacher: nn.Module,
@@ -77,7 +87,7 @@ def unlearn(
     config: CureConfig | None = None,
     on_epoch: Callable[[nn.Module], Mapping[str, float]] | None = None,
     *,
-    objective: Callable[[CureConfig], Objective] = Cure,
+    objective: str | Callable[[CureConfig], Objective] = "cure_plus",
     views: tuple[Tensor, Tensor] | None = None,
     checkpoint: str | Path | None = None,
     device: torch.device | str | None = None,
@@ -86,117 +96,189 @@ def unlearn(
     """Make a copy of `teacher` forget the faces in `forget` and keep those in `retain`.
 
     `forget`, `retain`: uint8 images (N, 112, 112, 3), arrays, memory maps or data sets yielding
-    such images and nothing else: no label is asked for. `on_epoch(student)` joins the history,
-    which is empty for a method that takes no step.
+    such images and nothing else: no label is asked for. `on_epoch(student)` returns numbers by
+    name, or None; they join the history, which is empty for a method that takes no step.
+    `objective`: a name in `objectives.METHODS`, `objectives.build(name, **settings)` or a subclass
+    of `Objective`. The default, "cure_plus", is ours and erases more than the paper's; for the
+    paper's pass objective="cure".
     `views`: `teacher_views` of both sets, where they are known from another run on them.
     `checkpoint` names a file written every minute and after every epoch; where it exists, the run
     goes on from it and ends with the numbers an uninterrupted one would have had (CPU).
+    All that is random follows from `config.seed`; torch's generators are left as they were.
     In a group of processes (`cure_core.parallel`) all call this alike and share the work.
-    Raises ValueError for an empty set, K out of range, views of other sets, embeddings that are
-    not finite, or a checkpoint of another run; MemoryError, before anything is done, for what
-    cannot fit; UnlearningDivergedError, which carries the last good student.
+    Raises ValueError for an argument of the wrong type, an empty set, images in both sets, K out of
+    range, views of other sets, embeddings that are not finite, or a checkpoint of another run;
+    MemoryError, before anything is done, for what cannot fit; OSError where a checkpoint cannot be
+    written; UnlearningDivergedError, which carries the last good student.
     Source: the student-teacher loop of CURE (arXiv:2509.19562), for any objective.
     """
-    config = config or CureConfig()
-    goal = objective(config)
+    check_teacher(teacher)
+    config = check_config(config)
     check_sets(forget, retain)
+    goal = make_objective(objective, config)
+    goal.check_sizes(len(forget), len(retain))
     weights = term_weights(goal, config)
+    if views is not None:
+        check_views(views, forget, retain)
+    if on_epoch is not None and not callable(on_epoch):
+        raise ValueError(f"on_epoch={on_epoch!r}; expected a function of the student, or None")
+    checkpoint = check_path(checkpoint)
+    device = check_device(device, teacher)
+    check_output(teacher, forget)
     keep_freed_memory()
-    began = time.perf_counter()
-    device = torch.device(device) if device is not None else module_device(teacher)
-    trains_statistics = config.batchnorm == "train"
     if weights:
-        check_fits(teacher, forget, retain, config, device)
+        saves = checkpoint is not None and views is None
+        check_fits(teacher, forget, retain, config, device, saves)
+
+    def made_of() -> dict[str, object]:
+        return identity(teacher, forget, retain, config, goal) if checkpoint is not None else {}
+
+    keeper = Checkpoint(checkpoint, from_first(made_of), device)
+    with seeded(config.seed, device), torch.inference_mode(False), torch.enable_grad():
+        return _unlearn(
+            teacher,
+            forget,
+            retain,
+            config,
+            on_epoch,
+            goal,
+            weights,
+            views,
+            keeper,
+            device,
+            progress,
+        )
+
+
+def _unlearn(
+    teacher: nn.Module,
+    forget: Images,
+    retain: Images,
+    config: CureConfig,
+    on_epoch: Callable[[nn.Module], Mapping[str, float]] | None,
+    goal: Objective,
+    weights: Mapping[str, float],
+    views: tuple[Tensor, Tensor] | None,
+    keeper: Checkpoint,
+    device: torch.device,
+    progress: bool | None,
+) -> UnlearningResult:
+    began = time.perf_counter()
+    trains_statistics = config.batchnorm == "train"
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     student = copy.deepcopy(teacher).to(device)
     student.to(memory_format=layout)  # type: ignore[call-overload]
-    views = views or (
-        teacher_views(student, forget, device),
-        teacher_views(student, retain, device),
-    )
-    targets = tuple(x.to(device) for x in views)
+    saved = keeper.load()
+    rows: list[dict[str, float]] = saved["rows"] if saved else []
+    epochs = range(len(rows), config.epochs if weights else 0)  # no terms, no steps
+    targets: tuple[Tensor, ...] = ()
+    if saved is None or epochs:
+        known = views or keeper.views(
+            lambda: (teacher_views(student, forget, device), teacher_views(student, retain, device))
+        )
+        targets = tuple(x.to(device) for x in known)
     optimiser = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
     scaler = gradient_scaler(config.amp, device)
     generator = torch.Generator().manual_seed(config.seed)
-    rows: list[dict[str, float]] = []
-    # Of an epoch begun: steps done, sums of the terms, and the student and generator it began with.
-    part: dict[str, Any] = {}
-
-    def made_of() -> dict[str, object]:
-        return identity(teacher, forget, retain, config, goal) if checkpoint else {}
-
-    keeper = Checkpoint(checkpoint, from_first(made_of), device)
-    saved = keeper.load()
-    if saved is None:
-        goal.start(Setup(student, forget, retain, targets[0], targets[1], device))
-    else:
+    if saved is not None:
         student.load_state_dict(saved["student"])
         optimiser.load_state_dict(saved["optimiser"])
         scaler.load_state_dict(saved["scaler"])
-        goal.load_state(_moved(saved["objective"], device))
+        with forked(device):  # what an objective draws here was drawn before the generators' state
+            goal.load_state(_moved(saved["objective"], device))
         generator.set_state(saved["generator"])
-        rows, part = saved["rows"], saved["part"]
         began = time.perf_counter() - saved["seconds"]  # what was done again was counted then
     probe = take(forget, np.arange(min(64, len(forget)))).to(device)
-    with keeper:  # from here on there is something to save
 
-        def save() -> None:
-            state = {
-                "student": student.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "scaler": scaler.state_dict(),
-                "objective": goal.state(),
-                "generator": part["generator"] if part else generator.get_state(),
-                "rows": rows,
-                "part": part,
-                "seconds": time.perf_counter() - began,
-            }
-            keeper.save(state)
+    def begun() -> dict[str, Any]:
+        """An epoch begun: the student and generator it begins with, steps done, sums of terms."""
+        good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
+        return {"good": good, "generator": generator.get_state(), "step": 0, "sums": None}
 
-        if saved is None:
-            save()  # K-means at scale is minutes of work
+    part = (saved["part"] if saved else None) or begun()
 
-        def after_step(step: int, sums: Tensor) -> None:
-            if keeper.due() and sums.isfinite().all() and _sound(student, probe):
-                part.update(step=step, sums=sums)
-                save()
+    def save() -> None:
+        if keeper.path is None:
+            return
+        state = {
+            "student": student.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "scaler": scaler.state_dict(),
+            "objective": goal.state(),
+            "generator": part["generator"],
+            "rows": rows,
+            "part": part if part["step"] else {},
+            "seconds": time.perf_counter() - began,
+        }
+        keeper.save(state)
 
-        def embedded() -> Tensor:
-            return embed(student, forget, device=device).to(device)
-
-        forward: Callable[[Tensor], Tensor] = spread(student, device, trains_statistics)
-        forward = torch.compile(forward) if config.compile else forward
-        epochs = range(len(rows), config.epochs if weights else 0)  # no terms, no steps
-        for epoch in bar(epochs, "unlearning", progress, unit="epoch"):
-            if not part:
-                goal.begin_epoch(epoch, embedded)
-                good = {name: tensor.clone() for name, tensor in student.state_dict().items()}
-                part = {"good": good, "generator": generator.get_state(), "step": 0, "sums": None}
-            student.train(trains_statistics)
-            sets, begun = (forget, retain), (part["step"], part["sums"])
-            batches = draw_batches(sets, targets, config, generator, device, skip=part["step"])
-            means, failed = run_epoch(
-                forward, goal, weights, optimiser, batches, config, scaler, begun, after_step
-            )
-            student.eval()
-            trouble = f"the loss is not finite in epoch {epoch + 1}, by step {failed}"
-            if failed is None and not _sound(student, probe):
-                trouble = f"the student's embeddings are not finite after epoch {epoch + 1}"
-                failed = 0
-            if failed is not None:
-                student.load_state_dict(part["good"])
-                generator.set_state(part["generator"])
-                raise UnlearningDivergedError(
-                    f"{trouble}; the student of epoch {epoch} is kept; "
-                    f"lower learning_rate={config.learning_rate}",
-                    _finish(teacher, student, retain, config, generator, len(rows)),
-                    pd.DataFrame(rows),
-                )
-            watched = on_epoch(student) if on_epoch else {}
-            rows.append({"epoch": epoch + 1, **means, **{k: float(v) for k, v in watched.items()}})
-            part = {}
+    def after_step(step: int, sums: Tensor) -> None:
+        if keeper.due() and sums.isfinite().all() and _sound(student, probe):
+            part.update(step=step, sums=sums)
             save()
+
+    def embedded() -> Tensor:
+        try:
+            return embed(student, forget, device=device).to(device)
+        except ValueError as error:
+            raise UnlearningDivergedError(f"the student has diverged: {error}") from error
+
+    with keeper:  # a signal waits until something is saved
+        try:
+            if saved is None:
+                goal.start(Setup(student, forget, retain, targets[0], targets[1], device))
+                if not _sound(student, probe):
+                    raise UnlearningDivergedError("the student's embeddings are not finite")
+                part = begun()
+                if epochs:
+                    goal.begin_epoch(0, embedded)
+                save()  # K-means at scale is minutes of work
+            forward: Callable[[Tensor], Tensor] = spread(student, device, trains_statistics)
+            forward = torch.compile(forward) if config.compile else forward
+            for epoch in bar(epochs, "unlearning", progress, unit="epoch"):
+                student.train(trains_statistics)
+                sets, behind = (forget, retain), (part["step"], part["sums"])
+                batches = draw_batches(sets, targets, config, generator, device, skip=part["step"])
+                means, failed = run_epoch(
+                    forward, goal, weights, optimiser, batches, config, scaler, behind, after_step
+                )
+                student.eval()
+                if failed is not None:
+                    raise UnlearningDivergedError(
+                        f"the loss is not finite in epoch {epoch + 1}, by step {failed}"
+                    )
+                if not _sound(student, probe):
+                    raise UnlearningDivergedError(
+                        f"the student's embeddings are not finite after epoch {epoch + 1}"
+                    )
+                with forked(device):
+                    watched = (on_epoch(student) if on_epoch else None) or {}
+                # Before this epoch counts: where the student has collapsed, that is noticed here.
+                if epoch + 1 < config.epochs:
+                    goal.begin_epoch(epoch + 1, embedded)
+                row = {"epoch": epoch + 1, **means}
+                if taken := row.keys() & watched.keys():
+                    raise ValueError(f"on_epoch names {', '.join(sorted(taken))}, a loss term")
+                rows.append(row | {name: float(value) for name, value in watched.items()})
+                part = begun()
+                save()
+        except UnlearningDivergedError as error:
+            student.load_state_dict(part["good"])
+            generator.set_state(part["generator"])
+            hint = f"; lower learning_rate={config.learning_rate}" if weights else ""
+            error.args = (f"{error}; the student of epoch {len(rows)} is kept{hint}",)
+            error.student = _finish(teacher, student, retain, config, generator, len(rows))
+            error.history = pd.DataFrame(rows)
+            raise
     done = _finish(teacher, student, retain, config, generator, len(rows))
+    if not _sound(done, probe):
+        raise UnlearningDivergedError(
+            "batch norm's statistics over the retain set are not finite; lower "
+            f"learning_rate={config.learning_rate}",
+            copy.deepcopy(teacher).eval(),
+            pd.DataFrame(),
+        )
+    keeper.discard_views()
     seconds = time.perf_counter() - began
     return UnlearningResult(done, pd.DataFrame(rows), goal.facts(), config, seconds)
 
@@ -273,5 +355,12 @@ def _sound(student: nn.Module, probe: Tensor) -> bool:
     return sound
 
 
-def _moved(state: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in state.items()}
+def _moved(value: Any, device: torch.device) -> Any:
+    """`value` with every tensor in it on `device`."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, list | tuple):
+        return type(value)([_moved(item, device) for item in value])
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    return value

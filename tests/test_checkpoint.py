@@ -1,6 +1,10 @@
+import os
+import random
 import re
 import signal
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
@@ -77,7 +81,7 @@ def test_the_last_two_are_kept_and_the_older_serves_where_the_newer_is_damaged(t
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.pt", "run.pt.1"]
     assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2, 3]}
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.warns(UserWarning, match=rf"{path} is no .*; going on from {path}\.1"):
+    with pytest.warns(UserWarning, match=rf"{path} is damaged .*; going on from {path}\.1"):
         assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2]}
     save_checkpoint(path, IDENTITY, {"rows": [1, 2, 4]})  # puts no damaged file in its place
     path.unlink()  # killed between the two renames
@@ -181,7 +185,7 @@ class Marker:
 def test_code_in_a_checkpoint_is_not_run(tmp_path):
     path, marker = tmp_path / "run.pt", tmp_path / "code-was-run"
     torch.save({"identity": IDENTITY, "state": Marker(marker)}, path)
-    with pytest.raises(ValueError, match="no readable checkpoint"):
+    with pytest.raises(ValueError, match="no digest"):
         load_checkpoint(path, IDENTITY)
     assert not marker.exists()
 
@@ -211,3 +215,132 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path, full_disk):
         save_checkpoint(path, IDENTITY, {"rows": [1, 2], "weights": torch.zeros(100_000)})
     assert load_checkpoint(path, IDENTITY) == {"rows": [1]}
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Damage, other writers, and kills.
+
+
+def test_every_flipped_bit_is_noticed_and_the_older_file_used(tmp_path):
+    path, rng = tmp_path / "run.pt", random.Random(0)
+    save_checkpoint(path, IDENTITY, {"rows": [1], "weights": torch.arange(50.0)})
+    older = path.read_bytes()
+    save_checkpoint(path, IDENTITY, {"rows": [1, 2], "weights": torch.arange(50.0)})
+    good = path.read_bytes()
+    for _ in range(40):
+        flipped = bytearray(good)
+        flipped[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        with pytest.warns(UserWarning, match=re.escape(f"{path} ")):
+            loaded = load_checkpoint(path, IDENTITY)
+        assert loaded is not None
+        assert loaded["rows"] == [1]
+        assert path.with_name("run.pt.1").read_bytes() == older
+
+
+def test_two_damaged_files_are_both_named(tmp_path):
+    path = tmp_path / "run.pt"
+    for rows in ([1], [1, 2]):
+        save_checkpoint(path, IDENTITY, {"rows": rows})
+    for file in (path, path.with_name("run.pt.1")):
+        file.write_bytes(b"x" + file.read_bytes()[1:])
+    with pytest.raises(ValueError, match=rf"{path} is damaged.*; {path}\.1 is damaged"):
+        load_checkpoint(path, IDENTITY)
+
+
+def test_a_file_of_the_earlier_format_is_refused_with_the_remedy(tmp_path):
+    path = tmp_path / "run.pt"
+    torch.save({"identity": IDENTITY, "state": {}, "generator": torch.get_rng_state()}, path)
+    with pytest.raises(ValueError, match=f"{path} has no digest .*move it away to start"):
+        load_checkpoint(path, IDENTITY)
+
+
+def test_another_writer_between_our_write_and_our_rename_does_no_harm(tmp_path, monkeypatch):
+    path, fsync, nested = tmp_path / "run.pt", os.fsync, []
+
+    def interleaved(file):
+        fsync(file)
+        if not nested:
+            nested.append(1)
+            save_checkpoint(path, IDENTITY, {"rows": ["theirs"]})
+
+    monkeypatch.setattr(os, "fsync", interleaved)
+    save_checkpoint(path, IDENTITY, {"rows": ["ours"]})
+    assert load_checkpoint(path, IDENTITY) == {"rows": ["ours"]}
+    path.unlink()
+    assert load_checkpoint(path, IDENTITY) == {"rows": ["theirs"]}
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing after it runs, the removal of temporary files included."""
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("step", range(4))
+def test_a_kill_around_any_step_of_a_save_leaves_a_whole_state(tmp_path, monkeypatch, step, after):
+    """Steps: the flush to disk, and three renames."""
+    path, done = tmp_path / "run.pt", []
+    for rows in ([1], [1, 2]):
+        save_checkpoint(path, IDENTITY, {"rows": rows})
+
+    def killing(act):
+        def acts(*arguments):
+            done.append(1)
+            if len(done) == step + 1 and not after:
+                raise Killed
+            result = act(*arguments)
+            if len(done) == step + 1:
+                raise Killed
+            return result
+
+        return acts
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", killing(os.fsync))
+        patched.setattr(Path, "replace", killing(Path.replace))
+        patched.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        with pytest.raises(Killed):
+            save_checkpoint(path, IDENTITY, {"rows": [1, 2, 3]})
+    finished = step == 3 and after
+    assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2, 3] if finished else [1, 2]}
+    save_checkpoint(path, IDENTITY, {"rows": [1, 2, 3, 4]})
+    assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2, 3, 4]}
+
+
+def test_what_a_killed_writer_left_is_removed_once_it_is_old(tmp_path):
+    path = tmp_path / "run.pt"
+    names = [".run-abcd1234.pt", "..run-abcd1234-efgh5678.pt", ".run.pt-abcd1234.views"]
+    others = [".run-2-abcd1234.pt", ".other-abcd1234.pt", ".run.pt.lock"]
+    for name in (*names, *others):
+        (tmp_path / name).touch()
+    load_checkpoint(path, IDENTITY)
+    assert len(list(tmp_path.iterdir())) == 6  # another process may be writing them
+    for file in tmp_path.iterdir():
+        os.utime(file, (time.time() - 4000,) * 2)
+    load_checkpoint(path, IDENTITY)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_folder_that_is_a_file_is_an_oserror_at_the_start(tmp_path):
+    (tmp_path / "runs").touch()
+    with pytest.raises(OSError, match="runs"):
+        load_checkpoint(tmp_path / "runs" / "run.pt", IDENTITY)
+
+
+def test_views_are_made_once_and_again_where_their_file_is_damaged(tmp_path):
+    path, made = tmp_path / "run.pt", []
+
+    def make():
+        made.append(1)
+        return torch.arange(3.0), torch.arange(4.0)
+
+    for identity, times in ((IDENTITY, 1), (IDENTITY, 1), ({"teacher": "other"}, 2)):
+        views = Checkpoint(path, identity).views(make)
+        assert [view.tolist() for view in views] == [[0, 1, 2], [0, 1, 2, 3]]
+        assert len(made) == times
+    file = tmp_path / "run.pt.views"
+    file.write_bytes(b"x" + file.read_bytes()[1:])
+    with pytest.warns(UserWarning, match=f"{file} is damaged"):
+        Checkpoint(path, {"teacher": "other"}).views(make)
+    assert len(made) == 3
+    Checkpoint(path, IDENTITY).discard()
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn import metrics
@@ -88,3 +89,14 @@ def test_sizes_by_hand():
         "main_person": [2, 2],
         "people": [2, 1],
     }
+
+
+def test_a_criterion_without_a_value_is_no_suggestion():
+    """Its best value is chosen among those that are numbers."""
+    values = {"k": [2, 3, 4], "criterion": "silhouette", "value": [0.1, np.nan, 0.3]}
+    assert cluster_quality.suggestions(pd.DataFrame(values)).silhouette == 4
+
+
+def test_an_elbow_takes_two_numbers_of_clusters():
+    with pytest.raises(ValueError, match="1 numbers of clusters"):
+        cluster_quality.elbow([2], [1.0])

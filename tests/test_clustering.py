@@ -6,7 +6,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from cure_core import clustering
-from cure_core.clustering import farthest_centroid, kmeans
+from cure_core.clustering import UnclusterableError, farthest_centroid, kmeans
 
 
 def column(*values: float) -> Tensor:
@@ -214,8 +214,27 @@ BROKEN = column(0, 1, float("nan"), float("inf"))
         (noise(12, 2), {"n_clusters": 2, "init": noise(3, 2)}, r"shape \(3, 2\).* need \(2, 2\)"),
         (noise(12, 2), {"n_clusters": 2, "init": BROKEN[2:].expand(2, 2)}, "init holds NaN"),
         (noise(12, 2), {"n_clusters": 2, "n_init": 0}, "n_init=0"),
+        (noise(12, 2), {"n_clusters": 2.0}, "clusters=2.0 .* a whole number of at least 2"),
+        (noise(12, 2), {"n_clusters": "2"}, "clusters='2' "),
+        (noise(12, 2), {"n_clusters": 2, "max_iter": -1}, "max_iter=-1"),
+        (noise(12, 2), {"n_clusters": 2, "tol": float("nan")}, "tol=nan"),
+        (noise(12, 0), {"n_clusters": 2}, r"shape \(12, 0\)"),
+        (1e25 * noise(12, 2), {"n_clusters": 2}, "overflow torch.float32"),
     ],
 )
 def test_errors_name_the_values(x, arguments, message):
     with pytest.raises(ValueError, match=message):
         kmeans(x, **arguments)
+
+
+def test_what_cannot_be_clustered_has_an_error_of_its_own():
+    for x in (BROKEN, torch.ones(5, 2), 1e25 * noise(12, 2)):
+        with pytest.raises(UnclusterableError):
+            kmeans(x, 2)
+
+
+def test_the_farthest_of_one_centroid_or_of_no_number_is_refused():
+    with pytest.raises(ValueError, match="1 centroids"):
+        farthest_centroid(torch.ones(1, 2))
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        farthest_centroid(BROKEN)

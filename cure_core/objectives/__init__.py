@@ -1,7 +1,16 @@
 """Unlearning objectives: one file a method, each only its own loss."""
 
-from cure_core.objectives.base import Batch, Objective, Setup
+from cure_core.objectives.base import Batch, Objective, Setup, UnlearningDivergedError
 from cure_core.objectives.cure import Cure
-from cure_core.objectives.registry import METHODS, build
+from cure_core.objectives.registry import METHODS, build, make_objective
 
-__all__ = ["METHODS", "Batch", "Cure", "Objective", "Setup", "build"]
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Cure",
+    "Objective",
+    "Setup",
+    "UnlearningDivergedError",
+    "build",
+    "make_objective",
+]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cure_core.embedding import mirrored, raw_embeddings
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
+from cure_core.randomness import seeded
 
 
 class BadTeacher(Objective):
@@ -47,8 +48,7 @@ def freshly_initialised(network: nn.Module, seed: int) -> nn.Module:
     Raises ValueError for a module with parameters of its own that it cannot reset.
     """
     fresh = copy.deepcopy(network).cpu()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         for module in fresh.modules():
             reset = getattr(module, "reset_parameters", None)
             if reset is not None:

@@ -7,7 +7,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from cure_core.choose_k import resolve_clusters
-from cure_core.clustering import kmeans
 from cure_core.losses import (
     centroid_contrastive_loss,
     cosine_forgetting_loss,
@@ -15,7 +14,12 @@ from cure_core.losses import (
     feature_matching_loss,
 )
 from cure_core.objectives.base import Batch, Objective, Setup
-from cure_core.objectives.pseudo_labels import LABELLERS, pseudo_label
+from cure_core.objectives.pseudo_labels import (
+    LABELLERS,
+    check_clusters,
+    pseudo_label,
+    recluster,
+)
 from cure_core.objectives.target_maps import TARGET_MAPS, cluster_targets
 
 
@@ -44,9 +48,13 @@ class Cure(Objective):
     labeller: str = "kmeans"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, known in (("target_map", TARGET_MAPS), ("labeller", LABELLERS)):
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name}={value!r}; there are {', '.join(known)}")
+
+    def check_sizes(self, forget: int, retain: int) -> None:
+        check_clusters(self.config.clusters, forget, retain)
 
     def start(self, setup: Setup) -> None:
         forget, retain, seed = setup.forget_views[0], setup.retain_views[0], self.config.seed
@@ -63,9 +71,8 @@ class Cure(Objective):
         the clusters it is to follow.
         """
         if epoch and self.config.tau and epoch % self.config.tau == 0:
-            start = self.forget_centroids
             spherical = self.labeller == "spherical"
-            result = kmeans(student_forget(), len(start), init=start, spherical=spherical)
+            result = recluster(student_forget(), self.forget_centroids, spherical)
             self._aim(result.centroids, result.labels)
 
     def _aim(self, centroids: Tensor, labels: Tensor) -> None:

@@ -25,6 +25,10 @@ class CureScatter(CurePlus):
 
     scatter_temperature: float = 0.3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_range("scatter_temperature", 1e-6)
+
     def start(self, setup: Setup) -> None:
         super().start(setup)
         self.head = torch.cat([self.forget_centroids, self.retain_centroids])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
+from cure_core.randomness import forked, seeded
 
 
 @dataclass(eq=False, kw_only=True)
@@ -33,6 +34,12 @@ class Laf(Objective):
     latent: int = 32
     steps: int = 500
     kl_weight: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("hidden", "latent", "steps"):
+            self._check_range(name, 1, whole=True)
+        self._check_range("kl_weight", 0)
 
     def start(self, setup: Setup) -> None:
         self.retain_vae, self.forget_vae = (
@@ -60,7 +67,8 @@ class Laf(Objective):
     def load_state(self, state: dict[str, Any]) -> None:
         dim = state["retain.decode.2.bias"]
         for side in ("retain", "forget"):
-            vae = Vae(len(dim), self.hidden, self.latent).to(dim).requires_grad_(False)
+            with forked():  # its first weights are drawn, and then replaced
+                vae = Vae(len(dim), self.hidden, self.latent).to(dim).requires_grad_(False)
             own = {n.removeprefix(f"{side}."): t for n, t in state.items() if n.startswith(side)}
             vae.load_state_dict(own)
             setattr(self, f"{side}_vae", vae)
@@ -86,8 +94,7 @@ def fit_vae(
 ) -> Vae:
     """A VAE of x (N, D): squared error plus `kl_weight` times KL(posterior || standard normal)."""
     generator = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         vae = Vae(x.shape[1], hidden, latent).to(x)
     optimiser = torch.optim.Adam(vae.parameters(), lr=1e-3)
     for _ in range(steps):

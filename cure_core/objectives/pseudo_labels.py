@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from cure_core.choose_k import resolve_clusters
-from cure_core.clustering import kmeans
+from cure_core.clustering import KMeansResult, UnclusterableError, kmeans
 from cure_core.losses import centroid_contrastive_loss
-from cure_core.objectives.base import Objective, Setup
+from cure_core.objectives.base import Objective, Setup, UnlearningDivergedError
 
 
 def pseudo_label(
@@ -20,6 +20,29 @@ def pseudo_label(
     Raises ValueError where HDBSCAN finds fewer than two clusters.
     """
     return LABELLERS[labeller](x, clusters, seed)
+
+
+def recluster(x: Tensor, centroids: Tensor, spherical: bool = False) -> KMeansResult:
+    """K-means of the student's embeddings x (N, D) from where the centroids (K, D) were.
+
+    Raises UnlearningDivergedError where x is not finite or has fewer than K distinct rows.
+    """
+    try:
+        return kmeans(x, len(centroids), init=centroids, spherical=spherical)
+    except UnclusterableError as error:
+        raise UnlearningDivergedError(f"the student has collapsed: {error}") from error
+
+
+def check_clusters(clusters: int | tuple[int, int] | str, forget: int, retain: int) -> None:
+    """Raise ValueError for more clusters than a side has samples."""
+    if isinstance(clusters, str):
+        return
+    both = (clusters, clusters) if isinstance(clusters, int) else clusters
+    for side, count, size in zip(("forget", "retain"), both, (forget, retain), strict=True):
+        if count > size:
+            raise ValueError(
+                f"clusters={count} for the {side} set of {size} images; ask for at most {size}"
+            )
 
 
 def _kmeans(x: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -42,7 +65,7 @@ def _gaussian_mixture(x: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tens
 
 
 def _hdbscan(x: Tensor, clusters: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Clusters of three or more (our choice: people have few pictures); noise joins the nearest."""
+    """Clusters of three or more (our choice: people have few images); noise joins the nearest."""
     from sklearn.cluster import HDBSCAN
 
     found = HDBSCAN(min_cluster_size=3, copy=True).fit_predict(x.double().cpu().numpy())
@@ -82,6 +105,9 @@ class PseudoLabelled(Objective):
     `config.temperature`. A trained head would follow the student; a fixed one asks the encoder to
     forget (our choice).
     """
+
+    def check_sizes(self, forget: int, retain: int) -> None:
+        check_clusters(self.config.clusters, forget, retain)
 
     def start(self, setup: Setup) -> None:
         self.centroids, self.forget_classes, self.retain_classes = self.classes(setup)

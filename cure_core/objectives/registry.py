@@ -1,6 +1,8 @@
 """The methods by the names they have in tables."""
 
 from collections.abc import Callable
+from dataclasses import MISSING, fields
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -19,7 +21,7 @@ from cure_core.objectives.scrub import Scrub
 from cure_core.objectives.ssd import Ssd
 from cure_core.objectives.supervised import SupervisedNegGradPlus, SupervisedScrub
 
-METHODS: dict[str, Callable[..., Objective]] = {
+METHODS: dict[str, type[Objective]] = {
     "cure": Cure,
     "cure_plus": CurePlus,
     "cure_scatter": CureScatter,
@@ -40,12 +42,54 @@ METHODS: dict[str, Callable[..., Objective]] = {
 def build(name: str, **settings: Any) -> Callable[[CureConfig], Objective]:
     """What `unlearn` takes as `objective`: a method by name, with settings of its own.
 
-    Raises KeyError for an unknown name. A setting that the method lacks, or labels that a
-    supervised one misses, is a TypeError once the config is given.
+    Raises ValueError for an unknown name or setting, and for missing labels of a supervised method;
+    for a setting out of range once the config is given.
 
     >>> build("scrub", ascent=0.3)(CureConfig()).described()
     'Scrub(ascent=0.3)'
     """
     if name not in METHODS:
-        raise KeyError(f"no method {name!r}; there are {', '.join(METHODS)}")
+        near = get_close_matches(str(name), METHODS, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(f"no method {name!r}{hint}; there are {', '.join(METHODS)}")
+    _check_settings(name, METHODS[name], settings)
     return partial(METHODS[name], **settings)
+
+
+def make_objective(
+    objective: str | Callable[[CureConfig], Objective], config: CureConfig
+) -> Objective:
+    """The objective for a config, from a name in `METHODS`, a class, or what `build` returned.
+
+    Raises ValueError for anything else.
+    """
+    if isinstance(objective, str):
+        objective = build(objective)
+    elif isinstance(objective, type) and issubclass(objective, Objective):
+        _check_settings(objective.__name__, objective, {})
+    made = objective(config) if callable(objective) else None
+    if not isinstance(made, Objective):
+        raise ValueError(
+            f"objective={objective!r}; give a method's name ({', '.join(METHODS)}), a subclass of "
+            "Objective, or objectives.build(name, **settings)"
+        )
+    return made
+
+
+def _check_settings(name: str, method: type[Objective], given: dict[str, Any]) -> None:
+    """Raise ValueError for settings that a method lacks, and for required ones not given."""
+    settings = fields(method)[1:]  # all but the config
+    known = [setting.name for setting in settings]
+    if unknown := sorted(given.keys() - set(known)):
+        raise ValueError(
+            f"{name} has no setting {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
+        )
+    required = [
+        setting.name
+        for setting in settings
+        if setting.init and setting.default is MISSING and setting.default_factory is MISSING
+    ]
+    if missing := [setting for setting in required if setting not in given]:
+        raise ValueError(
+            f"{name} needs {' and '.join(missing)}: objectives.build({name!r}, {missing[0]}=...)"
+        )

@@ -35,8 +35,8 @@ class Scrub(PseudoLabelled):
     ascent: float = 0.6
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ascent <= 1:
-            raise ValueError(f"ascent={self.ascent}; it is a share of the epochs, 0 to 1")
+        super().__post_init__()
+        self._check_range("ascent", 0, 1)
 
     def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
         self.ascending = epoch < self.ascent * self.config.epochs

@@ -43,14 +43,28 @@ class Supervised(PseudoLabelled):
     retain_labels: ArrayLike
     noise: float = 0.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_range("noise", 0, 1)
+        for name in ("forget_labels", "retain_labels"):
+            labels = np.asarray(getattr(self, name))
+            if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+                raise ValueError(
+                    f"{name} holds {labels.dtype} of shape {labels.shape}; expected integers (N,)"
+                )
+
+    def check_sizes(self, forget: int, retain: int) -> None:
+        given = [len(np.asarray(labels)) for labels in (self.forget_labels, self.retain_labels)]
+        if given != [forget, retain]:
+            raise ValueError(
+                f"{given[0]} and {given[1]} labels for {forget} forget and {retain} retain images; "
+                "give one an image"
+            )
+
     def classes(self, setup: Setup) -> tuple[Tensor, Tensor, Tensor]:
         sizes = [len(setup.forget), len(setup.retain)]
+        self.check_sizes(*sizes)
         given = [np.asarray(labels) for labels in (self.forget_labels, self.retain_labels)]
-        if [len(labels) for labels in given] != sizes:
-            raise ValueError(
-                f"{len(given[0])} and {len(given[1])} labels for {sizes[0]} forget and "
-                f"{sizes[1]} retain images; give one an image"
-            )
         labels = corrupt_labels(np.concatenate(given), self.noise, self.config.seed)
         x = torch.cat([setup.forget_views[0], setup.retain_views[0]])
         classes = torch.as_tensor(np.unique(labels, return_inverse=True)[1]).to(x.device)
