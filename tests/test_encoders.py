@@ -302,6 +302,17 @@ def test_a_damaged_weights_file_is_refused_or_gives_the_right_tensors(registered
     assert refused > 30
 
 
+def test_a_file_without_checksums_is_read(registered, tmp_path):
+    """torch.save leaves them out where its option says so."""
+    path, before = tmp_path / "weights.pt", torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(tiny().state_dict(), path)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(build("tiny", path).stem.conv.weight, tiny().stem.conv.weight)
+
+
 def test_an_unknown_encoder_is_told_the_nearest():
     with pytest.raises(ValueError, match="no encoder 'mobilfacenet'; did you mean 'mobilefacenet'"):
         build("mobilfacenet")
