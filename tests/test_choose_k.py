@@ -1,10 +1,12 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import silhouette_score
 
-from cure_core.choose_k import choose_clusters, resolve_clusters, silhouette
+from cure_core import clustering
+from cure_core.choose_k import ClusterChoice, choose_clusters, resolve_clusters, silhouette
 from cure_core.clustering import KMeansResult, kmeans
 
 
@@ -87,3 +89,33 @@ def test_what_a_configs_clusters_mean():
     assert resolve_clusters(7, forget, retain, 0) == (7, 7)
     assert resolve_clusters((4, 9), forget, retain, 0) == (4, 9)
     assert resolve_clusters("auto", forget, retain, 0) == (3, 5)
+
+
+def test_the_silhouettes_chunks_shrink_as_clusters_grow(monkeypatch):
+    """Rows times K stay within the bytes of a chunk of K-means."""
+    monkeypatch.setattr(clustering, "CPU_CHUNK_BYTES", 4 * 600)
+    sizes = []
+
+    def counted(rows, centroids):
+        sizes.append(len(rows) * len(centroids))
+        return cdist(rows, centroids)
+
+    cdist = torch.cdist
+    x = blobs(4, spread=0.3)
+    for k in (3, 20):
+        result = kmeans(x, k)
+        monkeypatch.setattr(torch, "cdist", cdist)
+        expected = silhouette(x, result, chunk=1)
+        monkeypatch.setattr(torch, "cdist", counted)
+        sizes.clear()
+        assert silhouette(x, result) == pytest.approx(expected, abs=1e-5)
+        assert max(sizes) <= 600
+
+
+def test_equal_choices_compare_equal_with_nan_too():
+    def choice(value):
+        return ClusterChoice(2, pd.DataFrame({"k": [2, 3], "silhouette": [value, float("nan")]}))
+
+    assert choice(0.5) == choice(0.5)
+    assert choice(0.5) != choice(0.4)
+    assert hash(choice(0.5)) == hash(choice(0.5))

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cure_core.embedding import raw_embeddings
-from cure_core.encoders import MobileFaceNet, SmallEncoder, build
+from cure_core.encoders import REGISTRY, MobileFaceNet, SmallEncoder, build
+from cure_core.model_files import write_model
 
 ROOT = os.environ.get("CURE_DATA_ROOT")
 WEIGHTS = Path(ROOT or ".") / "models" / "mobilefacenet_casia.safetensors"
@@ -142,3 +144,175 @@ def test_mobilefacenet_is_made_of_its_published_stages():
     blocks = MobileFaceNet().blocks
     assert len(blocks) == 5 + 1 + 6 + 1 + 2
     assert sum(block.residual for block in blocks) == 4 + 6 + 2
+
+
+# Weights in the forms that people have them in.
+
+
+def tiny() -> SmallEncoder:
+    torch.manual_seed(3)
+    return SmallEncoder(dim=8, widths=(4, 4, 4))
+
+
+@pytest.fixture
+def registered(monkeypatch):
+    monkeypatch.setitem(REGISTRY, "tiny", lambda: SmallEncoder(dim=8, widths=(4, 4, 4)))
+
+
+def below(prefix, state):
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+def converted(state, dtype):
+    return {n: t.to(dtype) if t.is_floating_point() else t for n, t in state.items()}
+
+
+PREFIXES = ("module.", "_orig_mod.", "backbone.", "encoder.", "module._orig_mod.", "model.student.")
+HEAD = {"head.weight": torch.ones(3, 8), "loss.head.bias": torch.ones(3)}
+FORMS = {
+    **{prefix: lambda state, prefix=prefix: below(prefix, state) for prefix in PREFIXES},
+    **{
+        key: lambda state, key=key: {"epoch": 3, key: state, "optimizer": {"state": {0: HEAD}}}
+        for key in ("model", "state_dict", "net", "student", "teacher", "encoder", "anything")
+    },
+    "lightning": lambda state: {
+        "pytorch-lightning_version": "2.4.0",
+        "state_dict": below("model.backbone.", state) | HEAD,
+        "hyper_parameters": {"lr": 0.1},
+    },
+    "nested twice": lambda state: {"model": {"state_dict": below("module.", state)}},
+    "double": lambda state: converted(state, torch.float64),
+    "bfloat16": lambda state: converted(state, torch.bfloat16),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weights_are_found_below_any_key_and_prefix(registered, tmp_path, form):
+    donor, path = tiny(), tmp_path / "weights.pt"
+    state = dict(donor.state_dict())
+    torch.save(FORMS[form](state), path)
+    loaded = build("tiny", path).state_dict()
+    for name, tensor in state.items():
+        expected = tensor.bfloat16().float() if form == "bfloat16" else tensor.float()
+        assert loaded[name].dtype == tensor.dtype
+        assert torch.equal(loaded[name].float(), expected)
+
+
+def test_of_two_networks_that_fit_neither_is_taken(registered, tmp_path):
+    path = tmp_path / "both.pt"
+    torch.save({"student": tiny().state_dict(), "teacher": tiny().state_dict()}, path)
+    with pytest.raises(ValueError, match=r"2 networks that fit, at 'student\.', 'teacher\.'"):
+        build("tiny", path)
+
+
+def test_what_does_not_fit_below_a_prefix_is_named_without_it(registered, tmp_path):
+    path, state = tmp_path / "weights.pt", dict(tiny().state_dict())
+    del state["stem.conv.weight"]
+    torch.save(below("module.", state), path)
+    with pytest.raises(ValueError, match=r"missing \['stem.conv.weight'\], unknown \[\]") as caught:
+        build("tiny", path)
+    assert str(path) in str(caught.value)
+    assert "below 'module.'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.full((4, 3, 3, 3), torch.nan), "108 values that are NaN or infinite, of 108"),
+        (torch.full((4, 3, 3, 3), 1e39, dtype=torch.float64), "NaN or infinite"),
+        (torch.ones(4, 3, 3, 3, dtype=torch.int8), "is torch.int8, .* expected torch.float32"),
+        (torch.ones(4, 3, 3, 3, dtype=torch.complex64), "is torch.complex64"),
+        (torch.ones(4, 3, 3, 3).to_sparse(), "torch.sparse_coo"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_named_by_tensor_and_file(
+    registered, tmp_path, value, message
+):
+    path = tmp_path / "weights.pt"
+    torch.save(dict(tiny().state_dict()) | {"stem.conv.weight": value}, path)
+    with pytest.raises(ValueError, match=message) as caught:
+        build("tiny", path)
+    assert f"{path}: stem.conv.weight" in str(caught.value)
+
+
+def script(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates it; the files are still about
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+
+
+WRONG_FILES = {
+    "module.pt": (lambda path: torch.save(tiny(), path), r"torch\.save\(model\.state_dict\(\)"),
+    "old_module.pt": (
+        lambda path: torch.save(tiny(), path, _use_new_zipfile_serialization=False),
+        r"torch\.save\(model\.state_dict\(\)",
+    ),
+    "script.pt": (script, "TorchScript archive; save the state dict alone"),
+    "model.onnx": (lambda path: path.write_bytes(b"\x08\x08\x12\x07pytorch"), "ONNX"),
+    "text.pt": (lambda path: path.write_text("weights", encoding="utf-8"), "neither safetensors"),
+    "pointer.safetensors": (
+        lambda path: path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
+        "git lfs pull",
+    ),
+    "empty.safetensors": (lambda path: path.write_bytes(b""), "it is empty"),
+    "folder.safetensors": (lambda path: path.mkdir(), "is a folder"),
+    "arrays.npz": (lambda path: np.savez(path, a=np.ones(2)), "none that torch.save has written"),
+    "one_tensor.pt": (lambda path: torch.save(torch.ones(2), path), "no tensors by name"),
+    "nothing.pt": (lambda path: torch.save({}, path), "no tensors by name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+def test_a_file_of_another_kind_is_named_with_the_remedy(registered, tmp_path, name):
+    write, message = WRONG_FILES[name]
+    path = tmp_path / name
+    write(path)
+    with pytest.raises(ValueError, match=message) as caught:
+        build("tiny", path)
+    said = str(caught.value)
+    assert str(path) in said
+    assert "weights_only" not in said  # torch's advice is to run the code in the file
+    assert caught.value.__suppress_context__ or name == "folder.safetensors"
+
+
+@pytest.mark.parametrize("kind", ["torch", "student"])
+def test_a_damaged_weights_file_is_refused_or_gives_the_right_tensors(registered, tmp_path, kind):
+    """Cuts and flipped bits, drawn at random, in files that have checksums."""
+    path, state = tmp_path / "weights", tiny().state_dict()
+    if kind == "torch":
+        torch.save(state, path)
+    else:
+        write_model(path, state, {"seed": 1})
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for trial in range(60):
+        damaged = bytearray(whole)
+        if trial % 3:
+            damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        else:
+            del damaged[rng.integers(len(damaged)) :]
+        path.write_bytes(damaged)
+        try:
+            loaded = build("tiny", path).state_dict()
+        except ValueError as error:
+            assert str(path) in str(error)  # noqa: PT017
+            refused += 1
+            continue
+        assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
+    assert refused > 30
+
+
+def test_a_file_without_checksums_is_read(registered, tmp_path):
+    """torch.save leaves them out where its option says so."""
+    path, before = tmp_path / "weights.pt", torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(tiny().state_dict(), path)
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert torch.equal(build("tiny", path).stem.conv.weight, tiny().stem.conv.weight)
+
+
+def test_an_unknown_encoder_is_told_the_nearest():
+    with pytest.raises(ValueError, match="no encoder 'mobilfacenet'; did you mean 'mobilefacenet'"):
+        build("mobilfacenet")

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from cure_core import study
 from cure_core.config import CureConfig
 from cure_core.encoders import build
-from cure_core.export import export, facts, model_card, write_onnx
+from cure_core.export import export, export_students, facts, model_card, write_onnx
 from cure_core.faces.faceset import FaceSet
 from cure_core.recognition import Trained
 from cure_core.report import Report
@@ -99,3 +99,35 @@ def test_without_onnxruntime_nothing_is_written(outcome, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match=r"pip install 'cure-core\[onnx\]'"):
         export(outcome, tmp_path / "student")
     assert not (tmp_path / "student").exists()
+
+
+def test_a_result_of_unlearn_alone_is_exported(outcome, tmp_path):
+    folder = export(outcome.result, tmp_path / "student", onnx=False)
+    again = build("small", folder / "student.safetensors")
+    for one, two in zip(again.parameters(), outcome.result.student.parameters(), strict=True):
+        assert torch.equal(one, two)
+    card = (folder / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert "A SmallEncoder encoder" in card
+    assert "Not evaluated" in card
+    assert "clusters_forget: 2.0" in card
+
+
+def test_each_seeds_student_is_written_beside_the_others(outcome, tmp_path):
+    (folder,) = export_students([outcome], tmp_path / "students")
+    assert folder == tmp_path / "students" / "seed-4"
+    assert (folder / "student.safetensors").is_file()
+    assert (folder / "MODEL_CARD.md").is_file()
+
+
+def test_what_is_no_result_is_refused(outcome, tmp_path):
+    with pytest.raises(ValueError, match="cannot export a SmallEncoder; pass an Outcome"):
+        export(outcome.result.student, tmp_path / "student")
+    assert not (tmp_path / "student").exists()
+
+
+def test_a_student_in_another_memory_layout_is_written(outcome, tmp_path):
+    student = outcome.result.student
+    student.to(memory_format=torch.channels_last)
+    folder = export(outcome, tmp_path / "student", onnx=False)
+    again = build("small", folder / "student.safetensors")
+    assert torch.equal(again.stem.conv.weight, student.stem.conv.weight)

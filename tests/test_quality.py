@@ -193,7 +193,8 @@ def test_edges_are_the_kurtosis_of_the_filtered_face(faces):
     from scipy.stats import kurtosis
 
     grey = faces @ np.array([0.299, 0.587, 0.114])
-    filtered = gaussian_laplace(grey, 0.6, axes=(1, 2))[:, 24:104, 20:92].reshape(len(faces), -1)
+    filtered = np.stack([gaussian_laplace(image, 0.6) for image in grey])
+    filtered = filtered[:, 24:104, 20:92].reshape(len(faces), -1)
     np.testing.assert_allclose(quality.score(faces, "edges"), kurtosis(filtered, axis=1), rtol=1e-3)
 
 
@@ -236,3 +237,41 @@ def test_the_encoder_keeps_its_mode(faces):
     quality.score(faces[:4], "dropout_agreement", encoder)
     assert encoder.training
     assert torch.equal(encoder.last.weight, torch.eye(196))
+
+
+def test_dropout_agreement_holds_one_batch_of_passes_at_a_time(faces, monkeypatch):
+    """The naive way embeds all N x 40 and compares them afterwards: the same numbers."""
+    encoder, largest = Pixels(), []
+    stacked = []
+
+    def watch(module, inputs, output):
+        largest.append(len(output))
+        stacked.append(output.detach())
+
+    hook = encoder.register_forward_hook(watch)
+    many = np.concatenate([faces] * 4)  # more than one batch
+    scores = quality.score(many, "dropout_agreement", encoder)
+    hook.remove()
+    assert max(largest) == 64 * 40
+    unit = nn.functional.normalize(torch.cat(stacked), dim=1).double().numpy().reshape(-1, 40, 196)
+    for image in (0, len(many) - 1):
+        distances = [
+            np.linalg.norm(unit[image, i] - unit[image, j]) for i in range(40) for j in range(i)
+        ]
+        assert scores[image] == pytest.approx(2 / (1 + np.exp(np.mean(distances))), rel=1e-4)
+
+
+def test_a_data_set_indexed_by_number_is_scored(faces):
+    class ByNumber:
+        def __len__(self):
+            return len(faces)
+
+        def __getitem__(self, i):
+            if not isinstance(i, int):
+                raise TypeError("an index is an int")
+            return faces[i]
+
+    for name in ("sharpness", "mirror_agreement", "dropout_agreement"):
+        np.testing.assert_array_equal(
+            quality.score(ByNumber(), name, Pixels()), quality.score(faces, name, Pixels())
+        )
