@@ -21,7 +21,7 @@ from cure_core.choose_k import choose_clusters
 from cure_core.config import CureConfig
 from cure_core.embedding import embed
 from cure_core.evaluation import accuracies
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import difference_interval
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives.registry import build
 from cure_core.progress import bar
@@ -178,14 +178,16 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
     """What each departure does to UES, paired by seed with the defaults.
 
     A row a method, factor and value: seeds, ues (their mean), and the mean difference from the
-    defaults with its 95 % t-interval (difference, low, high).
+    defaults with its 95 % t-interval within [-1, 1] (difference, low, high).
     """
     keys = ["method", "factor", "value"]
     base = rows[rows.factor == BASE[0]].set_index(["method", "seed"]).ues
     table = []
     for names, own in rows[rows.factor != BASE[0]].groupby(keys, sort=False):
         ues = own.set_index(["method", "seed"]).ues
-        table.append((*names, len(ues), ues.mean(), *mean_interval(ues - base[ues.index])))
+        table.append(
+            (*names, len(ues), ues.mean(), *difference_interval(ues - base[ues.index], "ues"))
+        )
     return pd.DataFrame(table, columns=[*keys, "seeds", "ues", "difference", "low", "high"])
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from cure_core.faces.faceset import FaceSet
 from cure_core.figures.sheets import only_drawn
 from cure_core.figures.style import COLUMN, PAGE, STYLE, Picture
+from cure_core.metrics.intervals import difference_interval
 
 KINDS = {
     "no": ("as drawn", "0.45", "-"),
@@ -90,8 +91,6 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
     A row a run and protocol of natural training: method, order, fraction, protocol, seed, change.
     Mean over seeds with the 95 % t-interval.
     """
-    from cure_core.metrics.intervals import mean_interval
-
     own = data[data.training == "natural"]
     fractions = sorted(own.fraction.unique())
     with mpl.rc_context(STYLE):
@@ -106,7 +105,9 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
                 ]
                 if runs.empty:
                     continue
-                found = runs.groupby("fraction").change.apply(mean_interval)
+                found = runs.groupby("fraction").change.apply(
+                    difference_interval, measure="accuracy"
+                )
                 place = np.array([fractions.index(f) for f in found.index])
                 place = place + 0.1 * (shift - (len(RUNS) - 1) / 2)
                 mean, low, high = (np.array([v[k] for v in found]) for k in range(3))

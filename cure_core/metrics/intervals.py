@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cure_core.metrics.arrays import checked, nan_key
+from cure_core.metrics.arrays import as_array, checked, nan_key
 
+FEW = 5  # seeds whose values are shown one by one
 MIN_PEOPLE = 3  # with two, every usable resample is the data itself
 SHARE, SIGNED, UNBOUNDED = (0.0, 1.0), (-1.0, 1.0), (-np.inf, np.inf)
 # A word of these in a measure's name tells its range; a signed word wins (`accuracy_change`).
@@ -33,6 +34,13 @@ class Interval(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+    def text(self, decimals: int = 3) -> str:
+        """The value with its interval where it has one; nothing where it is NaN."""
+        value, low, high = (f"{number:.{decimals}f}" for number in self)
+        if np.isnan(self.value):
+            return ""
+        return value if np.isnan(self.low) else f"{value} [{low}, {high}]"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, tuple):
@@ -171,9 +179,23 @@ def share_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(mean, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def difference_interval(values: ArrayLike, level: float = 0.95) -> Interval:
-    """Mean over seeds of paired differences of shares: `mean_interval`, cut to [-1, 1]."""
-    return mean_interval(values, level, SIGNED)
+def difference_interval(values: ArrayLike, measure: str, level: float = 0.95) -> Interval:
+    """Mean over seeds of paired differences of a measure: `mean_interval`, cut to their range.
+
+    That is [-1, 1] for a share. In the simulation it holds the mean as often as it should, since
+    differences are less skewed than what they are of.
+    """
+    low, high = measure_range(measure)
+    return mean_interval(values, level, (low - high, high - low))
+
+
+def seeds_text(values: ArrayLike, measure: str, level: float = 0.95) -> str:
+    """`seed_interval` as text, with each seed's value where they are `FEW` at most."""
+    values = as_array(values)
+    text = seed_interval(values, measure, level).text()
+    if 1 < len(values) <= FEW:
+        text += "; " + ", ".join(f"{value:.3f}" for value in values)
+    return text
 
 
 def mean_interval(

@@ -32,6 +32,9 @@ MEANINGFUL_AUC = 0.55  # below it the attack hardly beats a coin, and its recall
 DETECTABLE_AUC = 0.3
 DETECTABLE_GAP = 0.2  # twice the distance of two oracles' recalls (0.09 to 0.14, docs/comparison)
 
+MARK = " †"
+LEGEND = "†: detectable, far below the oracle's recall or an AUC of 1/2; lower is not better"
+
 
 def detectable(recall: float, oracle_recall: float) -> bool:
     """Whether a recall is so far below the oracle's that the forget set stands out by it.
@@ -162,8 +165,9 @@ def _row_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def rank_auc(positive: np.ndarray, negative: np.ndarray) -> float:
     """The share of pairs of scores (P,) and (N,) with the positive above; a tie counts half."""
-    higher = positive[:, None] > negative
-    return float((higher.mean() + (positive[:, None] >= negative).mean()) / 2)
+    ascending = np.sort(negative)
+    below, upto = (np.searchsorted(ascending, positive, side=side) for side in ("left", "right"))
+    return float((below + upto).mean() / 2 / len(negative))
 
 
 def auc_over_people(
