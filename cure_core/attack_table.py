@@ -45,10 +45,11 @@ def summarise_attacks(rows: pd.DataFrame) -> pd.DataFrame:
             return Interval(*own[["value", "low", "high"]].iloc[0]).text()
         return seeds_text(own["value"].dropna(), metric) if own["value"].notna().any() else ""
 
-    cells = {
-        key: text(own, key[1]) + MARK * stands_out(*key)
-        for key, own in lines.groupby(keys, sort=False)
-    }
+    cells: dict[tuple[str, ...], str] = {}
+    for key, own in lines.groupby(keys, sort=False):
+        attack, metric, at, model = map(str, key)
+        mark = MARK * stands_out(attack, metric, at, model)
+        cells[attack, metric, at, model] = text(own, metric) + mark
     table = pd.Series(cells, name="value").rename_axis(keys).unstack("model", sort=False)
     if any(cell.endswith(MARK) for cell in cells.values()):
         table.loc[(LEGEND, "", ""), :] = ""

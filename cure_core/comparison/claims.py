@@ -104,10 +104,8 @@ def _verdict(own: Mapping[Any, Any], rival: Mapping[Any, Any], name: str) -> str
     """Whether the claim of a measure holds by the means, and whether the intervals decide it."""
     if name == "recall" and not own["told"]:
         return "not told: the attack is at chance"
-    lower = own[name] < rival[name]
-    verdict = (
-        "holds" if own[name] != rival[name] and lower == (name == "recall") else "does not hold"
-    )
+    better, worse = (rival, own) if name == "recall" else (own, rival)
+    verdict = "holds" if better[name] > worse[name] else "does not hold"
     if name == "recall" and own["detectable"]:
         verdict += " (detectable: lower is not better)"
     bounds = [(line[f"{name}_low"], line[f"{name}_high"]) for line in (own, rival)]

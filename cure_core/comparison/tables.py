@@ -151,8 +151,8 @@ def differences(rows: pd.DataFrame, score: str = "ues") -> pd.DataFrame:
     """A score of each of `OURS` less every other method's, paired by request and seed.
 
     `score` is a column of the rows. A line a data set, request, `method` of ours and `other`:
-    `less` with its 95 % interval (Student's t, cut to the range of such a difference) in `less_low` and `less_high`, over the `seeds` that
-    have both. NaN bounds: one seed.
+    `less` with its 95 % interval (`difference_interval`) in `less_low` and `less_high`, over the
+    `seeds` that have both. NaN bounds: one seed.
     """
     lines: list[dict[str, object]] = []
     rows = rows.assign(**{score: rows.get(score, np.nan)})
