@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -185,9 +186,9 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
     table = []
     for names, own in rows[rows.factor != BASE[0]].groupby(keys, sort=False):
         ues = own.set_index(["method", "seed"]).ues
-        table.append(
-            (*names, len(ues), ues.mean(), *difference_interval(ues - base[ues.index], "ues"))
-        )
+        less = (ues - base.reindex(ues.index)).dropna()
+        found = difference_interval(less, "ues") if len(less) else (np.nan,) * 3
+        table.append((*names, len(ues), ues.mean(), *found))
     return pd.DataFrame(table, columns=[*keys, "seeds", "ues", "difference", "low", "high"])
 
 
