@@ -152,4 +152,4 @@ def _changes(rows: pd.DataFrame) -> pd.DataFrame:
             if base is not None and base in ues:
                 lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
     columns = ["dataset", "request", "seed", "method", "base", "change"]
-    return pd.DataFrame(lines, columns=columns)
+    return pd.DataFrame(lines, columns=columns).dropna(subset=["change"])
