@@ -35,10 +35,10 @@ def summarise_attacks(rows: pd.DataFrame) -> pd.DataFrame:
     means = lines.groupby(keys, sort=False)["value"].mean()
 
     def stands_out(attack: str, metric: str, at: str, model: str) -> bool:
+        mean = float(means[attack, metric, at, model])
         if metric == "recall":
-            oracle = means.get((attack, metric, at, "oracle"), np.nan)
-            return detectable(means[attack, metric, at, model], oracle)
-        return metric == "auc" and means[attack, metric, at, model] < DETECTABLE_AUC
+            return detectable(mean, float(means.get((attack, metric, at, "oracle"), np.nan)))
+        return metric == "auc" and mean < DETECTABLE_AUC
 
     def text(own: pd.DataFrame, metric: str) -> str:
         if len(own) == 1:

@@ -94,14 +94,16 @@ def draw_roc(data: pd.DataFrame) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 2.5), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
+        known = data[(data.far > 0) & data.tar.notna()]
+        labelled = next((which for which in reversed(SET_NAMES) if which in set(known.set)), None)
         for ax, which in zip(axes, SET_NAMES, strict=True):
-            own = data[(data.set == which) & (data.far > 0) & data.tar.notna()]
+            own = known[known.set == which]
             drawn = set(own.model)
             note_missing(ax, [model for model in models if model not in drawn])
             sns.lineplot(
                 own, x="far", y="tar", hue="model", style="model", hue_order=models,
                 style_order=models, palette=COLOURS, dashes=DASHES, ax=ax, lw=1.4,
-                estimator=None, legend=bool(drawn),
+                estimator=None, legend=which == labelled,
             )  # fmt: skip
             chance = np.geomspace(1e-4, 1)
             ax.plot(chance, chance, color="0.5", lw=0.8, label="chance")

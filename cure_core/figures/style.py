@@ -62,7 +62,7 @@ def legend_keys(axes: Iterable[Axes], order: Iterable[str] = ()) -> dict[str, Ar
     keys: dict[str, Artist] = {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            keys.setdefault(label, handle)
+            keys[label] = handle
     labels = [label for label in order if label in keys]
     return {label: keys[label] for label in dict.fromkeys([*labels, *keys])}
 
