@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from cure_core.metrics.intervals import Interval, mean_interval
+from cure_core.metrics.intervals import Interval, seeds_text
+from cure_core.metrics.membership import DETECTABLE_AUC, LEGEND, MARK, detectable
 
 Rows = list[dict[str, object]]
 
@@ -24,16 +25,32 @@ def summarise_attacks(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of one seed or several (a column `seed`) as text, a line a measure, a column a model.
 
     One seed: the value with its interval over people, where it has one. Several: the mean with a
-    95 % interval over seeds (Student's t).
+    95 % interval over seeds (`seed_interval`), and each seed's value where they are few. Where an
+    AUC is far below 1/2, or a recall far below the oracle's, a dagger says that the forgotten stand
+    out by it, and the last line what the dagger means.
     """
     lines = rows.assign(at=[f"{at:g}" if np.isfinite(at) else "" for at in rows["at"]])
     keys = ["attack", "metric", "at", "model"]
 
-    def text(own: pd.DataFrame) -> str:
-        one = own[["value", "low", "high"]].iloc[0]
-        value, low, high = one if len(own) == 1 else mean_interval(own["value"])
-        return f"{value:.3f}" if np.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    means = lines.groupby(keys, sort=False)["value"].mean()
 
-    cells = {key: text(own) for key, own in lines.groupby(keys, sort=False)}
+    def stands_out(attack: str, metric: str, at: str, model: str) -> bool:
+        mean = float(means[attack, metric, at, model])
+        if metric == "recall":
+            return detectable(mean, float(means.get((attack, metric, at, "oracle"), np.nan)))
+        return metric == "auc" and mean < DETECTABLE_AUC
+
+    def text(own: pd.DataFrame, metric: str) -> str:
+        if len(own) == 1:
+            return Interval(*own[["value", "low", "high"]].iloc[0]).text()
+        return seeds_text(own["value"].dropna(), metric) if own["value"].notna().any() else ""
+
+    cells: dict[tuple[str, ...], str] = {}
+    for key, own in lines.groupby(keys, sort=False):
+        attack, metric, at, model = map(str, key)
+        mark = MARK * stands_out(attack, metric, at, model)
+        cells[attack, metric, at, model] = text(own, metric) + mark
     table = pd.Series(cells, name="value").rename_axis(keys).unstack("model", sort=False)
+    if any(cell.endswith(MARK) for cell in cells.values()):
+        table.loc[(LEGEND, "", ""), :] = ""
     return table.fillna("")

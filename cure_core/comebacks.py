@@ -14,7 +14,7 @@ from cure_core.metrics.recovery import few_shot_rank_one, relearn
 from cure_core.metrics.verification import ten_fold_accuracy
 from cure_core.pairs import Pairs
 from cure_core.protocol import Protocol
-from cure_core.space import Space
+from cure_core.space import Space, rows_of
 
 
 def few_shot(protocol: Protocol, space: Space, shots: Sequence[int]) -> Rows:
@@ -54,7 +54,7 @@ def relearning(
 
     def accuracy(model: nn.Module) -> float:
         unit = embed(model, ImageView(p.faces.images, ends), device=device).numpy()
-        left, right = (unit[np.searchsorted(ends, side)] for side in (pairs.left, pairs.right))
+        left, right = (unit[rows_of(ends, side)] for side in (pairs.left, pairs.right))
         return ten_fold_accuracy((left * right).sum(axis=1), pairs.genuine, folds)
 
     images = ImageView(p.faces.images, shown)

@@ -9,7 +9,7 @@ from cure_core.embedding import embed
 from cure_core.faces.faceset import FaceSet
 from cure_core.files import data_root
 from cure_core.metrics.discard import discard_table
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import difference_interval
 from cure_core.quality_study import KEY, Bench
 
 RUN = [*KEY]
@@ -177,7 +177,7 @@ def group_table(rows: pd.DataFrame) -> pd.DataFrame:
 def _tested(values: np.ndarray) -> dict[str, float]:
     from scipy.stats import ttest_1samp
 
-    mean, low, high = mean_interval(values)
+    mean, low, high = difference_interval(values, "accuracy")
     varied = len(values) > 1 and np.ptp(values) > 0
     p = float(ttest_1samp(values, 0).pvalue) if varied else np.nan
     return {"change": mean, "low": low, "high": high, "p": p}

@@ -11,12 +11,20 @@ import torch
 
 from cure_core import __version__
 from cure_core.files import atomic_path
-from cure_core.metrics.intervals import mean_interval
-from cure_core.metrics.membership import MEANINGFUL_AUC
+from cure_core.metrics.intervals import Interval, seeds_text
+from cure_core.metrics.membership import (
+    DETECTABLE_AUC,
+    LEGEND,
+    MARK,
+    MEANINGFUL_AUC,
+    detectable,
+)
 from cure_core.metrics.oracle_gap import tug_of_war
 from cure_core.metrics.ues import UES, h_mean, unlearning_efficiency_score
 
 MODELS = ("before", "after", "oracle")
+UNCERTAIN = " ?"
+MARKS = {UNCERTAIN: "?: the attack is at chance, its recall means nothing", MARK: LEGEND}
 
 # metric, set, what a reader sees
 LINES = (
@@ -112,25 +120,42 @@ def summarise(tidy: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows of one seed or several as a table of text, a line a measure, a column a model.
 
     One seed: the value with its interval over people, where it has one. Several seeds: the mean
-    with a 95 % interval over seeds (Student's t). A membership recall is marked with a `?` where
-    the attack's AUC is too low for it to say anything.
+    with a 95 % interval over seeds (`seed_interval`), and each seed's value where they are few. A
+    membership recall is marked with a `?` where the attack's AUC is too low for it to say anything,
+    and with a dagger where it, or the AUC, is so low that the forgotten stand out by it; a last
+    line says what the marks mean.
     """
-    attack = tidy[tidy.metric == "membership_auc"].groupby("model").value.mean()
+    means = tidy[tidy.set == "forget"].groupby(["metric", "model"]).value.mean()
     several = tidy.seed.nunique() > 1
     table: dict[str, dict[str, str]] = {}
     for metric, which, label in LINES:
         lines = tidy[(tidy.metric == metric) & (tidy.set == which)]
         for model, own in lines.groupby("model"):
             if several:
-                value, low, high = mean_interval(own.value)
+                text = seeds_text(own.value, metric)
             else:
-                value, low, high = own[["value", "low", "high"]].iloc[0]
-            text = f"{value:.3f}" if np.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
-            if metric == "membership_recall" and attack.get(model, 1) < MEANINGFUL_AUC:
-                text += " ?"
+                text = Interval(*own[["value", "low", "high"]].iloc[0]).text()
+            text += _mark(metric, str(model), means)
             table.setdefault(label, {})[str(model)] = text
+    cells = [cell for line in table.values() for cell in line.values()]
+    for mark, meaning in MARKS.items():
+        if any(cell.endswith(mark) for cell in cells):
+            table[meaning] = {}
     models = [model for model in MODELS if model in set(tidy.model)]
     return pd.DataFrame.from_dict(table, orient="index", columns=models)
+
+
+def _mark(metric: str, model: str, means: pd.Series) -> str:
+    """What a reader must know of a membership recall or AUC, from the `means` of a model."""
+    auc = means.get(("membership_auc", model), np.nan)
+    if metric == "membership_auc" and auc < DETECTABLE_AUC:
+        return MARK
+    if metric != "membership_recall":
+        return ""
+    if auc < MEANINGFUL_AUC:
+        return UNCERTAIN
+    oracle = means.get((metric, "oracle"), np.nan)
+    return MARK if detectable(means[metric, model], oracle) else ""
 
 
 def save_table(table: pd.DataFrame, path: str | Path) -> Path:

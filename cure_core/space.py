@@ -61,6 +61,17 @@ def view_table(
     return view_features([*known, *views], protocol.faces.identities[index]).set_axis(index)
 
 
+def rows_of(embedded: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Where the numbers `index` lie in the sorted `embedded`; KeyError for one that is not there.
+
+    The error names the first image that is missing.
+    """
+    rows = np.searchsorted(embedded, index).clip(max=len(embedded) - 1)
+    if (missing := np.asarray(index)[embedded[rows] != index]).size:
+        raise KeyError(f"{missing.size} images were not embedded (first: image {missing.flat[0]})")
+    return rows
+
+
 class Space:
     """One model's embeddings: `space[index]` gives normalised rows by the images' numbers.
 
@@ -85,13 +96,16 @@ class Space:
         self.unit = F.normalize(self.raw, dim=1).numpy()
 
     def __getitem__(self, index: np.ndarray) -> np.ndarray:
-        return self.unit[np.searchsorted(self.index, index)]
+        return self.unit[self.rows_of(index)]
+
+    def rows_of(self, index: np.ndarray) -> np.ndarray:
+        """Where the images lie in `index`; KeyError, naming the first, for one not embedded."""
+        return rows_of(self.index, index)
 
     @cached_property
     def features(self) -> pd.DataFrame:
         """`view_table` of the model."""
-        attacked = np.searchsorted(self.index, attacked_images(self.protocol))
-        raw = self.raw[attacked]
+        raw = self.raw[self.rows_of(attacked_images(self.protocol))]
         return view_table(self.protocol, self.encoder, self.device, self.progress, raw)
 
     @cached_property
@@ -125,5 +139,5 @@ class Space:
 
     def scores(self, pairs: Pairs) -> np.ndarray:
         """Cosine similarity of each pair, (P,)."""
-        left, right = (np.searchsorted(self.index, side) for side in (pairs.left, pairs.right))
+        left, right = self.rows_of(pairs.left), self.rows_of(pairs.right)
         return similarities(self.unit, Pairs(left, right, pairs.genuine))

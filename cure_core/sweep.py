@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
@@ -24,7 +25,7 @@ from cure_core.embedding import embed
 from cure_core.evaluation import accuracies
 from cure_core.faces.faceset import FaceSet
 from cure_core.files import atomic_path, locked
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import difference_interval
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives.registry import build
 from cure_core.progress import bar
@@ -186,14 +187,16 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
     """What each departure does to UES, paired by seed with the defaults.
 
     A row a method, factor and value: seeds, ues (their mean), and the mean difference from the
-    defaults with its 95 % t-interval (difference, low, high).
+    defaults with its 95 % t-interval within [-1, 1] (difference, low, high).
     """
     keys = ["method", "factor", "value"]
     base = rows[rows.factor == BASE[0]].set_index(["method", "seed"]).ues
     table = []
     for names, own in rows[rows.factor != BASE[0]].groupby(keys, sort=False):
         ues = own.set_index(["method", "seed"]).ues
-        table.append((*names, len(ues), ues.mean(), *mean_interval(ues - base[ues.index])))
+        less = (ues - base.reindex(ues.index)).dropna()
+        found = difference_interval(less, "ues") if len(less) else (np.nan,) * 3
+        table.append((*names, len(ues), ues.mean(), *found))
     return pd.DataFrame(table, columns=[*keys, "seeds", "ues", "difference", "low", "high"])
 
 

@@ -40,13 +40,32 @@ def test_one_seed_is_told_with_its_interval():
     assert list(table) == list(MODELS)
     assert table.loc[("norm", "auc", ""), "after"] == "0.400 [0.300, 0.500]"
     assert table.loc[("few_shot", "rank1", "5"), "oracle"] == "0.600"
-    assert len(table) == 2 + 2 + 3
+    assert len(table) == 2 + 2 + 3 + 1  # the last says what a dagger means
 
 
 def test_several_seeds_are_told_as_mean_and_interval():
-    """Two values 0.1 apart: mean half-way, and t(0.975, 1) = 12.706 times 0.05."""
+    """Two values 0.1 apart: mean half-way, bounds at (m - mu)^2 = t^2 phi mu (1 - mu) / 2."""
     table = summarise_attacks(rows(seeds=2))
-    assert table.loc[("norm", "recall", ""), "before"] == "0.250 [-0.385, 0.885]"
+    own = table.loc[("few_shot", "rank1", "1"), "after"]
+    pull = 12.7062**2 * 0.005 / (0.45 * 0.55) / 2
+    low, high = sorted(np.roots([1 + pull, -0.9 - pull, 0.45**2]))
+    assert own == f"0.450 [{low:.3f}, {high:.3f}]; 0.400, 0.500"
+
+
+def test_what_stands_out_is_marked_and_explained():
+    """Far below the oracle's recall, or an AUC far below 1/2, is no success."""
+    table = summarise_attacks(
+        pd.DataFrame(
+            [
+                row("norm", "recall", 0.05), row("norm", "recall", 0.4, "oracle"),
+                row("views", "recall", 0.25), row("views", "recall", 0.4, "oracle"),
+                row("norm", "auc", 0.1), row("oddness", "auc", 0.45),
+            ]
+        )
+    )  # fmt: skip
+    after = table["after"]
+    assert [cell.endswith("†") for cell in after] == [True, False, True, False, False]
+    assert table.index[-1][0].startswith("†: detectable")
 
 
 def test_what_a_model_lacks_is_left_empty():

@@ -112,20 +112,23 @@ def test_a_recall_that_means_nothing_is_marked(auc, marked):
     assert (recall != "0.250") == marked
 
 
-def test_several_seeds_by_students_t():
+def test_several_seeds_by_a_score_interval_and_one_by_one():
     shifts = [0.0, 0.02, 0.07, 0.01]
     tidy = pd.concat([report(shift=s).tidy(seed=seed) for seed, s in enumerate(shifts)])
     shown = summarise(tidy).loc["accuracy, forget pairs", "after"]
     values = 0.6 - np.array(shifts)
-    low, high = stats.t.interval(0.95, 3, loc=values.mean(), scale=stats.sem(values))
-    assert shown == f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+    mean, pull = values.mean(), stats.t.ppf(0.975, 3) ** 2 * stats.sem(values) ** 2
+    pull /= mean * (1 - mean)
+    low, high = sorted(np.roots([1 + pull, -2 * mean - pull, mean**2]))
+    each = ", ".join(f"{value:.3f}" for value in values)
+    assert shown == f"{mean:.3f} [{low:.3f}, {high:.3f}]; {each}"
 
 
 def test_several_seeds_that_agree_and_a_measure_of_one_seed_alone():
     tidy = pd.concat([report().tidy(seed=0), report().tidy(seed=1)], ignore_index=True)
     lone = {"model": "after", "set": "test", "metric": "eer", "value": 0.125, "seed": 1}
     table = summarise(pd.concat([tidy, pd.DataFrame([lone])], ignore_index=True))
-    assert table.loc["UES (CURE)", "after"] == "0.600 [0.600, 0.600]"
+    assert table.loc["UES (CURE)", "after"] == "0.600; 0.600, 0.600"  # no spread, no interval
     assert table.loc["EER, unseen people", "after"] == "0.125"
 
 

@@ -167,16 +167,16 @@ def test_each_run_leaves_the_defaults_by_one_factor():
 
 
 def test_effects_are_paired_by_seed_by_hand():
-    """Differences 0.1 and 0.3: mean 0.2, t(0.975, 1) = 12.706, standard error 0.1."""
+    """Differences 0.19 and 0.21: mean 0.2, t(0.975, 1) = 12.706, standard error 0.01."""
     rows = pd.DataFrame(
-        [(0, "cure", "base", "1", 0.5), (1, "cure", "base", "1", 0.2), (0, "cure", "tau", "0", 0.6),
-         (1, "cure", "tau", "0", 0.5), (0, "cure_plus", "base", "1", 0.9)],
+        [(0, "cure", "base", "1", 0.5), (1, "cure", "base", "1", 0.2),
+         (0, "cure", "tau", "0", 0.69), (1, "cure", "tau", "0", 0.41), (0, "cure_plus", "base", "1", 0.9)],
         columns=["seed", "method", "factor", "value", "ues"],
     )  # fmt: skip
     (row,) = sweep.effects(rows).to_dict("records")
     assert (row["method"], row["factor"], row["value"], row["seeds"]) == ("cure", "tau", "0", 2)
     got = [row[name] for name in ("ues", "difference", "low", "high")]
-    assert got == pytest.approx([0.55, 0.2, 0.2 - 1.2706, 0.2 + 1.2706], abs=1e-4)
+    assert got == pytest.approx([0.55, 0.2, 0.2 - 0.12706, 0.2 + 0.12706], abs=1e-4)
 
 
 def test_the_faces_and_the_setting_are_as_documented():

@@ -1,5 +1,8 @@
 """Whether the claims of rank hold: the test that was set beforehand, and the paper's own."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -29,7 +32,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """For each data set and request of people: does CURE's interval lie above every peer's?
 
     Columns: method (one of `OURS`), its interval, `rival` (the peer whose interval reaches
-    highest) with its own, `above`; `gap` of its membership recall from the oracle's, `nearest` (the
+    highest) with its own, `decided` (whether both have an interval, which one seed does not give),
+    `above` (False if not decided); `gap` of its membership recall from the oracle's, `nearest` (the
     peer of the smallest) with its own, `nearer` (no further than that). Recalls count only where
     `told`: without it a method is not `nearer`.
     """
@@ -41,7 +45,8 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
             continue
         reach = peers.ues_high.fillna(peers.ues)
         told = _told_apart(peers)
-        rival, nearest = peers.iloc[int(reach.argmax())], told.iloc[int(told.gap.argmin())]
+        nearest = told.iloc[int(told.gap.fillna(np.inf).argmin())]
+        rival = peers.iloc[int(reach.fillna(-np.inf).argmax())]
         for own in case[case.kind == "ours"].to_dict("records"):
             lines.append(
                 {
@@ -49,6 +54,7 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
                     "ues": own["ues"], "ues_low": own["ues_low"], "ues_high": own["ues_high"],
                     "rival": rival.method, "rival_ues": rival.ues,
                     "rival_low": rival.ues_low, "rival_high": rival.ues_high,
+                    "decided": not np.isnan([own["ues_low"], rival.ues_low]).any(),
                     "above": bool(own["ues_low"] > rival.ues_high),
                     "gap": own["gap"], "nearest": nearest.method, "nearest_gap": nearest.gap,
                     "told": own["told"],
@@ -74,23 +80,15 @@ def against_paper(table: pd.DataFrame) -> pd.DataFrame:
         for own in case[case.kind == "ours"].to_dict("records"):
             told = _told_apart(peers)
             rivals = {
-                "ues": peers.iloc[int(peers.ues.argmax())],
+                "ues": peers.iloc[int(peers.ues.fillna(-1).argmax())],
                 "fresh": peers.iloc[int(peers.fresh.fillna(-1).argmax())],
-                "recall": told.iloc[int(told.recall.argmin())],
+                "recall": told.iloc[int(told.recall.fillna(2).argmin())],
             }
             for name, (claim, quoted, why) in CLAIMS.items():
                 rival = rivals[name]
-                if np.isnan(own[name]):
+                if np.isnan([own[name], rival[name]]).any():
                     continue
-                ahead = rival[name] - own[name] if name == "recall" else own[name] - rival[name]
-                apart = (
-                    own[f"{name}_low"] > rival[f"{name}_high"]
-                    or own[f"{name}_high"] < rival[f"{name}_low"]
-                )
-                verdict = "holds" if ahead > 0 else "does not hold"
-                verdict = verdict if apart else f"{verdict}, intervals overlap"
-                if name == "recall" and not own["told"]:
-                    verdict = "not told: the attack is at chance"
+                verdict = _verdict(own, rival.to_dict(), name)
                 lines.append(
                     {
                         "dataset": dataset, "request": request, "method": own["method"],
@@ -100,6 +98,23 @@ def against_paper(table: pd.DataFrame) -> pd.DataFrame:
                     }
                 )  # fmt: skip
     return pd.DataFrame(lines)
+
+
+def _verdict(own: Mapping[Any, Any], rival: Mapping[Any, Any], name: str) -> str:
+    """Whether the claim of a measure holds by the means, and whether the intervals decide it."""
+    if name == "recall" and not own["told"]:
+        return "not told: the attack is at chance"
+    better, worse = (rival, own) if name == "recall" else (own, rival)
+    verdict = "holds" if better[name] > worse[name] else "does not hold"
+    if name == "recall" and own["detectable"]:
+        verdict += " (detectable: lower is not better)"
+    bounds = [(line[f"{name}_low"], line[f"{name}_high"]) for line in (own, rival)]
+    if np.isnan(bounds).any():
+        few = min(own["seeds"], rival["seeds"]) == 1
+        reason = "one seed, no interval" if few else "seeds all the same, no interval"
+        return f"{verdict} by the mean, undecided: {reason}"
+    (low, high), (other_low, other_high) = bounds
+    return verdict if low > other_high or high < other_low else f"{verdict}, intervals overlap"
 
 
 def _told_apart(peers: pd.DataFrame) -> pd.DataFrame:

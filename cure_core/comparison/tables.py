@@ -9,8 +9,8 @@ import pandas as pd
 from cure_core.comparison.plan import Plan
 from cure_core.comparison.store import UNTUNED
 from cure_core.comparison.tuning import finalists, trials_on, winner
-from cure_core.metrics.intervals import Interval, mean_interval
-from cure_core.metrics.membership import MEANINGFUL_AUC
+from cure_core.metrics.intervals import Interval, difference_interval, share_interval
+from cure_core.metrics.membership import MARK, MEANINGFUL_AUC, detectable
 from cure_core.objectives import METHODS
 
 OURS = ("cure", "cure_plus", "cure_scatter")
@@ -105,12 +105,13 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A line for each data set, request and method, best UES first.
 
     `ues`, `recall` (of the membership attack), `gap` (|recall - the oracle's|) and `fresh`, UES
-    whose F is of new pictures of the forgotten (NaN where a seed has none), are means with 95 %
-    intervals over seeds (Student's t) in `_low` and `_high`; a seed draws anew who is forgotten,
-    out of the same people. `rank` is the mean rank by UES, 1 the best. The columns of `MEANS` are
-    means; `told` is whether the membership attack tells members apart by the method and by the
-    oracle at all (mean AUCs of at least `MEANINGFUL_AUC`), without which the two recalls say
-    nothing. NaN bounds: one seed.
+    whose F is of new pictures of the forgotten, are means with 95 % intervals over seeds
+    (`share_interval`) in `_low` and `_high`, NaN where a seed has none; a seed draws again who is
+    forgotten, out of the same people. `rank` is the mean rank by UES, 1 the best. The columns of
+    `MEANS` are means; `told` is whether the membership attack tells members apart by the method and
+    by the oracle at all (mean AUCs of at least `MEANINGFUL_AUC`), without which the two recalls say
+    nothing; `detectable` is whether it does and the recall is far below the oracle's. NaN bounds:
+    one seed, or seeds that are all the same.
     """
     lines = []
     for (dataset, request), case in rows.groupby(["dataset", "request"], sort=False):
@@ -125,18 +126,20 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             }  # fmt: skip
             found: dict[str, object] = {}
             for name, values in measured.items():
-                lacking = name == "fresh" and values.isna().any()
-                found |= _named(name, UNKNOWN if lacking else mean_interval(values))
-            known = own.reindex(columns=MEANS).mean()  # pictures of few people hold no fresh pairs
+                # pictures of few people hold no fresh pairs
+                found |= _named(name, UNKNOWN if values.isna().any() else share_interval(values))
+            known = own.reindex(columns=MEANS).mean()
+            told = bool(
+                known.membership_auc >= MEANINGFUL_AUC
+                and own.membership_auc_oracle.mean() >= MEANINGFUL_AUC
+            )
+            recalls = own.membership_recall.mean(), own.membership_recall_oracle.mean()
             lines.append(
                 {
                     "dataset": dataset, "request": request, "method": method,
                     "kind": kind(str(method)), "seeds": len(own), **found, **known,
-                    "rank": ranks.get(method, np.nan),
-                    "told": bool(
-                        known.membership_auc >= MEANINGFUL_AUC
-                        and own.membership_auc_oracle.mean() >= MEANINGFUL_AUC
-                    ),
+                    "rank": ranks.get(method, np.nan), "told": told,
+                    "detectable": told and detectable(*recalls),
                 }
             )  # fmt: skip
     order = ["dataset", "request", "ues"]
@@ -148,8 +151,8 @@ def differences(rows: pd.DataFrame, score: str = "ues") -> pd.DataFrame:
     """A score of each of `OURS` less every other method's, paired by request and seed.
 
     `score` is a column of the rows. A line a data set, request, `method` of ours and `other`:
-    `less` with its 95 % interval (Student's t) in `less_low` and `less_high`, over the `seeds` that
-    have both. NaN bounds: one seed.
+    `less` with its 95 % interval (`difference_interval`) in `less_low` and `less_high`, over the
+    `seeds` that have both. NaN bounds: one seed.
     """
     lines: list[dict[str, object]] = []
     rows = rows.assign(**{score: rows.get(score, np.nan)})
@@ -163,7 +166,7 @@ def differences(rows: pd.DataFrame, score: str = "ues") -> pd.DataFrame:
                         {
                             "dataset": dataset, "request": request, "method": method,
                             "other": other, "seeds": len(less),
-                            **_named("less", mean_interval(less)),
+                            **_named("less", difference_interval(less, score)),
                         }
                     )  # fmt: skip
     columns = ["dataset", "request", "method", "other", "seeds", "less", "less_low", "less_high"]
@@ -183,18 +186,27 @@ def shrinkage(chosen: pd.DataFrame, table: pd.DataFrame, request: str) -> pd.Dat
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """A summary as text: value and interval in one cell."""
+    """A summary as text: value and interval in one cell.
+
+    A recall is marked where the attack is at chance (?) and where it is detectable (†), which the
+    head of its column explains.
+    """
+    marks = np.select([~table.told, table.detectable], [" ?", MARK], "")
+    known = {" ?": "?: attack at chance", MARK: "†: detectable, far below the oracle's"}
+    meanings = "; ".join(meaning for mark, meaning in known.items() if mark in marks)
     columns = {
         "method": table.method,
         "UES (CURE)": _cells(table, "ues"),
-        "F": table.forgetting.map("{:.3f}".format),
-        "S": table.stability.map("{:.3f}".format),
-        "rank": table["rank"].map(lambda x: "" if np.isnan(x) else f"{x:.1f}"),
+        "F": _numbers(table.forgetting, 3),
+        "S": _numbers(table.stability, 3),
+        "rank": _numbers(table["rank"], 1),
         "UES, new pictures": _cells(table, "fresh"),
-        "rank one, re-enrolled": table.rank1_new_gallery.map("{:.2f}".format),
-        "ToW": table.tow.map("{:.2f}".format),
-        "membership AUC": table.membership_auc.map("{:.2f}".format),
-        "membership recall": _cells(table, "recall"),
+        "rank one, re-enrolled": _numbers(table.rank1_new_gallery, 2),
+        "ToW": _numbers(table.tow, 2),
+        "membership AUC": _numbers(table.membership_auc, 2),
+        "membership recall" + f" ({meanings})" * bool(meanings): [
+            text + mark for text, mark in zip(_cells(table, "recall"), marks, strict=True)
+        ],
         "from the oracle's": _cells(table, "gap"),
         "seeds": table.seeds,
     }
@@ -214,10 +226,11 @@ def _cells(table: pd.DataFrame, name: str) -> list[str]:
 
 def cell(row: Mapping[Any, Any], name: str) -> str:
     """A value of a summary's line with its interval, as text; nothing where it is NaN."""
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    if np.isnan(value):
-        return ""
-    return f"{value:.3f}" if np.isnan(low) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return Interval(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))).text()
+
+
+def _numbers(values: pd.Series, decimals: int) -> list[str]:
+    return ["" if np.isnan(value) else f"{value:.{decimals}f}" for value in values]
 
 
 def _named(name: str, interval: Interval) -> dict[str, float]:

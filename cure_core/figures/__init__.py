@@ -32,6 +32,7 @@ from cure_core.figures.comparison import (
     draw_frontier,
     draw_membership,
     draw_new_pictures,
+    has_comparison,
     has_frontier,
     has_new_pictures,
 )
@@ -105,6 +106,8 @@ DRAWN: dict[str, Callable[[pd.DataFrame], Figure]] = {
 # What a table that several figures share must hold for a figure to have something to show.
 NEEDS: dict[str, Callable[[pd.DataFrame], bool]] = {
     "ablations": has_ablations,
+    "comparison": has_comparison,
+    "comparison_membership": has_comparison,
     "comparison_new_pictures": has_new_pictures,
     "frontier": has_frontier,
     "label_noise": has_label_noise,

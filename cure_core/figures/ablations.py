@@ -11,7 +11,7 @@ from cure_core.comparison.plan import varied
 from cure_core.comparison.tables import kind
 from cure_core.figures.comparison import OURS, PEER
 from cure_core.figures.style import PAGE, STYLE, Picture
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import difference_interval
 
 NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
 CHANGES = {
@@ -61,7 +61,7 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
                 ax.plot(
                     each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
                 )
-                mean, low, high = mean_interval(each.change)
+                mean, low, high = difference_interval(each.change, "ues")
                 if len(each) > 2:  # of two seeds it would be wider than the picture
                     ax.plot([low, high], [y, y], color=colour, lw=1, alpha=0.7)
                 ax.plot(mean, y, marker, ms=4, color=colour)
@@ -152,4 +152,4 @@ def _changes(rows: pd.DataFrame) -> pd.DataFrame:
             if base is not None and base in ues:
                 lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
     columns = ["dataset", "request", "seed", "method", "base", "change"]
-    return pd.DataFrame(lines, columns=columns)
+    return pd.DataFrame(lines, columns=columns).dropna(subset=["change"])

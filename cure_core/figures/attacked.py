@@ -3,6 +3,7 @@
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,8 +11,8 @@ from matplotlib.lines import Line2D
 
 from cure_core.comparison.store import REFERENCES
 from cure_core.figures.comparison import mark_interval, method_colour, method_legend
-from cure_core.figures.style import COLOURS, PAGE, STYLE, Picture
-from cure_core.metrics.intervals import mean_interval
+from cure_core.figures.style import COLOURS, PAGE, STYLE, Picture, note_row
+from cure_core.metrics.intervals import seed_interval
 
 TRIED = {
     "told_apart_auc": ("forgotten told from\nstrangers (AUC)", None),
@@ -29,7 +30,9 @@ TRIED = {
 
 
 def draw_attacked(rows: pd.DataFrame) -> Figure:
-    """Five attacks on each method's student: means with 95 % intervals, a line a data set.
+    """Five attacks on each method's student: means with 95 % intervals, and each seed small.
+
+    A line a data set.
 
     Vertical lines are the oracle's and the teacher's means; hollow, where an attack takes work, is
     what it starts from.
@@ -70,7 +73,12 @@ def _panel(ax: Axes, rows: pd.DataFrame, name: str, methods: list[str]) -> None:
             continue
         if before is not None:
             ax.plot(own[before].mean(), y, "o", ms=4, color=colour, mfc="white")
-        mark_interval(ax, y, mean_interval(own[name].dropna()), colour, colour)
+        values = own[name].dropna()
+        if values.empty:
+            note_row(ax, y)
+            continue
+        ax.plot(values, np.full(len(values), y + 0.25), ".", ms=2.5, color=colour, alpha=0.6)
+        mark_interval(ax, y, seed_interval(values, name), colour, colour)
     for reference, line, colour in (("oracle", ":", COLOURS["oracle"]), ("teacher", "--", "black")):
         value = rows[rows.method == reference][name].mean()
         if pd.notna(value):

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cure_core.figures.style import PAGE, STYLE, Picture
+from cure_core.figures.style import PAGE, STYLE, Picture, note, note_missing
 
 SIDES = {"forget": "#D55E00", "retain": "#0072B2"}
 # a panel's title to the criteria it holds, each with its line
@@ -36,6 +36,8 @@ def draw_criteria(data: pd.DataFrame) -> Figure:
                 for name, style in lines.items():
                     line = own[own.criterion == name].sort_values("k")
                     ax.plot(line.k, line.value, style, color=SIDES[side], lw=1, marker=".", ms=3)
+                if own[own.criterion.isin(lines)].value.isna().all():
+                    note(ax, "no values")
                 _mark_numbers(ax, own)
                 if i == 0:
                     ax.set_title(title, fontsize=7.5)
@@ -63,6 +65,8 @@ def draw_agreement(data: pd.DataFrame) -> Figure:
                 ax.plot(
                     line.k, line.value, color=colour, lw=1, marker=MARKS[name], ms=3, label=name
                 )
+            if own.value.isna().all():
+                note(ax, "no values")
             _mark_numbers(ax, own)
             ax.set(ylim=(-0.03, 1.03), xlabel="clusters K")
             ax.set_title(f"{side} side")
@@ -152,8 +156,9 @@ def draw_drift(data: pd.DataFrame) -> Figure:
                 ax.plot(data.epoch, data[name], style, color=colour, marker=".", ms=4, label=label)
             ax.set_title(title)
             ax.set_xlabel("epoch")
-            top = data[list(lines)].to_numpy().max()
-            ax.set_ylim(0, 1.45 * max(top, 1e-3))  # room for the legend
+            top = data[list(lines)].max().max()  # NaN where no line has a value
+            ax.set_ylim(0, 1.45 * max(1e-3, top))  # room for the legend
+            note_missing(ax, [lines[name][0] for name in lines if data[name].isna().all()])
             ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))
             ax.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
             ax.legend(loc="upper left", frameon=False)
@@ -162,6 +167,8 @@ def draw_drift(data: pd.DataFrame) -> Figure:
 
 def _mark_numbers(ax: Axes, own: pd.DataFrame) -> None:
     """What was chosen (a line) and how many people there are (dots)."""
+    if own.empty:
+        return
     ax.axvline(own.chosen.iloc[0], color="0.2", lw=0.9)
     ax.axvline(own.people.iloc[0], color="0.2", lw=0.9, ls=":")
     ax.set_xscale("log")

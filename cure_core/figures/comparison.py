@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cure_core.comparison.tables import complete, kind, summary
-from cure_core.figures.style import PAGE, STYLE, Picture
-from cure_core.metrics.intervals import Interval, mean_interval
+from cure_core.figures.style import PAGE, STYLE, Picture, legend_keys, note, note_row
+from cure_core.metrics.intervals import Interval, difference_interval
 from cure_core.study import OF_PEOPLE
 
 PEER = "#0072B2"
@@ -93,9 +93,15 @@ def _scores(
     return figure
 
 
+def has_comparison(rows: pd.DataFrame) -> bool:
+    """Whether any row is of CURE or a peer."""
+    return not _competing(rows).empty
+
+
 def has_new_pictures(rows: pd.DataFrame) -> bool:
     """Whether any row of a request of people was judged on new pictures of theirs."""
-    return "ues_fresh" in rows and bool(rows.ues_fresh.notna().any())
+    people = _competing(rows[rows.request.isin(OF_PEOPLE)])
+    return "ues_fresh" in people and bool(people.ues_fresh.notna().any())
 
 
 def draw_membership(rows: pd.DataFrame) -> Figure:
@@ -116,13 +122,15 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                 seeds = _of(rows, dataset, request)
                 told = _of(table, dataset, request).set_index("method").told
                 for method in told.index:
-                    each = seeds[seeds.method == method].past
+                    each = seeds[seeds.method == method].past.dropna()
+                    if each.empty:
+                        note_row(ax, methods.index(method))
+                        continue
                     y = methods.index(method)
                     colour = method_colour(method)
                     ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
-                    mark_interval(
-                        ax, y, mean_interval(each), colour, colour if told[method] else "white"
-                    )
+                    found = difference_interval(each, "membership_recall")
+                    mark_interval(ax, y, found, colour, colour if told[method] else "white")
                 ax.axvline(0, color="black", lw=0.8)
                 _title(ax, dataset, request, seeds.seed.nunique())
         figure.supxlabel(
@@ -161,7 +169,7 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
             for ax, peer in zip(axes.flat, peers, strict=False):
                 _curves(ax, means, peer)
                 if peer not in means.index:
-                    _not_run(ax)
+                    note(ax, "not run")
             for ax in axes.flat[len(peers) :]:
                 ax.set_visible(False)
             axes[0, 0].set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
@@ -169,8 +177,7 @@ def draw_frontier(rows: pd.DataFrame) -> Figure:
             part.suptitle(f"{dataset}, random people, n = {n}", fontsize=8, weight="bold")
             part.supxlabel("F, forgetting", fontsize=8)
             part.supylabel("S, stability", fontsize=8)
-        drawn = [ax.get_legend_handles_labels() for ax in figure.get_axes()]
-        keys = {label: handle for pair in drawn for handle, label in zip(*pair, strict=True)}
+        keys = legend_keys(figure.get_axes())
         keys["as tuned"] = Line2D([], [], ls="", marker="o", ms=4, color="#BBBBBB", mec="black")
         keys["UES 0.2, 0.4, 0.6, 0.8"] = Line2D([], [], color="#BBBBBB", lw=0.8)
         figure.legend(
@@ -241,6 +248,9 @@ def _intervals(ax: Axes, table: pd.DataFrame, methods: Sequence[str], name: str)
 def mark_interval(ax: Axes, y: int, interval: Interval, colour: str, filling: str) -> None:
     """A mean with its interval, at the height of its method."""
     value, low, high = interval
+    if np.isnan(value):
+        note_row(ax, y)
+        return
     ax.plot([low, high], [y, y], color=colour, lw=1.5, alpha=0.7)
     ax.plot(value, y, "o", ms=4, color=colour, mfc=filling)
 
@@ -261,11 +271,7 @@ def _title(ax: Axes, dataset: str, request: str, n: int) -> None:
     """What a panel shows, over how many seeds; without any it says so in its middle."""
     ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {n}")
     if n == 0:
-        _not_run(ax)
-
-
-def _not_run(ax: Axes) -> None:
-    ax.text(0.5, 0.5, "not run", ha="center", color="#595959", transform=ax.transAxes)
+        note(ax, "not run")
 
 
 def method_colour(method: str) -> str:

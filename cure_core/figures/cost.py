@@ -4,8 +4,9 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cure_core.figures.style import PAGE, STYLE, Picture
+from cure_core.figures.style import PAGE, STYLE, Picture, note
 
+PARTS = ("embedding", "kmeans", "unlearning")
 LOOKS = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 
 
@@ -25,6 +26,10 @@ def draw_cost(data: pd.DataFrame) -> Figure:
         kmeans.legend(frameon=False, fontsize=6.5)
         own = data[data.what == "unlearning"]
         unlearning.semilogx(100 * own.share, own.seconds, "o-", color="0.35", ms=4)
-        unlearning.set(title=f"unlearning, an epoch, N = {own.N.iloc[0]:,.0f}")
+        sizes = ", ".join(f"{n:,.0f}" for n in own.N.dropna().unique())
+        unlearning.set(title=f"unlearning, an epoch, N = {sizes}")
         unlearning.set(xlabel="forgotten (% of N)", ylim=(0, None))
+        for ax, what in zip((embedding, kmeans, unlearning), PARTS, strict=True):
+            if data[data.what == what].seconds.isna().all():
+                note(ax, "not measured")
     return figure

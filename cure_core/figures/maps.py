@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cure_core.figures.style import COLOURS, PAGE, STYLE, Picture
+from cure_core.figures.style import COLOURS, PAGE, STYLE, Picture, note
 
 SETS = {"unseen": ("0.6", "s"), "retain": ("#56B4E9", "o"), "forget": ("#D55E00", "^")}
 SET_LABELS = {"unseen": "unseen", "retain": "retained", "forget": "forgotten"}
@@ -120,6 +120,11 @@ def _sets(ax: Axes, own: pd.DataFrame, alpha: float = 0.8) -> None:
 
 def _frame(axes: np.ndarray | list[Axes], data: pd.DataFrame) -> None:
     """The same square for all panels: on a map only distances within it can be read."""
+    data = data[["x", "y"]].dropna()
+    if data.empty:
+        for ax in axes:
+            note(ax, "no points")
+        return
     middle = [(data[axis].min() + data[axis].max()) / 2 for axis in "xy"]
     half = 0.54 * max(data[axis].max() - data[axis].min() for axis in "xy")
     for ax in axes:

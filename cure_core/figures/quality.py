@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from cure_core.faces.faceset import FaceSet
 from cure_core.figures.sheets import only_drawn
-from cure_core.figures.style import COLUMN, PAGE, STYLE, Picture
+from cure_core.figures.style import COLUMN, PAGE, STYLE, Picture, note, note_missing
+from cure_core.metrics.intervals import difference_interval
 
 KINDS = {
     "no": ("as drawn", "0.45", "-"),
@@ -40,12 +41,16 @@ def draw_quality_scores(data: pd.DataFrame) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(COLUMN, 2.4), layout="constrained")
         ax = figure.subplots()
+        missing = []
         for kind, (label, colour, dash) in KINDS.items():
             own = data[data.kind == kind]
-            if not own.empty:
+            if own.share.notna().any():
                 ax.step(
                     own["rank"], own.share, dash, where="mid", color=colour, label=label, lw=1.2
                 )
+            elif not own.empty:
+                missing.append(label)
+        note_missing(ax, missing)
         ax.set(xlim=(0, 1), xlabel="rank by fused quality (0 poorest)")
         ax.set_ylim(bottom=0)
         ax.set_ylabel("share of the kind's pictures")
@@ -64,9 +69,13 @@ def draw_quality_discard(data: pd.DataFrame) -> Figure:
         )
         axes = figure.subplots(1, len(names), squeeze=False)[0]
         for ax, dataset in zip(axes, names, strict=True):
+            missing: list[str] = []
             for i, name in enumerate([*singles, *ORDERINGS]):
                 own = data[(data.dataset == dataset) & (data.scorer == name)]
+                own = own.dropna(subset=["discarded", "fnmr"])
                 if own.empty:
+                    if name in set(data[data.dataset == dataset].scorer):
+                        missing.append(name)
                     continue
                 mean = own.groupby("discarded").fnmr.mean()
                 dash = (":", "-.", "--")[i // 5 % 3]
@@ -75,7 +84,9 @@ def draw_quality_discard(data: pd.DataFrame) -> Figure:
                 ax.plot(100 * mean.index, mean, dash, color=colour, lw=width, label=label)
             ax.set_title(titles.get(dataset, dataset))
             ax.set_xlabel("images discarded, poorest first (%)")
-            ax.set_xlim(0, 100 * data.discarded.max())
+            note_missing(ax, missing)
+            if data.discarded.notna().any():
+                ax.set_xlim(0, 100 * data.discarded.max())
         axes[0].set_ylabel("false non-match rate at FMR 1e-3")
         handles = {h.get_label(): h for ax in axes for h in ax.get_lines()}
         figure.legend(
@@ -90,15 +101,16 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
     A row a run and protocol of natural training: method, order, fraction, protocol, seed, change.
     Mean over seeds with the 95 % t-interval.
     """
-    from cure_core.metrics.intervals import mean_interval
-
     own = data[data.training == "natural"]
     fractions = sorted(own.fraction.unique())
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 3.4), layout="constrained")
         protocols = list(dict.fromkeys(own.protocol))
-        axes = figure.subplots(1, len(protocols), sharey=True, squeeze=False)[0]
-        for ax, protocol in zip(axes, protocols, strict=True):
+        axes = figure.subplots(1, max(1, len(protocols)), sharey=True, squeeze=False)[0]
+        if not protocols:
+            note(axes[0], "not run")
+        for ax, protocol in zip(axes, protocols, strict=False):
+            missing = []
             for shift, ((method, order), look) in enumerate(RUNS.items()):
                 label, colour, marker, dash = look
                 runs = own[
@@ -106,7 +118,12 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
                 ]
                 if runs.empty:
                     continue
-                found = runs.groupby("fraction").change.apply(mean_interval)
+                if (runs := runs.dropna(subset=["change"])).empty:
+                    missing.append(label)
+                    continue
+                found = runs.groupby("fraction").change.apply(
+                    difference_interval, measure="accuracy"
+                )
                 place = np.array([fractions.index(f) for f in found.index])
                 place = place + 0.1 * (shift - (len(RUNS) - 1) / 2)
                 mean, low, high = (np.array([v[k] for v in found]) for k in range(3))
@@ -116,6 +133,7 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
                     ls=dash or "none", elinewidth=0.7, label=label,
                 )  # fmt: skip
             _zero(ax)
+            note_missing(ax, missing)
             ax.set_xticks(range(len(fractions)), [f"{100 * f:g}" for f in fractions])
             ax.set_xlabel("training pictures forgotten (%)")
             ax.set_title(PROTOCOL_NAMES.get(protocol, protocol))

@@ -6,7 +6,17 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from cure_core.figures.style import COLOURS, DASHES, PAGE, SET_NAMES, STYLE, Picture
+from cure_core.figures.style import (
+    COLOURS,
+    DASHES,
+    PAGE,
+    SET_NAMES,
+    STYLE,
+    Picture,
+    legend_keys,
+    note,
+    note_missing,
+)
 from cure_core.metrics.verification import roc
 
 
@@ -49,6 +59,8 @@ def draw_scores(data: pd.DataFrame) -> Figure:
                     )
                     style = "-" if kind == "genuine" else "--"
                     ax.step(line.score, line.share, style, where="mid", color=colour, lw=1)
+                if own.share.isna().all():
+                    note(ax, "no values")
                 ax.set_title(f"{model}: {SET_NAMES[which]}")
                 if i == 1:
                     ax.set_xlabel("cosine similarity")
@@ -82,12 +94,16 @@ def draw_roc(data: pd.DataFrame) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 2.5), layout="constrained")
         axes = figure.subplots(1, 3, sharey=True)
+        known = data[(data.far > 0) & data.tar.notna()]
+        labelled = next((which for which in reversed(SET_NAMES) if which in set(known.set)), None)
         for ax, which in zip(axes, SET_NAMES, strict=True):
-            own = data[(data.set == which) & (data.far > 0)]
+            own = known[known.set == which]
+            drawn = set(own.model)
+            note_missing(ax, [model for model in models if model not in drawn])
             sns.lineplot(
                 own, x="far", y="tar", hue="model", style="model", hue_order=models,
                 style_order=models, palette=COLOURS, dashes=DASHES, ax=ax, lw=1.4,
-                estimator=None, legend=which == "test",
+                estimator=None, legend=which == labelled,
             )  # fmt: skip
             chance = np.geomspace(1e-4, 1)
             ax.plot(chance, chance, color="0.5", lw=0.8, label="chance")
@@ -95,7 +111,9 @@ def draw_roc(data: pd.DataFrame) -> Figure:
             ax.set_title(SET_NAMES[which])
             ax.set_xlabel("false accept rate")
             ax.set_ylabel("true accept rate")
-        handles, labels = axes[-1].get_legend_handles_labels()
-        axes[-1].get_legend().remove()
+            if ax.get_legend() is not None:
+                ax.get_legend().remove()
+        keys = legend_keys(axes, (*models, "chance"))
+        handles, labels = keys.values(), list(keys)
         figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
     return figure

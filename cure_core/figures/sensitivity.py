@@ -1,12 +1,14 @@
 """The score over what was chosen: K, tau, temperature, target map."""
 
+from typing import Any
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cure_core.figures.style import PAGE, STYLE, Picture
+from cure_core.figures.style import PAGE, STYLE, Picture, legend_keys, note
 
 LOOKS = {"cure_plus": ("#D55E00", "s", "--"), "cure": ("#0072B2", "o", "-")}
 PANELS = {
@@ -31,19 +33,24 @@ def draw_sensitivity(data: pd.DataFrame) -> Figure:
         for ax, (factor, label) in zip(axes, PANELS.items(), strict=True):
             for method in LOOKS:
                 _line(ax, data[data.method == method], factor, method)
-            _places(ax, factor)
+            if not ax.lines:
+                note(ax, "not run")
+                ax.set_xticks([])
+            else:
+                _places(ax, factor)
             ax.set_xlabel(label)
         axes[0].set_ylabel("UES (CURE)")
         axes[0].set_ylim(bottom=0)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
+        keys = legend_keys(axes)
+        place: dict[str, Any] = {"loc": "outside upper center", "ncols": 2, "frameon": False}
+        figure.legend(keys.values(), keys.keys(), **place)
     return figure
 
 
 def _line(ax: Axes, own: pd.DataFrame, factor: str, method: str) -> None:
     """The seeds that have departures, with their runs at the default."""
     departed = own[own.factor == factor]
-    if departed.empty:
+    if departed.ues.isna().all():
         return
     base = own[(own.factor == "base") & own.seed.isin(departed.seed)]
     if factor in ("tau", "temperature"):
@@ -57,7 +64,8 @@ def _line(ax: Axes, own: pd.DataFrame, factor: str, method: str) -> None:
     ax.plot(at, ues, ls="", marker=marker, ms=2.5, alpha=0.45, color=colour)
     mean = ues.groupby(at).mean()
     ax.plot(mean.index, mean, ls=dashes, marker=marker, lw=1, ms=4.5, color=colour, label=method)
-    ax.axvline(default.iloc[0], color="0.2", lw=0.9, ls=":")
+    if len(default):
+        ax.axvline(default.iloc[0], color="0.2", lw=0.9, ls=":")
 
 
 def _places(ax: Axes, factor: str) -> None:

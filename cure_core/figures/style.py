@@ -1,11 +1,14 @@
 """One style for all figures, and how they are shown and saved."""
 
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cure_core.files import atomic_path
@@ -33,6 +36,35 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "cure",
     "svg.fonttype": "none",
 }
+
+
+def note(ax: Axes, text: str) -> None:
+    """A word in the middle of a panel that has nothing to show."""
+    ax.text(0.5, 0.5, text, ha="center", va="center", color="#595959", transform=ax.transAxes)
+
+
+def note_row(ax: Axes, y: float, text: str = "no value") -> None:
+    """A word in place of what a row of a panel lacks."""
+    across = ax.get_yaxis_transform()
+    ax.text(0.5, y, text, ha="center", va="center", color="#595959", fontsize=5.5, transform=across)
+
+
+def note_missing(ax: Axes, missing: Sequence[str]) -> None:
+    """In a corner of a panel, the names of the lines for which there is no value."""
+    if missing:
+        text = "no value: " + ", ".join(missing)
+        style: dict[str, Any] = {"color": "#595959", "fontsize": 5.5, "transform": ax.transAxes}
+        ax.text(0.98, 0.02, text, ha="right", va="bottom", **style)
+
+
+def legend_keys(axes: Iterable[Axes], order: Iterable[str] = ()) -> dict[str, Artist]:
+    """Handle by label of all that any panel shows, those of `order` first."""
+    keys: dict[str, Artist] = {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            keys[label] = handle
+    labels = [label for label in order if label in keys]
+    return {label: keys[label] for label in dict.fromkeys([*labels, *keys])}
 
 
 class Picture(Figure):

@@ -21,21 +21,39 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cure_core.metrics.arrays import as_array, checked
+from cure_core.metrics.arrays import EqualWithNaN, as_array, checked, labels_of
 from cure_core.metrics.intervals import Interval, people_bootstrap
 from cure_core.metrics.verification import best_threshold, tar_at_far
 from cure_core.pairs import group_by_person
 
 MEANINGFUL_AUC = 0.55  # below it the attack hardly beats a coin, and its recall says nothing
+# An AUC this far below 1/2 is a signal, with its sign reversed: two standard errors of an AUC
+# between a dozen people on either side.
+DETECTABLE_AUC = 0.3
+DETECTABLE_GAP = 0.2  # twice the distance of two oracles' recalls (0.09 to 0.14, docs/comparison)
+
+MARK = " †"
+LEGEND = "†: detectable, far below the oracle's recall or an AUC of 1/2; lower is not better"
 
 
-@dataclass(frozen=True)
-class MembershipResult:
+def detectable(recall: float, oracle_recall: float) -> bool:
+    """Whether a recall is so far below the oracle's that the forget set stands out by it.
+
+    Forgetting would give the oracle's recall; less is no better, since it tells the forget set
+    from people never seen. False for NaN.
+    """
+    return bool(oracle_recall - recall > DETECTABLE_GAP)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MembershipResult(EqualWithNaN):
     """What an attack fitted on one half of the people does on the other half and the forget set.
 
     auc and the TPRs at 1 % and 0.1 % FPR on held-out members and non-members; threshold in
     log-odds; recall: the share of forget samples above the threshold, called members. The bounds
-    of AUC (95 %, over people) are NaN unless asked for.
+    of AUC (95 %, over people) are NaN unless asked for. forget_auc: the AUC of the forget samples
+    against the held-out non-members; 1/2 is what people never seen get, 0 and 1 are detectable.
+    collapsed: every sample scored the same, so that nothing here means anything.
     """
 
     auc: float
@@ -45,21 +63,39 @@ class MembershipResult:
     tpr_at_01pct_fpr: float = np.nan
     auc_low: float = np.nan
     auc_high: float = np.nan
+    forget_auc: float = np.nan
+    collapsed: bool = False
 
     @property
     def meaningful(self) -> bool:
         """Whether the attack works well enough for its recall to say anything."""
-        return self.auc >= MEANINGFUL_AUC
+        return self.auc >= MEANINGFUL_AUC and not self.collapsed
+
+    @property
+    def detectable(self) -> bool:
+        """Whether forget samples look even less like members than people never seen do."""
+        return min(self.auc, self.forget_auc) < DETECTABLE_AUC
 
     def to_dict(self) -> dict[str, float | bool]:
-        return {**asdict(self), "meaningful": self.meaningful}
+        return {**asdict(self), "meaningful": self.meaningful, "detectable": self.detectable}
 
     def __repr__(self) -> str:
-        doubt = "" if self.meaningful else f" (AUC under {MEANINGFUL_AUC}: recall means nothing)"
-        return (
-            f"recall {self.recall:.4f}{doubt}, AUC {self.auc:.3f}, "
+        text = (
+            f"recall {self.recall:.4f}, AUC {self.auc:.3f}, "
             f"TPR at 1 % FPR {self.tpr_at_1pct_fpr:.3f}"
         )
+        if self.collapsed:
+            return f"{text} (meaningless: every image scores the same, as by a collapsed encoder)"
+        if self.detectable:
+            reason = (
+                f"less like members than people never seen, AUC {self.forget_auc:.3f} against them"
+                if self.forget_auc < DETECTABLE_AUC
+                else "the AUC is far below 1/2, a signal with its sign reversed"
+            )
+            text += f" (detectable: {reason}; a low recall is no success)"
+        if not self.meaningful:
+            text += f" (AUC under {MEANINGFUL_AUC}: recall means nothing)"
+        return text
 
 
 def view_features(
@@ -127,6 +163,13 @@ def _row_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("nd,nd->n", a, b)
 
 
+def rank_auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    """The share of pairs of scores (P,) and (N,) with the positive above; a tie counts half."""
+    ascending = np.sort(negative)
+    below, upto = (np.searchsorted(ascending, positive, side=side) for side in ("left", "right"))
+    return float((below + upto).mean() / 2 / len(negative))
+
+
 def auc_over_people(
     positive: ArrayLike,
     negative: ArrayLike,
@@ -141,8 +184,12 @@ def auc_over_people(
     NaN bounds. Raises ValueError for empty scores, NaN, or lengths that differ.
     """
     sides = (positive, positive_people), (negative, negative_people)
-    scores = np.concatenate([checked(values, "scores") for values, _ in sides])
-    codes = [np.unique(as_array(people), return_inverse=True)[1] for _, people in sides]
+    parts = [checked(values, "scores") for values, _ in sides]
+    scores = np.concatenate(parts)
+    codes = [
+        np.unique(labels_of(people, len(part)), return_inverse=True)[1]
+        for part, (_, people) in zip(parts, sides, strict=True)
+    ]
     people = np.concatenate([codes[0], codes[1] + len(codes[0])])
     truth = np.arange(len(people)) < len(codes[0])
 
@@ -179,6 +226,7 @@ def membership_attack(
     member_people (N,), non_member_people (M,). Raises ValueError for empty features, NaN,
     lengths that differ, or a class of fewer than two people.
     """
+    forget_rows = checked(forget, "forget", ndim=2)
     rng = np.random.default_rng(seed)
     fit, held_out, held_people = [], [], []
     for features, people, name in [
@@ -198,7 +246,7 @@ def membership_attack(
     threshold = best_threshold(model.decision_function(balanced), is_member)
     member, non_member = (model.decision_function(rows) for rows in held_out)
     auc = auc_over_people(member, non_member, held_people[0], held_people[1], n_bootstrap, seed)
-    forget_scores = model.decision_function(checked(forget, "forget", ndim=2))
+    forget_scores = model.decision_function(forget_rows)
     return MembershipResult(
         auc=auc.value,
         tpr_at_1pct_fpr=tar_at_far(member, non_member, 0.01),
@@ -207,6 +255,8 @@ def membership_attack(
         tpr_at_01pct_fpr=tar_at_far(member, non_member, 0.001),
         auc_low=auc.low,
         auc_high=auc.high,
+        forget_auc=rank_auc(forget_scores, non_member),
+        collapsed=bool(np.ptp(np.concatenate([member, non_member, forget_scores])) == 0),
     )
 
 

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from cure_core.embedding import Images
-from cure_core.metrics.arrays import as_array, checked
+from cure_core.metrics.arrays import checked, labels_of
 from cure_core.metrics.gallery import rank_one
 from cure_core.recognition import Recipe, train
 
@@ -74,8 +74,11 @@ def few_shot_rank_one(
     a share in [0, 1]. Source: prototypes from few images, Snell et al. (arXiv:1703.05175).
     Raises ValueError for NaN, people on both sides, or where nobody has more than `shots` images.
     """
-    rows, people = checked(embeddings, "embeddings", ndim=2), as_array(people)
-    others, other_people = checked(others, "others", ndim=2), as_array(other_people)
+    rows, others = checked(embeddings, "embeddings", ndim=2), checked(others, "others", ndim=2)
+    people = labels_of(people, len(rows))
+    other_people = labels_of(other_people, len(others), "other_people")
+    if shots < 1 or repeats < 1:
+        raise ValueError(f"shots={shots}, repeats={repeats}; expected one at least of each")
     if shared := np.intersect1d(people, other_people).tolist():
         raise ValueError(f"{len(shared)} people are on both sides (first: {shared[0]})")
     rng = np.random.default_rng(seed)
@@ -110,13 +113,19 @@ def relearn(
     Source: relearning time as a test of forgetting, Golatkar et al. (arXiv:1911.04933); this form
     of it is our choice. Raises ValueError for fewer than two people.
     """
-    steps = int(np.ceil(len(people) / recipe.batch_size)) * recipe.epochs
+    steps = recipe.epochs * _steps(len(people), recipe.batch_size)
     rows = [{"step": 0, "value": measure(encoder)}]
     for epoch in range(1, epochs + 1):
         plan = replace(recipe, seed=recipe.seed + epoch)
         encoder = train(encoder, images, people, plan, device=device).encoder
         rows.append({"step": epoch * steps, "value": measure(encoder)})
     return pd.DataFrame(rows)
+
+
+def _steps(images: int, batch_size: int) -> int:
+    """The steps of an epoch; a last batch of one image joins the one before (`batches`)."""
+    alone = images > batch_size and images % batch_size == 1
+    return int(np.ceil(images / batch_size)) - alone
 
 
 def _paired(

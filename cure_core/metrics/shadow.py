@@ -22,7 +22,7 @@ from cure_core.recognition import Recipe, train_cached
 FIRST_SEED = 10_000  # of the shadows' training: no study's own seed is so high
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Shadow:
     """An encoder trained on some people, and who they were."""
 

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+
+from cure_core.metrics.arrays import EqualWithNaN
+from cure_core.metrics.intervals import MIN_PEOPLE, Interval, people_resamples, percentiles
+from cure_core.metrics.verification import ten_fold_accuracy
 
 
-@dataclass(frozen=True)
-class UES:
+@dataclass(frozen=True, eq=False)
+class UES(EqualWithNaN):
     """Unlearning Efficiency Score and its two factors, each in [0, 1], higher is better."""
 
     score: float
     forgetting: float
     stability: float
+
+
+class Judged(NamedTuple):
+    """The pairs of one set with their scores before and after, all of shape (P,).
+
+    `left` and `right` are the people of the pairs' images.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    genuine: np.ndarray
+    folds: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
 
 
 def unlearning_efficiency_score(
@@ -46,6 +67,52 @@ def unlearning_efficiency_score(
         _clip(1 - abs(new[name] - old[name]) / (old[name] - 0.5)) for name in sets[1:]
     )
     return UES(forgetting * stability, forgetting, stability)
+
+
+def ues_intervals(
+    sets: Mapping[str, Judged],
+    kept: Iterable[str] = ("retain", "test"),
+    n_bootstrap: int = 300,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """UES and its two factors within a run, each with a 95 % interval over people.
+
+    Each replicate draws people once for all sets, and both models are judged by the same pairs
+    (`people_bootstrap`), so the bounds allow for what the accuracies share. Replicates in which a
+    set is left with too few people to cross-validate on, or with an accuracy before of 1/2 or less,
+    are left out. `sets` holds "forget" and each name in `kept`. Returns "score", "forgetting" and
+    "stability", in [0, 1]; NaN bounds for n_bootstrap = 0 or fewer than three people. Raises
+    ValueError as `unlearning_efficiency_score` and `ten_fold_accuracy` do.
+    """
+    names = ("forget", *kept)
+    if missing := [name for name in names if name not in sets]:
+        raise ValueError(f"sets lacks {missing[0]!r}; it holds {sorted(sets)}.")
+    pairs = Judged(*(np.concatenate(part) for part in zip(*(sets[n] for n in names), strict=True)))
+    of = np.repeat(np.arange(len(names)), [len(sets[name].genuine) for name in names])
+
+    def measured(index: np.ndarray) -> UES:
+        before, after = {}, {}
+        for number, name in enumerate(names):
+            own = index[of[index] == number]
+            labels, folds = pairs.genuine[own], pairs.folds[own]
+            before[name] = ten_fold_accuracy(pairs.before[own], labels, folds)
+            after[name] = ten_fold_accuracy(pairs.after[own], labels, folds)
+        return unlearning_efficiency_score(before, after, names[1:])
+
+    value = measured(np.arange(len(of)))
+    replicates = []
+    enough = len(np.unique([pairs.left, pairs.right])) >= MIN_PEOPLE
+    for index in people_resamples(pairs.left, pairs.right, n_bootstrap if enough else 0, seed):
+        try:
+            replicates.append(measured(index))
+        except ValueError:  # too few people drawn of a set
+            continue
+    return {
+        field.name: percentiles(
+            getattr(value, field.name), [getattr(ues, field.name) for ues in replicates]
+        )
+        for field in fields(UES)
+    }
 
 
 def h_mean(before: Mapping[str, float], after: Mapping[str, float]) -> float:

@@ -135,8 +135,9 @@ def best_threshold(scores: Scores, labels: Scores) -> float:
     values, index = np.unique(scores, return_inverse=True)
     genuine = np.bincount(index[labels], minlength=len(values))
     impostor = np.bincount(index[~labels], minlength=len(values))
-    # Gain over accepting all when everything up to each value is rejected.
-    gain = np.cumsum(impostor) / impostor.sum() - np.cumsum(genuine) / genuine.sum()
+    # Gain over accepting all when everything up to each value is rejected, times both counts: in
+    # whole numbers, or rounding would choose among thresholds that are equally good.
+    gain = np.cumsum(impostor) * genuine.sum() - np.cumsum(genuine) * impostor.sum()
     best = int(np.argmax(gain))
     if gain[best] <= 0:
         return -np.inf

@@ -6,7 +6,9 @@ from sklearn.metrics import roc_auc_score
 from cure_core.metrics.membership import (
     MembershipResult,
     auc_over_people,
+    detectable,
     membership_attack,
+    rank_auc,
     view_features,
 )
 
@@ -135,8 +137,59 @@ def test_a_weak_attack_says_that_its_recall_means_nothing():
     assert strong.meaningful
     assert repr(strong) == "recall 0.4000, AUC 0.550, TPR at 1 % FPR 0.100"
     known = {"auc": 0.5499, "tpr_at_1pct_fpr": 0.1, "recall": 0.4, "threshold": 0.0}
-    unknown = {"tpr_at_01pct_fpr": np.nan, "auc_low": np.nan, "auc_high": np.nan}
-    assert weak.to_dict() == known | unknown | {"meaningful": False}
+    names = ("tpr_at_01pct_fpr", "auc_low", "auc_high", "forget_auc")
+    verdicts = {"meaningful": False, "detectable": False, "collapsed": False}
+    assert weak.to_dict() == known | dict.fromkeys(names, np.nan) | verdicts
+
+
+def test_forget_samples_pushed_past_strangers_are_detectable_not_a_success():
+    """Six from everyone on the other side: recall 0, as low as it gets, and plain to see."""
+    pushed = attack(features(2, 0), features(0, 1), features(-6, 2))
+    assert pushed.recall == 0
+    assert pushed.forget_auc < 0.01
+    assert pushed.detectable
+    assert "detectable" in repr(pushed)
+    stranger = attack(features(2, 0), features(0, 1), features(0, 2))
+    assert stranger.forget_auc == pytest.approx(0.5, abs=0.1)
+    assert "detectable" not in repr(stranger)
+
+
+def test_an_auc_far_below_a_half_is_a_signal():
+    reversed_sign = MembershipResult(0.1, 0.0, 0.0, 0.0, forget_auc=0.5)
+    assert reversed_sign.detectable
+    assert "detectable" in repr(reversed_sign)
+
+
+def test_a_collapsed_encoder_has_no_result():
+    flat = np.zeros((400, 3))
+    result = attack(flat, flat, flat)
+    assert result.collapsed
+    assert not result.meaningful
+    assert "meaningless" in repr(result)
+
+
+@pytest.mark.parametrize(("recall", "oracle"), [(0.01, 0.4), (0.19, 0.4), (0.3, 0.4), (0.5, 0.4)])
+def test_a_recall_is_detectable_far_below_the_oracles(recall, oracle):
+    assert detectable(recall, oracle) == (recall < 0.2)
+    assert not detectable(recall, np.nan)
+
+
+def test_results_that_are_equal_compare_equal_with_nan():
+    """Python 3.13 compares dataclasses field by field, and no NaN is equal to itself."""
+    one, two = (MembershipResult(0.7, 0.1, 0.5, 0.0, float("nan")) for _ in range(2))
+    assert one == two
+    assert len({one, two}) == 1
+    assert one != MembershipResult(0.7, 0.1, 0.5, 0.0, 0.2)
+    assert one != (0.7, 0.1, 0.5, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rank_auc_is_scikit_learns_with_ties(seed):
+    rng = np.random.default_rng(seed)
+    positive, negative = rng.integers(0, 6, 40) / 5, rng.integers(0, 5, 70) / 5
+    truth = np.arange(110) < 40
+    expected = roc_auc_score(truth, np.concatenate([positive, negative]))
+    assert rank_auc(positive, negative) == pytest.approx(expected)
 
 
 def test_the_attack_repeats_for_a_seed():

@@ -18,7 +18,8 @@ def images(seed, shift=0.0, spread=1.0):
 def test_people_treated_like_strangers_cannot_be_told(measure):
     """Over draws the mean AUC is 1/2, and most intervals hold it.
 
-    Of 30 draws apart from these, 29 (oddness) and 27 (told apart) held it.
+    Of 30 draws apart from these, 29 (oddness) held it; of 600 each, 95 % (told apart,
+    `benchmarks/interval_coverage.py`).
     """
     found = [
         measure(images(2 * k), images(2 * k + 1), PEOPLE, PEOPLE, n_bootstrap=40, seed=k)
@@ -32,7 +33,7 @@ def test_people_treated_like_strangers_cannot_be_told(measure):
 def test_people_treated_oddly_are_told(measure):
     auc = measure(images(0, shift=6), images(1), PEOPLE, PEOPLE, n_bootstrap=50)
     assert auc.value > 0.95
-    assert auc.low > 0.9
+    assert auc.low > 0.8
 
 
 def test_collapsed_people_are_less_odd_yet_told_with_labels():
@@ -47,7 +48,27 @@ def test_nobody_is_judged_by_a_fit_that_met_them():
     features = pd.DataFrame(np.eye(40).repeat(2, axis=0))
     people = np.arange(20).repeat(2)
     auc = told_apart_auc(features[:40], features[40:], people, people, n_bootstrap=0)
-    assert auc.value <= 0.5
+    assert auc.value == 0.5
+
+
+def test_comparing_within_folds_alone_has_no_bias():
+    """Of each sign half of 60 draws without a difference, by a sign test at three sigma.
+
+    Scores pooled over folds, each by a fit that was trained on the other's people, fail here.
+    """
+    people = np.arange(12).repeat(3)
+
+    def faces(rng):
+        own = rng.normal(size=(12, 6)).repeat(3, axis=0)
+        return pd.DataFrame(own + rng.normal(size=own.shape))
+
+    rng = np.random.default_rng(0)
+    found = [
+        told_apart_auc(faces(rng), faces(rng), people, people, n_bootstrap=0, seed=k).value
+        for k in range(60)
+    ]
+    error = np.std(found, ddof=1) / np.sqrt(len(found))
+    assert abs(np.mean(found) - 0.5) < 3 * error
 
 
 def test_too_few_people_are_refused():
