@@ -44,7 +44,8 @@ def measured(
     encoder = build("small").to(device)
     rows: list[dict[str, object]] = []
     pictures = _images(max(min(samples), images))
-    unlearn(encoder, pictures[:32], pictures[32:64], CureConfig(clusters=2, epochs=1))  # warm
+    forget = partial(unlearn, encoder, objective="cure", progress=False)
+    forget(pictures[:32], pictures[32:64], CureConfig(clusters=2, epochs=1))  # warm-up
     for n in samples:
         run = partial(embed, encoder, _Repeated(pictures, n), batch_size=256)
         rows.append({"what": "embedding", "N": n, "seconds": _seconds(run, device), "work": n})
@@ -56,7 +57,7 @@ def measured(
         n = max(2, round(share * images))
         config = CureConfig(clusters=2, epochs=1, batch_size=(16, 16))
         sets = pictures[:n], pictures[n:images]
-        spent = _seconds(partial(unlearn, encoder, *sets, config, progress=False), device)
+        spent = _seconds(partial(forget, *sets, config), device)
         work = math.ceil(n / 16) * 32 * 3 + 2 * images  # a step costs three forward passes
         row = {"what": "unlearning", "N": images, "share": share, "seconds": spent, "work": work}
         rows.append(row)

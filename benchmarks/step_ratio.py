@@ -27,7 +27,6 @@ from torch import Tensor, nn
 from cure_core.batches import draw_batches
 from cure_core.embedding import embed, take
 from cure_core.encoders import REGISTRY, build
-from cure_core.memory import keep_freed_memory
 from cure_core.objectives import Setup
 from cure_core.objectives.cure_plus import CurePlus
 from cure_core.precision import autocast
@@ -80,7 +79,6 @@ def step_ratio(
 ) -> StepRatio:
     """Time `rounds` epochs of `steps` steps, bare and unlearning in turn, after one of each."""
     config = config or CureConfig(clusters=CLUSTERS)
-    keep_freed_memory()
     student = build(encoder)
     epochs = [
         bare_epoch(copy.deepcopy(student), steps, device, config),

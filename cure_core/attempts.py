@@ -20,6 +20,8 @@ def attempt(run: Callable[[], UnlearningResult]) -> tuple[nn.Module, dict[str, A
     try:
         result = run()
     except UnlearningDivergedError as error:
+        if error.student is None or error.history is None:  # it diverged outside of `unlearn`
+            raise
         reason = " ".join(str(error).split())
         facts = {"diverged_after": len(error.history), "diverged": reason}
         return error.student, {"seconds": np.nan, **facts}

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.files import digest
-from cure_core.memory import keep_freed_memory
 from cure_core.parallel import gather, share, world
 from cure_core.prefetch import ahead, pinned
 from cure_core.progress import bar
@@ -55,7 +54,6 @@ def _image(item: Any) -> np.ndarray:
     return np.asarray(item.cpu() if isinstance(item, Tensor) else item)
 
 
-@keep_freed_memory()
 def raw_embeddings(
     encoder: nn.Module,
     images: Images,

@@ -1,11 +1,9 @@
-"""Memory: what a run needs, known before it begins; and freed memory kept, which saves time."""
+"""Memory: what a run needs, known before it begins."""
 
 import copy
 import ctypes
 import sys
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,66 +13,14 @@ from torch import Tensor, nn
 from cure_core.parallel import world
 from cure_core.precision import autocast
 
-# glibc's names in malloc.h, with an M_ before
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -2, -3, -4
-_KEEP = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 2**28))
-# glibc's defaults; the two thresholds are those that it reaches by itself in a process that has
-# freed a large block, since setting anything turns that adjustment off.
-_DEFAULT = (
-    (_MMAP_MAX, 2**16),
-    (_TRIM_THRESHOLD, 2**26),
-    (_TOP_PAD, 2**17),
-    (_MMAP_THRESHOLD, 2**25),
-)
-
 MARGIN = 1.5  # peak over what autograd keeps: 1.27 to 1.43 measured on a CPU; our choice
 
 
-_keeping = 0  # blocks of `keep_freed_memory` that are open, in any thread
-_changing = threading.Lock()
-
-
-@contextmanager
-def keep_freed_memory() -> Iterator[None]:
-    """A block, or a decorated function, in which glibc reuses large freed blocks.
-
-    Activations of tens of megabytes are otherwise mapped and unmapped at every layer, and each
-    page is faulted in again: on a CPU this saves a third of a training step. At the end of the
-    outermost block the defaults return and what is free goes back to the system. Nothing happens
-    where there is no glibc.
-    """
-    _count(1)
-    try:
-        yield
-    finally:
-        _count(-1)
-
-
 def trim() -> None:
-    """Give freed memory back to the system, which then counts it as available."""
-    libc = _glibc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-def _count(change: int) -> None:
-    """Open or close a block; the first sets the allocator, the last restores it."""
-    global _keeping
-    libc = _glibc()
-    if libc is None:
-        return
-    with _changing:
-        before, _keeping = _keeping, _keeping + change
-        if 0 in (before, _keeping):
-            for name, value in _KEEP if _keeping else _DEFAULT:
-                libc.mallopt(name, value)
-    if not _keeping:
-        trim()
-
-
-def _glibc() -> ctypes.CDLL | None:
+    """Give freed memory back to the system, which then counts it as available; glibc alone."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    return libc if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim") else None
+    if libc is not None and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,12 @@ from cure_core.embedding import (
     weight_arrays,
 )
 from cure_core.files import cache_root, digest
-from cure_core.memory import Footprint, check_memory, footprint, keep_freed_memory
+from cure_core.memory import Footprint, check_memory, footprint
 from cure_core.model_files import read_model, write_model
 from cure_core.parallel import from_first, gather, rank, spread, world
 from cure_core.precision import TYPES, autocast, descend, gradient_scaler
 from cure_core.progress import bar
+from cure_core.randomness import seeded
 
 VERSION = 2  # part of the cache's key: raise it when the same recipe would train another encoder
 
@@ -107,7 +108,6 @@ def arcface_logits(cosine: Tensor, people: Tensor, scale: float, margin: float) 
     return scale * cosine.scatter(1, people[:, None], widened)
 
 
-@keep_freed_memory()
 def train(
     start: nn.Module,
     images: Images,
@@ -175,7 +175,8 @@ def train(
     def made_of() -> dict[str, object]:
         return _identity(start, images, people, recipe, amp) if checkpoint else {}
 
-    with Checkpoint(checkpoint, from_first(made_of), device) as keeper:
+    keeper = Checkpoint(checkpoint, from_first(made_of), device)
+    with seeded(recipe.seed, device), keeper:  # an encoder may have dropout
         saved = keeper.load()
         if saved is not None:
             for name, part in parts.items():

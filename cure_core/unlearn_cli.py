@@ -30,11 +30,11 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     given = runs.declared(source) | runs.with_changes(source, given, changes or {}, "--set")
     parameters.check_machine(given)
     where.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is reported at once
+    setting = study.setting_of(given)
     join()
     dataset, options = given["dataset"], given["dataset_options"]
     from_first(lambda: len(manifests.load(dataset, **options)))  # decoded once, not by every one
     faces = manifests.load(dataset, **options)
-    setting = study.setting_of(given)
     study.ahead(faces, setting, given["seeds"])
     shown = {"n_bootstrap": given["n_bootstrap"], "progress": given["progress"]}
     outcomes = [study.run(faces, setting, seed, **shown) for seed in given["seeds"]]

@@ -23,7 +23,6 @@ from cure_core.embedding import (
     take,
     teacher_views,
 )
-from cure_core.memory import keep_freed_memory
 from cure_core.objectives import (
     Batch,
     Objective,
@@ -125,7 +124,6 @@ def unlearn(
     checkpoint = check_path(checkpoint)
     device = check_device(device, teacher)
     check_output(teacher, forget)
-    keep_freed_memory()
     if weights:
         saves = checkpoint is not None and views is None
         check_fits(teacher, forget, retain, config, device, saves)
@@ -343,6 +341,8 @@ def _finish(
         plain = copy.deepcopy(teacher).to(module_device(student))
         plain.load_state_dict(student.state_dict())
         student = plain
+    # Contiguous, since safetensors refuses other memory layouts.
+    student.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return student.eval()
 
 

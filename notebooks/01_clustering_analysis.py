@@ -231,6 +231,7 @@ result = unlearn(
     request.forget,
     request.retain,
     case.config,
+    objective="cure",
     on_epoch=watch_drift(trained.encoder, request.forget, clusters[0], seed),
     progress=progress,
 )

@@ -56,24 +56,11 @@ import pandas as pd
 from cure_core import export, figures, manifests, study
 from cure_core.evaluation import evaluate
 from cure_core.parameters import bounds_apply
-from cure_core.recognition import Recipe
 from cure_core.report import save_table, summarise
 from cure_core.runs import RUNS
-from cure_core.unlearning import CureConfig
 
 faces = manifests.load(dataset, **dataset_options)
-setting = study.Setting(
-    encoder=encoder,
-    weights=weights,
-    forget_people=forget_people,
-    split=manifests.read(dataset).splits.model_dump() | split,
-    recipe=Recipe(**teacher),
-    method=method,
-    config=CureConfig(**unlearning),
-    n_pairs=n_pairs,
-    device=device,
-    processes=processes,
-)
+setting = study.setting_of(globals())
 study.ahead(faces, setting, seeds)  # with more processes than one they train, into the cache
 faces
 
@@ -236,14 +223,12 @@ figures.draw("roc", drawn["roc"])
 figures.draw("loss_terms", drawn["loss_terms"])
 
 # %% [markdown]
-# Everything is saved, each seed's student too: `encoders.build(encoder, path)` loads it, and
-# `export.export(outcome, folder)` adds ONNX and a model card.
+# Everything is saved, each seed's student and its model card too:
+# `encoders.build(encoder, path)` loads it, and `export.export(outcome, folder)` adds ONNX.
 
 # %%
 folder = Path(out or RUNS / "02_unlearning")
-for outcome in outcomes:
-    path = folder / f"student-seed{outcome.case.seed}.safetensors"
-    export.write_safetensors(outcome.result.student, path, export.facts(outcome))
+export.export_students(outcomes, folder / "students")
 save_table(tidy, folder / "results.csv")
 save_table(table.rename_axis("measure").reset_index(), folder / "table.csv")
 for name, data in drawn.items():

@@ -3,7 +3,6 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core import memory
 from cure_core.embedding import content_digest, embed, mirrored, module_device, raw_embeddings
 
 
@@ -181,38 +180,3 @@ def test_what_is_no_set_of_images_is_named_and_the_mode_stays(tiny_encoder, wron
     with pytest.raises(ValueError, match=message):
         embed(encoder, wrong)
     assert encoder.training
-
-
-def test_freed_memory_is_kept_within_and_returned_at_the_end_of_the_outermost(monkeypatch):
-    """By the calls that glibc gets; where there is none nothing happens."""
-    calls = []
-
-    class Libc:
-        def mallopt(self, name, value):
-            calls.append((name, value))
-
-        def malloc_trim(self, pad):
-            calls.append("trim")
-
-    monkeypatch.setattr(memory, "_glibc", Libc)
-    no_mmap, default = (-4, 0), (-4, 65536)  # M_MMAP_MAX
-    with memory.keep_freed_memory():
-        assert no_mmap in calls
-        assert "trim" not in calls
-        calls.clear()
-        memory.keep_freed_memory()(lambda: None)()  # as a decorator, inside
-        assert calls == []
-    assert default in calls
-    assert calls[-1] == "trim"
-    calls.clear()
-    with pytest.raises(KeyError), memory.keep_freed_memory():
-        raise KeyError
-    assert calls[-1] == "trim"
-    monkeypatch.setattr(memory, "_glibc", lambda: None)
-    with memory.keep_freed_memory():
-        memory.trim()
-
-
-def test_embedding_leaves_the_allocator_as_it_was(tiny_encoder, draw_faces):
-    embed(tiny_encoder(), draw_faces(1, 2)[0])
-    assert memory._keeping == 0

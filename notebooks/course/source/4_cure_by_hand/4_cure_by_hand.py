@@ -478,7 +478,7 @@ figure
 # **Predict** first: which of the three rows should fall, and by how much?
 
 # %%
-library = unlearn(teacher, forget, retain, case.config, progress=True).student
+library = unlearn(teacher, forget, retain, case.config, objective="cure", progress=True).student
 protocol = verification_only(case.protocol)
 models = {"teacher": teacher, "by hand": by_hand, "library": library}
 table = pd.DataFrame(

@@ -302,7 +302,12 @@ for seed in range(2 if graded() else 3):
         request = ForgetRequest.from_indices(case.faces, goes, np.setdiff1d(train, goes))
         config = type(settings)(epochs=1 if graded() else 4, clusters=2, seed=seed)
         model = unlearn(
-            trained.encoder, request.forget, request.retain, config, progress=False
+            trained.encoder,
+            request.forget,
+            request.retain,
+            config,
+            objective="cure",
+            progress=False,
         ).student
         space, test = Space(judge, model, progress=False), judge.pairs["test"]
         row[name] = verification.ten_fold_accuracy(space.scores(test), test.genuine)
