@@ -77,7 +77,8 @@ def test_effects_are_paired_by_seed_by_hand():
     """Differences 0.19 and 0.21: mean 0.2, t(0.975, 1) = 12.706, standard error 0.01."""
     rows = pd.DataFrame(
         [(0, "cure", "base", "1", 0.5), (1, "cure", "base", "1", 0.2),
-         (0, "cure", "tau", "0", 0.69), (1, "cure", "tau", "0", 0.41), (0, "cure_plus", "base", "1", 0.9)],
+         (0, "cure", "tau", "0", 0.69), (1, "cure", "tau", "0", 0.41),
+         (0, "cure_plus", "base", "1", 0.9)],
         columns=["seed", "method", "factor", "value", "ues"],
     )  # fmt: skip
     (row,) = sweep.effects(rows).to_dict("records")
