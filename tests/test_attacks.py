@@ -214,7 +214,8 @@ def test_over_forgotten_people_are_told_from_strangers():
     pushed = space(lambda p, i: 3 * noise(77, 0) + noise(p, i) if p in GONE else encoder()(p, i))
     rows = found(detectability(PROTOCOL, pushed, n_bootstrap=20))
     assert rows["oddness", "auc"]["low"] > 0.8
-    assert rows["told_apart", "auc"]["low"] > 0.8
+    assert rows["told_apart", "auc"]["value"] > 0.95
+    assert rows["told_apart", "auc"]["low"] > 0.7  # of ten people and fourteen
 
 
 def test_people_treated_as_strangers_are_not_told():

@@ -5,6 +5,8 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
+from cure_core.batches import draw_labelled
+from cure_core.metrics import recovery
 from cure_core.metrics.recovery import few_shot_rank_one, linear_map, relearn, rotation
 
 
