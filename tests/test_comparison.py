@@ -749,11 +749,17 @@ SCORES = {
 }
 
 
+def score_bounds(values):
+    """Where (mean - mu)^2 = t^2 / n * phi * mu * (1 - mu), as roots of that quadratic."""
+    mean, n = np.mean(values), len(values)
+    pull = stats.t.ppf(0.975, n - 1) ** 2 * np.var(values, ddof=1) / n / (mean * (1 - mean))
+    return sorted(np.roots([1 + pull, -2 * mean - pull, mean**2]))
+
+
 def test_summary_by_hand():
     table = summary(rows(SCORES)).set_index("method")
     cure = table.loc["cure"]
-    reach = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3)
-    assert (cure.ues, cure.ues_low) == pytest.approx((0.6, 0.6 - reach))
+    assert (cure.ues, cure.ues_low) == pytest.approx((0.6, score_bounds([0.5, 0.6, 0.7])[0]))
     assert table["rank"].to_dict() == pytest.approx(
         {
             "cure_scatter": 1,
@@ -768,14 +774,17 @@ def test_summary_by_hand():
     assert table.loc["cure", "gap"] == 0
     assert list(table.index[:2]) == ["cure_scatter", "cure"]
     fresh = ["fresh", "fresh_low"]
-    assert cure[fresh].to_list() == pytest.approx([0.3, 0.3 - reach / 2])
+    assert cure[fresh].to_list() == pytest.approx([0.3, score_bounds([0.25, 0.3, 0.35])[0]])
     assert table.loc["laf", fresh].isna().all()
     told = readable(table.reset_index()).set_index("method")
-    assert told["UES (CURE)"]["cure"] == "0.600 [0.352, 0.848]"
-    assert told["UES, new pictures"].to_dict() == {
-        "cure_scatter": "0.417 [0.345, 0.488]", "cure": "0.300 [0.176, 0.424]",
-        "scrub": "0.100 [-0.024, 0.224]", "laf": "", "oracle": "0.017 [-0.055, 0.088]",
+    fresh = {
+        "cure_scatter": (0.4, 0.4, 0.45), "cure": (0.25, 0.3, 0.35),
+        "scrub": (0.05, 0.15, 0.1), "oracle": (0, 0.05, 0),
     }  # fmt: skip
+    assert told["UES, new pictures"].to_dict() == {"laf": ""} | {
+        name: "{:.3f} [{:.3f}, {:.3f}]".format(np.mean(values), *score_bounds(values))
+        for name, values in fresh.items()
+    }
     assert told["rank one, re-enrolled"]["cure"] == "0.40"
 
 
@@ -815,6 +824,50 @@ def test_a_verdict_needs_the_whole_interval_above_every_peers():
     assert list(recall.verdict == "not told: the attack is at chance") == list(
         recall.method == "cure"
     )
+
+
+def test_one_seed_decides_nothing():
+    """Neither that intervals overlap nor that they lie apart can be said without any."""
+    table = summary(rows({key: values[:1] for key, values in SCORES.items()}))
+    found = against_paper(table).set_index(["method", "claim"]).verdict
+    assert found["cure_scatter", "highest UES of the label-free methods"] == (
+        "holds by the mean, undecided: one seed, no interval"
+    )
+    assert not found.str.contains("overlap").any()
+    assert not verdicts(table)[["decided", "above"]].any(axis=None)
+    assert verdicts(summary(rows(SCORES))).decided.all()
+    alike = {**SCORES, ("random_people", "laf"): [0.3, 0.3, 0.3]}
+    found = against_paper(summary(rows(alike))).verdict
+    assert "holds by the mean, undecided: seeds all the same, no interval" in set(found)
+
+
+def test_a_recall_far_below_the_oracles_is_no_success():
+    """Marked and explained in the table, and said in the verdict."""
+    own = rows(SCORES, recall=0.5)
+    own["membership_recall"] = own.membership_recall.mask(own.method == "cure", 0.1)
+    table = summary(own)
+    assert table.set_index("method").detectable.to_dict() == {
+        "cure": True, "cure_scatter": False, "scrub": False, "laf": False, "oracle": False,
+    }  # fmt: skip
+    shown = readable(table)
+    (column,) = (name for name in shown if name.startswith("membership recall"))
+    assert "detectable" in column
+    assert set(shown.method[shown[column].str.endswith("†")]) == {"cure"}
+    recall = against_paper(table).query("claim == 'lowest membership recall'")
+    assert "detectable" in recall.set_index("method").verdict["cure"]
+    blind = readable(summary(own.assign(membership_auc=0.5)))
+    (column,) = (name for name in blind if name.startswith("membership recall"))
+    assert column == "membership recall (?: attack at chance)"
+
+
+def test_a_value_that_is_missing_leaves_its_own_cell_empty():
+    own = rows(SCORES)
+    own.loc[own.method == "laf", "membership_recall"] = np.nan
+    table = summary(own)
+    assert table.set_index("method").recall.isna().to_dict()["laf"]
+    assert len(readable(table)) == 5
+    assert len(against_paper(table)) == 6
+    assert len(verdicts(table)) == 2
 
 
 def test_what_a_validation_score_is_worth():

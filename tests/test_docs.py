@@ -12,7 +12,12 @@ from cure_core.comparison.store import read_rows
 from cure_core.figures.ablations import CHANGES
 from cure_core.figures.attacked import TRIED
 from cure_core.figures.comparison import on_common_seeds
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import (
+    SHARE,
+    difference_interval,
+    measure_range,
+    seed_interval,
+)
 
 ROOT = Path(__file__).parents[1]
 PEOPLE = "random_people"
@@ -33,10 +38,14 @@ def interval(row, name):
     return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
 
 
-def spelled(values):
+def spelled(values, measure):
     """A mean with its interval, as the pages write it."""
-    mean, low, high = mean_interval(values)
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    return seed_interval(values, measure).text()
+
+
+def spelled_less(values):
+    """The mean of paired differences with its interval."""
+    return difference_interval(values, "ues").text()
 
 
 def told_in(text):
@@ -105,8 +114,8 @@ def test_the_table_of_ablations_is_that_of_its_rows(rows):
 def change_cell(less, seeds):
     if len(less) < seeds:
         return ", ".join(f"{change:.3f}" for change in less)
-    _, low, high = mean_interval(less)
-    return f"**{spelled(less)}**" if low > 0 or high < 0 else spelled(less)
+    _, low, high = difference_interval(less, "ues")
+    return f"**{spelled_less(less)}**" if low > 0 or high < 0 else spelled_less(less)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +130,8 @@ def given(rows):
             for seeds in (wide.index, wide.index.intersection(few)):
                 own = wide.loc[seeds].dropna(axis=1)
                 pairs = [own[a] - own[b] for a, b in itertools.permutations(own, 2)]
-                found.update(spelled(values) for values in [*(own[m] for m in own), *pairs])
+                found.update(spelled(own[m], score) for m in own)
+                found.update(map(spelled_less, pairs))
     return found
 
 
@@ -156,7 +166,7 @@ def test_intervals_told_of_the_attacks_are_given_by_their_rows():
     """All but the correlation of movement with nearness, whose bounds are from the run itself."""
     tables = [pd.read_csv(ROOT / "figures" / f"{name}.csv") for name in ("hidden", "recovery")]
     each = pd.concat(tables).groupby(["attack", "metric", "at", "model"], dropna=False)
-    given = {spelled(own.value) for _, own in each}
+    given = {spelled(own.value, metric) for (_, metric, *_), own in each}
     text = (ROOT / "docs" / "findings.md").read_text()
     text = text[text.index("## What a sceptic finds") : text.index("- **Who resembled")]
     told = told_in(text)
@@ -178,6 +188,86 @@ def test_the_table_of_attacks_by_method_is_that_of_its_rows():
         shown = {line[0]: line[1:] for line in lines[2:]}
         own = rows[rows.dataset == dataset].groupby("method")
         assert shown == {
-            method: [spelled(each[name]) if each[name].notna().all() else "" for name in TRIED]
+            method: [
+                spelled(each[name], name) if each[name].notna().all() else "" for name in TRIED
+            ]
             for method, each in own
         }
+
+
+TABLES = sorted((ROOT / "figures").glob("*.csv"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SIGNS = re.compile(r"(-?\d+\.\d+)\*{0,2} \[(-?\d+\.\d+), (-?\d+\.\d+)\]")
+
+
+def out_of_range(table):
+    """Values and bounds of a table that a measure of that name cannot take, or in wrong order."""
+    wrong = []
+    for name in table.select_dtypes("number"):
+        low, high = measure_range(name)
+        wrong += [(name, value) for value in table[name] if value < low or value > high]
+    for line in table.to_dict("records") if {"low", "high"} <= set(table) else ():
+        low, high = measure_range(str(line.get("metric", "")))
+        bounds = [x for x in (low, line["low"], line["value"], line["high"], high) if x == x]
+        wrong += [line] * (bounds != sorted(bounds))
+    return wrong
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+def test_no_committed_table_leaves_a_measures_range(path):
+    assert out_of_range(pd.read_csv(path)) == []
+
+
+def test_what_is_out_of_range_is_found():
+    line = {"metric": "recall", "value": 0.01, "low": -0.02, "high": 0.04}
+    assert out_of_range(pd.DataFrame([line])) == [line]
+    assert out_of_range(pd.DataFrame([{**line, "metric": "spearman"}])) == []
+    assert out_of_range(pd.DataFrame({"ues": [0.5, 1.01]})) == [("ues", 1.01)]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_no_interval_on_a_page_leaves_its_range(path):
+    """Shares and their differences lie within [-1, 1]; points have one decimal."""
+    text = re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+    for found in SIGNS.findall(text):
+        value, low, high = map(float, found)
+        limit = 100 if len(found[0].split(".")[1]) == 1 else 1
+        assert -limit <= low <= value <= high <= limit, found
+
+
+def test_the_table_on_lfw_whose_rows_are_not_kept_is_of_shares():
+    table = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    table = re.search(r"(?:^\|.*\n)+", table[table.index("| | before |") :], re.MULTILINE).group()
+    bounds = [float(bound) for found in SIGNS.findall(table) for bound in found]
+    assert len(bounds) > 40
+    assert min(bounds) >= SHARE[0]
+    assert max(bounds) <= SHARE[1]
+
+
+def test_the_score_of_the_first_command_is_that_of_the_measures():
+    """UES by hand from each seed's accuracies, as `figures/measures.csv` has them."""
+    table = pd.read_csv(ROOT / "figures" / "measures.csv")
+    wide = table.pivot(index="seed", columns=["model", "measure"], values="value")
+    above = wide - 0.5
+    f = 1 - above["after", "accuracy, forgotten"] / above["before", "accuracy, forgotten"]
+    s = 1.0
+    for name in ("accuracy, retained", "accuracy, unseen"):
+        moved = (above["after", name] - above["before", name]).abs()
+        s *= 1 - moved / above["before", name]
+    assert spelled(f * s, "ues") in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_intervals_method_covers_as_its_page_says():
+    """The page's coverages are those of the committed simulation."""
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    text = text[text.index("## How the intervals are made") :]
+    found = pd.read_csv(ROOT / "figures" / "interval_coverage.csv")
+    shares = found[found.kind == "share"]
+    cells = {
+        tuple(f"{x:.2f}" for x in (*own.coverage, *own.width))
+        for _, own in shares.groupby(["method", "population"])
+    }
+    lines = re.findall(r"^\| [^|]+ \| [^|]+ \| (.+) \|$", text, re.MULTILINE)
+    shown = [tuple(line.split(" | ")) for line in lines if line[0] == "0" or line[0] == "1"]
+    assert len(shown) >= 6
+    assert set(shown) <= cells

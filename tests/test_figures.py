@@ -378,6 +378,70 @@ def test_no_frontier_is_drawn_without_a_peer():
     assert not figures.drawable("frontier", rows[rows.method.isin(["cure", "cure_plus"])])
 
 
+# one thing that a table lacks: figure, rows it is lost in, columns lost, and what the figure says
+LACKING = [
+    ("attacks", {"method": "scrub"}, ["collateral_spearman"], "no value"),
+    ("comparison_membership", {"method": "cure"}, ["membership_recall"], "no value"),
+    ("comparison_new_pictures", {"method": "laf"}, ["ues_fresh"], "no value"),
+    ("recovery", {"model": "oracle", "attack": "few_shot"}, ["value"], "no value: oracle"),
+    ("membership_attacks", {"attack": "norm"}, ["value"], "no value"),
+    ("hidden", {"attack": "oddness"}, ["value"], "no value"),
+    ("roc", {"model": "after", "set": "test"}, ["tar"], "no value: after"),
+    ("cluster_drift", {}, ["spread"], "no value: from each other"),
+    ("cluster_criteria", {"side": "forget"}, ["value"], "no values"),
+    ("quality_accuracy", {"method": "cure"}, ["change"], "no value: cure, lowest"),
+    ("cost", {"what": "unlearning"}, ["seconds"], "not measured"),
+    ("sensitivity", {"factor": "tau"}, ["ues"], "not run"),
+    ("map_joint", {}, ["x"], "no points"),
+]
+
+
+@pytest.mark.parametrize(("name", "where", "lost", "said"), LACKING, ids=lambda x: str(x)[:30])
+def test_a_figure_is_not_lost_for_one_value_and_names_it(name, where, lost, said):
+    data = tables()[name].copy()
+    if name == "attacks" and "scrub" not in set(data.method):
+        data["method"] = data.method.replace("bad_teacher", "scrub")
+    chosen = np.logical_and.reduce([data[k] == v for k, v in where.items()] or [data.index >= 0])
+    assert chosen.any()
+    data.loc[chosen, lost] = np.nan
+    figure = figures.draw(name, data)
+    assert said in {text.get_text() for text in figure.findobj(Text)}
+    whole = figures.draw(name, tables()[name])
+    assert said not in {text.get_text() for text in whole.findobj(Text)}
+
+
+def spoilt(table):
+    """A table short of something in many ways: a value gone, blank, alone or unknown."""
+    numbers = table.select_dtypes("float").columns
+    for column in table.columns.difference(numbers):
+        values = list(dict.fromkeys(table[column]))
+        if len(values) > 30:
+            continue
+        for value in {values[0], values[-1]}:
+            own = table[column] == value
+            yield f"{column} without {value}", table[~own]
+            yield f"only {column} {value}", table[own]
+            blank = {number: table[number].mask(own) for number in numbers}
+            yield f"{column} {value} blank", table.assign(**blank)
+        if isinstance(values[0], str):
+            named = table[column].replace(values[0], "unheard_of")
+            yield f"unknown {column}", table.assign(**{column: named})
+    for name in numbers:
+        yield f"{name} blank", table.assign(**{name: np.nan})
+
+
+@pytest.mark.slow
+@each_figure
+@pytest.mark.filterwarnings("ignore")
+def test_no_figure_is_lost_for_what_its_table_lacks(name):
+    for what, data in spoilt(tables(seeds=(0, 1))[name]):
+        if figures.drawable(name, data):
+            try:
+                figures.draw(name, data.reset_index(drop=True)).draw_without_rendering()
+            except Exception as error:
+                raise AssertionError(f"{name}, {what}: {error!r}") from error
+
+
 def assert_apart(figure):
     boxes = visible_texts(figure)
     assert boxes

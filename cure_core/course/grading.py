@@ -111,7 +111,7 @@ def run_once(
         if status == execute.NO_KERNEL:
             raise KernelStartError("its kernel did not start")
         if status != 0 or not target.is_file():
-            lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
             raise NotGradedError(f"its execution broke off: {lines[-1] if lines else status}"[:500])
         try:
             executed = nbformat.read(target, as_version=4)

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
-from cure_core.metrics.arrays import as_array, checked
+from cure_core.metrics.arrays import as_array, checked, labels_of
 from cure_core.metrics.intervals import Interval, people_bootstrap
 
 
@@ -42,7 +42,7 @@ def collateral(
         )
     movement = pd.Series(1 - (rows * moved).sum(axis=1)).groupby(people).mean()
     lost = normalize(checked(forgotten, "forgotten", ndim=2))
-    nearness = _templates(rows, people) @ _templates(lost, as_array(forgotten_people)).T
+    nearness = _templates(rows, people) @ _templates(lost, labels_of(forgotten_people, len(lost))).T
     return pd.DataFrame(
         {
             "person": movement.index.to_numpy(),

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
-from cure_core.metrics.arrays import as_array, checked
+from cure_core.metrics.arrays import as_array, checked, labels_of
 from cure_core.metrics.verification import all_pairs
 from cure_core.pairs import Pairs, similarities
 
@@ -73,10 +73,11 @@ def utility(embeddings: torch.Tensor, people: ArrayLike) -> np.ndarray:
     It uses the labels and the very scores that are judged, so it bounds what a score of single
     images can reach (nearly: the best set to discard is no ranking). NaN never: an image alone
     gets its mean similarity to nobody, 0, and is in no genuine pair. Shapes: embeddings (N, D)
-    L2-normalised, people (N,). Source: our choice; the field's oracles differ.
+    L2-normalised, people (N,). Source: our choice; the field's oracles differ. Raises ValueError
+    for empty embeddings, NaN, or lengths that differ.
     """
-    rows = as_array(embeddings)
-    codes = np.unique(as_array(people), return_inverse=True)[1]
+    rows = checked(embeddings, "embeddings", ndim=2)
+    codes = np.unique(labels_of(people, len(rows)), return_inverse=True)[1]
     total = np.zeros((codes.max() + 1, rows.shape[1]), rows.dtype)
     np.add.at(total, codes, rows)
     others = np.bincount(codes)[codes] - 1

@@ -1,7 +1,22 @@
 import numpy as np
 import pytest
+from scipy import stats
 
-from cure_core.metrics.intervals import _resample, mean_interval, people_bootstrap
+from cure_core.metrics.intervals import (
+    SHARE,
+    SIGNED,
+    UNBOUNDED,
+    Interval,
+    _resample,
+    auc_interval,
+    difference_interval,
+    mean_interval,
+    measure_range,
+    people_bootstrap,
+    seed_interval,
+    seeds_text,
+    share_interval,
+)
 from cure_core.metrics.verification import ten_fold_accuracy, ten_folds
 from cure_core.pairs import draw_pairs
 
@@ -111,3 +126,122 @@ def test_one_seed_has_no_bounds():
     mean, low, high = mean_interval([0.4])
     assert mean == 0.4
     assert np.isnan([low, high]).all()
+
+
+SKEWED = ([0.0, 0.0, 0.04], [0.95, 0.99, 1.0], [0.0, 1.0], [0.738, 0.782, 0.962], [0.5, 0.6, 0.7])
+
+
+@pytest.mark.parametrize("values", SKEWED, ids=str)
+def test_a_score_interval_solves_its_own_inequality(values):
+    """The bounds are where the squared distance is what the spread allows; inside it is less."""
+    mean, low, high = share_interval(values)
+    n, m = len(values), np.mean(values)
+    scale = stats.t.ppf(0.975, n - 1) ** 2 / n * np.var(values, ddof=1) / (m * (1 - m))
+    assert mean == m
+    assert 0 <= low < m < high <= 1
+    for bound in (low, high):
+        assert (m - bound) ** 2 == pytest.approx(scale * bound * (1 - bound))
+
+
+def test_far_from_the_bounds_a_score_interval_is_students():
+    values = [0.49, 0.5, 0.52]
+    for ours, students in zip(share_interval(values), mean_interval(values), strict=True):
+        assert ours == pytest.approx(students, abs=2e-3)
+
+
+def test_shares_and_their_complements_have_mirrored_intervals():
+    values = np.array([0.02, 0.1, 0.03])
+    _, low, high = share_interval(values)
+    assert share_interval(1 - values)[1:] == pytest.approx((1 - high, 1 - low))
+
+
+def test_it_covers_skewed_recalls_more_often_than_students():
+    values = np.random.default_rng(0).beta(1, 13, (400, 3))
+    held = [
+        [low <= 1 / 14 <= high for _, low, high in map(kind, values)]
+        for kind in (share_interval, mean_interval)
+    ]
+    assert np.mean(held[0]) > np.mean(held[1]) + 0.02
+
+
+@pytest.mark.parametrize("values", [[0.4], [1.0, 1.0, 1.0], [0.0, 0.0]])
+def test_without_a_spread_a_share_has_no_bounds(values):
+    mean, low, high = share_interval(values)
+    assert mean == values[0]
+    assert np.isnan([low, high]).all()
+
+
+SHARES = (
+    *("ues", "forgetting", "stability", "accuracy_forget", "tar_cross", "eer", "h_mean", "tow"),
+    *("membership_recall", "membership_tpr_at_1pct_fpr", "rank1_old_gallery", "told_apart_auc"),
+    *("few_shot_fresh_rank1_1", "relearning_3_accuracy_before", "gap", "fresh"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        *((name, SHARE) for name in SHARES),
+        ("collateral_spearman", SIGNED),
+        ("change of accuracy", SIGNED),
+        ("seconds", UNBOUNDED),
+        ("loss", UNBOUNDED),
+    ],
+)  # fmt: skip
+def test_the_range_of_a_measure_is_known_by_its_name(name, bounds):
+    assert measure_range(name) == bounds
+
+
+def test_no_interval_over_seeds_leaves_its_range():
+    rng = np.random.default_rng(1)
+    for n in (2, 3, 5):
+        for _ in range(50):
+            share = np.clip(rng.normal(rng.random(), 0.4, n), 0, 1)
+            less = np.clip(rng.normal(rng.uniform(-1, 1), 0.4, n), -1, 1)
+            for interval, least in (
+                (seed_interval(share, "auc"), 0),
+                (seed_interval(less, "collateral_spearman"), -1),
+                (difference_interval(less, "ues"), -1),
+            ):
+                bounds = [b for b in interval if not np.isnan(b)]
+                assert all(least <= bound <= 1 for bound in bounds)
+    assert seed_interval([3.0, 5.0], "seconds") == mean_interval([3.0, 5.0])
+
+
+def test_values_outside_a_measures_range_are_refused():
+    with pytest.raises(ValueError, match=r"from 0.5 to 1.2; expected all in \[0, 1\]"):
+        share_interval([0.5, 1.2])
+    with pytest.raises(ValueError, match=r"expected all in \[-1, 1\]"):
+        difference_interval([0.5, -1.2], "ues")
+    with pytest.raises(ValueError, match="values holds infinity"):
+        share_interval([0.5, np.inf])
+
+
+def test_few_seeds_are_shown_one_by_one():
+    assert seeds_text([0.25, 0.25], "ues") == "0.250; 0.250, 0.250"
+    assert seeds_text([0.25], "ues") == "0.250"
+    assert ";" not in seeds_text(np.linspace(0.2, 0.3, 6), "ues")
+
+
+@pytest.mark.parametrize(
+    ("auc", "m", "n"), [(0.5, 15, 15), (0.8, 12, 30), (1.0, 15, 15), (0.0, 8, 9)]
+)
+def test_the_interval_of_an_auc_by_trying_every_value(auc, m, n):
+    """Hanley and McNeil's variance (1982), as they wrote it."""
+    theta = np.linspace(0, 1, 200_001)
+    q1, q2 = theta / (2 - theta), 2 * theta**2 / (1 + theta)
+    others = (m + n) / 2 - 1
+    variance = theta * (1 - theta) + others * (q1 - theta**2) + others * (q2 - theta**2)
+    inside = theta[(auc - theta) ** 2 <= 1.959964**2 * variance / (m * n)]
+    value, low, high = auc_interval(auc, m, n)
+    assert value == auc
+    assert (low, high) == pytest.approx((inside.min(), inside.max()), abs=1e-4)
+    assert 0 <= low < high <= 1
+
+
+def test_intervals_that_are_equal_compare_equal_with_nan():
+    one, two = (Interval(0.5, float("nan"), float("nan")) for _ in range(2))
+    assert one == two
+    assert len({one, two}) == 1
+    assert one != Interval(0.5, 0.4, float("nan"))
+    assert Interval(0.5, 0.4, 0.6) == (0.5, 0.4, 0.6)

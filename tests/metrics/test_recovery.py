@@ -5,6 +5,8 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
+from cure_core.batches import draw_labelled
+from cure_core.metrics import recovery
 from cure_core.metrics.recovery import few_shot_rank_one, linear_map, relearn, rotation
 
 
@@ -136,3 +138,13 @@ def test_relearning_lowers_the_distance_within_people(draw_faces, tiny_encoder):
 
     curve = relearn(tiny_encoder(), images, people, contrast, epochs=4)
     assert curve.value.iloc[-1] > curve.value[0]
+
+
+@pytest.mark.parametrize("images", [1, 31, 32, 33, 34, 64, 65, 97])
+def test_steps_are_those_of_the_batches_drawn(images):
+    """A last batch of a single image joins the one before: batch norm cannot train on it."""
+    generator = torch.Generator().manual_seed(0)
+    faces = np.zeros((images, 2, 2, 3), np.uint8)
+    codes = np.zeros(images, np.int64)
+    batches = draw_labelled(faces, codes, 32, generator, torch.device("cpu"), 0)
+    assert recovery._steps(images, 32) == sum(1 for _ in batches)

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
-from cure_core.metrics.ues import h_mean, unlearning_efficiency_score
+from cure_core.metrics.ues import UES, Judged, h_mean, ues_intervals, unlearning_efficiency_score
+from cure_core.metrics.verification import ten_fold_accuracy
 
 BEFORE = {"forget": 0.9, "retain": 0.95, "test": 0.9}
 
@@ -75,3 +77,60 @@ def test_h_mean_by_hand():
 @pytest.mark.parametrize("after", [0.9, 0.95])
 def test_h_mean_without_forgetting_is_zero(after):
     assert h_mean({"forget": 0.9}, {"forget": after, "retain": 0.0}) == 0
+
+
+def judged(shift, people, seed):
+    """Ten genuine pairs a person and as many impostors; genuine ones lose `shift` of two after."""
+    rng = np.random.default_rng(seed)
+    left = np.repeat(people, 20)
+    genuine = np.tile([True, False], len(left) // 2)
+    right = np.where(genuine, left, np.roll(people, 1).repeat(20))
+    before = rng.normal(2.0 * genuine)
+    after = before - shift * genuine + rng.normal(0, 0.1, len(left))
+    return Judged(before, after, genuine, rng.integers(10, size=len(left)), left, right)
+
+
+def three_sets(forgotten=2.0):
+    shifts = {"forget": forgotten, "retain": 0.1, "test": 0.0}
+    return {
+        name: judged(shift, np.arange(15) + 100 * k, k)
+        for k, (name, shift) in enumerate(shifts.items())
+    }
+
+
+def test_within_a_run_ues_has_an_interval_over_people_in_its_range():
+    sets = three_sets()
+    found = ues_intervals(sets, n_bootstrap=60)
+    accuracies = [
+        {
+            name: ten_fold_accuracy(getattr(own, when), own.genuine, own.folds)
+            for name, own in sets.items()
+        }
+        for when in ("before", "after")
+    ]
+    expected = unlearning_efficiency_score(*accuracies)
+    assert list(found) == ["score", "forgetting", "stability"]
+    for name, interval in found.items():
+        assert interval.value == getattr(expected, name)
+        assert 0 <= interval.low <= interval.high <= 1
+        assert interval.low < interval.high
+    assert found == ues_intervals(sets, n_bootstrap=60)
+
+
+def test_a_model_that_did_nothing_has_a_ues_of_0_in_every_resample():
+    sets = {name: own._replace(after=own.before) for name, own in three_sets().items()}
+    found = ues_intervals(sets, n_bootstrap=20)
+    assert found["score"] == (0, 0, 0)
+    assert found["stability"] == (1, 1, 1)
+
+
+def test_ues_without_resamples_or_people_has_no_bounds():
+    found = ues_intervals(three_sets(), n_bootstrap=0)["score"]
+    assert np.isnan([found.low, found.high]).all()
+    with pytest.raises(ValueError, match="sets lacks 'test'"):
+        ues_intervals({k: v for k, v in three_sets().items() if k != "test"})
+
+
+def test_scores_compare_equal_with_nan():
+    assert UES(0.5, float("nan"), 1.0) == UES(0.5, float("nan"), 1.0)
+    assert UES(0.5, 0.5, 1.0) != UES(0.5, 0.6, 1.0)

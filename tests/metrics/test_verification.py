@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -225,6 +227,25 @@ def test_unusable_pairs_are_refused(scores, labels, folds, message):
 def test_best_threshold_lies_half_way():
     assert best_threshold([0.0, 1.0, 3.0], np.array([False, False, True])) == 2.0
     assert best_threshold([3.0, 1.0], np.array([False, True])) == -np.inf
+
+
+def test_of_equally_good_thresholds_the_lowest_is_taken():
+    """By exact fractions: shares of 3, 7 or 11 round, and rounding must not choose."""
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        labels = rng.random(int(rng.integers(20, 60))) < 0.5
+        scores = np.round(rng.normal(0.7 * labels, 1), 1)
+        values = np.unique(scores)
+        gain = [
+            Fraction(int((scores[~labels] <= v).sum()), int((~labels).sum()))
+            - Fraction(int((scores[labels] <= v).sum()), int(labels.sum()))
+            for v in values
+        ]
+        k = gain.index(max(gain))
+        last = k == len(values) - 1
+        expected = values[k] if last else (values[k] + values[k + 1]) / 2
+        expected = -np.inf if gain[k] <= 0 else expected
+        assert best_threshold(scores, labels) == pytest.approx(expected)
 
 
 def test_best_threshold_between_neighbouring_floats_still_separates():
