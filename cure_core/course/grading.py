@@ -96,7 +96,7 @@ def run_once(
         settings |= {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "HOME": str(home), MARK: mark}
         settings |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}  # the same numbers every time
         arguments = [str(source), str(target), str(cell_seconds), str(memory)]
-        with open(log, "w") as errors:
+        with open(log, "w", encoding="utf-8") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", execute.__name__, *arguments],
                 cwd=work, env=os.environ | settings, start_new_session=True,
@@ -111,7 +111,11 @@ def run_once(
         if status == execute.NO_KERNEL:
             raise KernelStartError("its kernel did not start")
         if status != 0 or not target.is_file():
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+            lines = (
+                log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                if log.is_file()
+                else []
+            )
             raise NotGradedError(f"its execution broke off: {lines[-1] if lines else status}"[:500])
         try:
             executed = nbformat.read(target, as_version=4)
