@@ -17,7 +17,7 @@ from cure_core.batch import Study, told, varying
 from cure_core.batch_collect import LIBRARIES, flags, gather
 from cure_core.batch_state import STATES, State, again, state
 from cure_core.files import atomic_path
-from cure_core.metrics.intervals import mean_interval
+from cure_core.metrics.intervals import seed_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_core.report import LINES, MODELS
 from cure_core.run_folder import LOG
@@ -58,7 +58,8 @@ def save(study: Study, where: Path, file: Path) -> Path:
 def measures(table: pd.DataFrame) -> pd.DataFrame:
     """Means over the seeds of each group: group, model, set, metric, seeds, value, low, high.
 
-    The interval is Student's t over the seeds, or, of a single seed, what the results give. A blank
+    The interval over the seeds is that of the measure's kind; of a single seed, what the results
+    give. A blank
     model or set is a value like any other; `seeds` counts those that have a value, and a measure
     that no seed has a value of is kept, with NaN.
     """
@@ -71,7 +72,7 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
         if by_seed.empty:
             value = low = high = np.nan
         elif len(by_seed) > 1:
-            value, low, high = mean_interval(by_seed.value)
+            value, low, high = seed_interval(by_seed.value, str(key[-1]))
         else:
             value, low, high = by_seed.iloc[0]
         rows.append((*key, len(by_seed), value, low, high))

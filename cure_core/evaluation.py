@@ -7,6 +7,7 @@ from torch import nn
 
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
+from cure_core.metrics.ues import Judged, ues_intervals
 from cure_core.metrics.verification import (
     best_threshold,
     equal_error_rate,
@@ -34,9 +35,9 @@ def evaluate(
 ) -> Report:
     """Judge the teacher, the student and the oracle by every measure of the study.
 
-    Each verification measure has a 95 % interval that resamples people (`n_bootstrap` times; 0
-    for none). A model that is judged often is embedded once and given as its `Space`. Raises
-    ValueError where a model's embeddings are not finite.
+    Each verification measure, and UES (CURE), has a 95 % interval that resamples people
+    (`n_bootstrap` times; 0 for none). A model that is judged often is embedded once and given as
+    its `Space`. Raises ValueError where a model's embeddings are not finite.
     """
     models = {"before": before, "after": after}
     if oracle is not None:
@@ -51,6 +52,15 @@ def evaluate(
     rows: list[dict[str, object]] = []
     scores = []
     for name, space in spaces.items():
+        if n_bootstrap and name != "before":
+            intervals = ues_intervals(
+                _judged(spaces["before"], space), n_bootstrap=n_bootstrap, seed=protocol.seed
+            )
+            intervals["ues"] = intervals.pop("score")
+            rows += [
+                {"model": name, "set": "all", "metric": metric, **interval._asdict()}
+                for metric, interval in intervals.items()
+            ]
         crossed = _crossed(space)
         for which in SETS:
             pairs, folds = protocol.pairs[which], protocol.folds[which]
@@ -80,6 +90,22 @@ def accuracies(space: Space) -> dict[str, float]:
     return {
         which: ten_fold_accuracy(space.scores(pairs), pairs.genuine, p.folds[which])
         for which, pairs in p.pairs.items()
+    }
+
+
+def _judged(before: Space, after: Space) -> dict[str, Judged]:
+    """The pairs of every set with the scores of two models, for UES within a run."""
+    protocol, people = before.protocol, before.protocol.faces.identities
+    return {
+        which: Judged(
+            before.scores(pairs),
+            after.scores(pairs),
+            pairs.genuine,
+            protocol.folds[which],
+            people[pairs.left],
+            people[pairs.right],
+        )
+        for which, pairs in protocol.pairs.items()
     }
 
 

@@ -93,9 +93,11 @@ class Report:
             values["h_mean"] = h_mean(before, accuracy)
             if "oracle" in present:
                 values["tow"] = tug_of_war(accuracy, self.accuracies("oracle"))
+            known = set(self.rows.metric[self.rows.model == model])  # with intervals over people
             derived += [
                 {"model": model, "set": "all", "metric": name, "value": value}
                 for name, value in values.items()
+                if name not in known
             ]
         rows = pd.concat([self.rows, pd.DataFrame(derived)], ignore_index=True)
         versions: dict[str, str | float] = {

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from batch_payload import lay_out, write_study
 from PIL import Image
-from scipy import stats
 
 from cure_core import (
     batch,
@@ -21,6 +20,7 @@ from cure_core import (
     run_folder,
     runs,
 )
+from cure_core.metrics.intervals import share_interval
 
 VALUES = {1.0: (0.2, 0.4, 0.9), 2.0: (0.5, 0.5, 0.8)}  # by scale, over seeds 1, 2 and 3
 
@@ -118,11 +118,11 @@ def test_what_counts_as_mixed(columns, mixed):
     assert [re.search(r"versions of (\w+)", flag)[1] for flag in found] == mixed
 
 
-def test_means_over_seeds_with_students_interval(study, where):
+def test_means_over_seeds_with_the_interval_of_the_measures_kind(study, where):
     write_all(study, where)
     means = batch_report.measures(batch_collect.collect(study, where)).sort_values("value")
     for row, values in zip(means.itertuples(), VALUES.values(), strict=True):
-        low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+        _, low, high = share_interval(values)
         np.testing.assert_allclose([row.value, row.low, row.high], [np.mean(values), low, high])
         assert row.seeds == 3
 
@@ -175,7 +175,7 @@ def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, 
     assert capsys.readouterr().out == "runs/study.html\n"
     page = Page((where / "study.html").read_text(encoding="utf-8"))
     assert "6 runs: 5 done, 1 failed" in page.text
-    low, high = stats.t.interval(0.95, 2, 0.5, stats.sem(VALUES[1.0]))
+    _, low, high = share_interval(VALUES[1.0])
     assert f"0.500 [{low:.3f}, {high:.3f}]" in page.text
     assert "scale=1.0" in page.text
     assert "Cell 7: ValueError: <script>bad()</script>" in page.text

@@ -242,12 +242,16 @@ def test_one_forgotten_person_has_no_impostor_pair():
 
 def test_an_untouched_model_scores_exactly_zero_and_is_judged_alike():
     report = judged(noise, before=noisy, oracle=noisy, n_bootstrap=5)
-    rows = report.rows.set_index(["set", "metric"]).drop(columns="model")
-    before, oracle = (rows[(report.rows.model == m).to_numpy()] for m in ("before", "oracle"))
+    measured = report.rows[report.rows.set != "all"]
+    rows = measured.set_index(["set", "metric"]).drop(columns="model")
+    before, oracle = (rows[(measured.model == m).to_numpy()] for m in ("before", "oracle"))
     np.testing.assert_array_equal(before.to_numpy(), oracle.to_numpy())
     assert before.index.equals(oracle.index)
     assert report.ues("oracle").score == 0
     assert report.ues("oracle").stability == 1
+    derived = report.tidy().query("set == 'all' and model == 'oracle'").set_index("metric")
+    assert derived.loc["ues", ["value", "low", "high"]].tolist() == [0, 0, 0]
+    assert derived.loc["stability", ["value", "low", "high"]].tolist() == [1, 1, 1]
 
 
 def test_forgetting_alone_scores_near_one():
