@@ -49,10 +49,12 @@ def evaluate(
         except ValueError as error:
             raise ValueError(f"the model {name!r}: {error}") from error
         spaces[name] = space
+    # UES is not defined for a teacher at chance.
+    with_ues = n_bootstrap > 0 and min(accuracies(spaces["before"]).values()) > 0.5
     rows: list[dict[str, object]] = []
     scores = []
     for name, space in spaces.items():
-        if n_bootstrap and name != "before":
+        if with_ues and name != "before":
             intervals = ues_intervals(
                 _judged(spaces["before"], space), n_bootstrap=n_bootstrap, seed=protocol.seed
             )

@@ -157,7 +157,11 @@ def test_the_search_starts_from_each_methods_own_defaults():
             {"weights.cosin": [1, 2, 3]},
             "scrub: no weight cosin; there are",
         ),
-        ("methods/scrub/search", {"ascent": [1, 3, 5]}, "scrub: ascent=3; it is a share"),
+        (
+            "methods/scrub/search",
+            {"ascent": [1, 3, 5]},
+            "scrub: ascent=3; it is a number from 0 to 1",
+        ),
         ("data/synthfaces/after", "casia", "after 'casia'; the data are synthfaces"),
         ("repeats", {"again": {"of": "casia", "options": {"seed": 2}}}, "again is `of` 'casia'"),
         (
@@ -476,6 +480,7 @@ def test_a_users_error_ends_the_run(plan, tmp_path, cheap, monkeypatch):
         compare(plan, "synthfaces", tmp_path, progress=False)
 
 
+@pytest.mark.slow
 def test_attacks_meet_the_students_of_the_comparison(plan, tmp_path, monkeypatch):
     plan = plan.model_copy(update={"attacked": ["scrub"]})
     part = {"requests": ["random_people"], "seeds": [0], "progress": False}

@@ -19,6 +19,7 @@ WEIGHTS = data_root() / "models" / "mobilefacenet_casia.safetensors"
     not (WEIGHTS.is_file() and (data_root() / "data" / "lfwa_112").is_dir()),
     reason="needs LFW and the weights under CURE_DATA_ROOT",
 )
+@pytest.mark.slow
 def test_the_given_weights_reach_their_lfw_accuracy(monkeypatch, tmp_path):
     """98.58 %: what the data's description states for these weights and images, mirrored.
 

@@ -86,7 +86,7 @@ def test_the_study_runs_on_a_pack_as_on_any_set(root, tmp_path):
     setting = study.Setting(
         forget_people=2,
         split=manifests.read(tmp_path / "own.yaml").splits.model_dump(),
-        recipe=Recipe(epochs=1, batch_size=32),
+        recipe=Recipe(epochs=4, batch_size=16),
         config=CureConfig(epochs=1, batch_size=(8, 8), clusters=2),
         n_pairs=20,
     )
