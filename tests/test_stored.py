@@ -86,7 +86,7 @@ def test_the_study_runs_on_a_pack_as_on_any_set(root, tmp_path):
     setting = study.Setting(
         forget_people=2,
         split=manifests.read(tmp_path / "own.yaml").splits.model_dump(),
-        recipe=Recipe(epochs=4, batch_size=16),
+        recipe=Recipe(epochs=1, batch_size=32),
         config=CureConfig(epochs=1, batch_size=(8, 8), clusters=2),
         n_pairs=20,
     )
@@ -94,7 +94,7 @@ def test_the_study_runs_on_a_pack_as_on_any_set(root, tmp_path):
     test = outcome.case.protocol.pairs["test"]
     assert set(test.left) <= set(faces.protocols["unseen"].left)
     assert np.concatenate([outcome.case.split.train, outcome.case.split.heldout]).max() < 80
-    assert outcome.tidy().value.notna().all()
+    assert outcome.report.rows.value.notna().all()  # a teacher at chance has no UES
 
 
 def test_pairs_alone_are_a_set_to_verify_on(root, tmp_path, drawn):
