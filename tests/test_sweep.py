@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from torch.nn import Identity
 import yaml
 
 from cure_core import study, sweep
@@ -113,7 +114,7 @@ def test_a_run_that_diverges_is_a_row_and_the_sweep_goes_on(tmp_path, cheap, mon
 
     def diverges(teacher, forget, retain, config, **rest):
         if config.temperature == 0.05:
-            raise UnlearningDivergedError("the loss is not finite", None, pd.DataFrame())
+            raise UnlearningDivergedError("the loss is not finite", Identity(), pd.DataFrame())
         return ended(teacher, forget, retain, config, **rest)
 
     monkeypatch.setattr(sweep, "unlearn", diverges)
