@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from torch.nn import Identity
 import yaml
+from torch.nn import Identity
 
 from cure_core import study, sweep
 from cure_core.config import CureConfig
