@@ -19,7 +19,7 @@ from cure_core.comparison import read_plan
 from cure_core.drift import DRIFT
 from cure_core.faces.faceset import FaceSet
 from cure_core.figure_entries import ENTRIES
-from cure_core.figure_index import adopt, redraw
+from cure_core.figure_index import _figure, adopt, redraw
 from cure_core.figures.attacked import TRIED
 from cure_core.figures.attacks import MEMBERSHIP, WAYS
 from cure_core.figures.clusters import AGREEMENT, PANELS
@@ -703,3 +703,10 @@ def test_only_what_has_a_table_is_redrawn(tmp_path, monkeypatch):
     assert [path.stem for path in drawn] == named
     assert list(yaml.safe_load((tmp_path / "index.yaml").read_text())) == named
     assert all(path.is_file() and path.with_suffix(".svg").is_file() for path in drawn)
+
+
+@pytest.mark.parametrize("text", ["", "what\n1\n", "what,N,seconds,K,share\nkmeans,x,y,z,1\n"])
+def test_a_table_that_cannot_be_drawn_is_named(tmp_path, text):
+    (tmp_path / "cost.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"cost\.csv cannot be drawn .*restore it"):
+        _figure("cost", tmp_path / "cost.csv", list)
