@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from cure_core.metrics.intervals import Interval, seeds_text
-from cure_core.metrics.membership import DETECTABLE_AUC, LEGEND, MARK, detectable
+from cure_core.metrics.membership import DETECTABLE_AUC, LEGEND, MARK, MEANINGFUL_AUC, detectable
 
 Rows = list[dict[str, object]]
 
@@ -37,6 +37,9 @@ def summarise_attacks(rows: pd.DataFrame) -> pd.DataFrame:
     def stands_out(attack: str, metric: str, at: str, model: str) -> bool:
         mean = float(means[attack, metric, at, model])
         if metric == "recall":
+            aucs = [means.get((attack, "auc", at, m), np.nan) for m in (model, "oracle")]
+            if any(DETECTABLE_AUC <= auc < MEANINGFUL_AUC for auc in aucs):  # at chance
+                return False
             return detectable(mean, float(means.get((attack, metric, at, "oracle"), np.nan)))
         return metric == "auc" and mean < DETECTABLE_AUC
 

@@ -36,7 +36,7 @@ def gather(study: Study, where: Path) -> Collected:
     ValueError where results are not tidy.
     """
     done, damaged = done_runs(study.plan(), where)
-    left_out = [f"{error.path.parent.name}: {error}" for error in damaged]
+    left_out = [f"{error.path.relative_to(where).parts[0]}: {error}" for error in damaged]
     parts = []
     for folder, record in done:
         path = folder / RESULTS

@@ -18,8 +18,7 @@ from cure_core.batch_collect import LIBRARIES, flags, gather
 from cure_core.batch_state import STATES, State, again, state
 from cure_core.files import atomic_path
 from cure_core.metrics.intervals import seed_interval
-from cure_core.metrics.membership import MEANINGFUL_AUC
-from cure_core.report import LINES, MODELS
+from cure_core.report import LINES, MARKS, MODELS, marked
 from cure_core.run_folder import LOG
 from cure_core.runs import Run
 
@@ -59,9 +58,8 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     """Means over the seeds of each group: group, model, set, metric, seeds, value, low, high.
 
     The interval over the seeds is that of the measure's kind; of a single seed, what the results
-    give. A blank
-    model or set is a value like any other; `seeds` counts those that have a value, and a measure
-    that no seed has a value of is kept, with NaN.
+    give. A blank model or set is a value like any other; `seeds` counts those that have a value,
+    and a measure that no seed has a value of is kept, with NaN.
     """
     keys = ["group", "model", "set", "metric"]
     rows = []
@@ -104,6 +102,9 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
         "overview": overview.rename_axis(None).rename_axis(None, axis=1),
         "figure": draw_groups(first, headlines, labels, table, model),
         "left_out": len(order) - len(headlines),
+        "marks": "; ".join(
+            meaning for end, meaning in MARKS.items() if means.text.str.endswith(end).any()
+        ),
         "groups": [
             {
                 "number": group + 1,
@@ -178,15 +179,19 @@ def _label(metric: str, which: str) -> str:
 
 
 def _texts(means: pd.DataFrame) -> list[str]:
-    """Values with their intervals; `?` where a membership attack is too weak to say anything."""
-    auc = means[means.metric == "membership_auc"].set_index(["group", "model"]).value
+    """Values with their intervals, and the marks of `report.summarise` on membership."""
+    forget = means[means.set.isin(["forget", ""])]
+    by_group = {
+        group: rows.groupby(["metric", "model"]).value.mean()
+        for group, rows in forget.groupby("group")
+    }
     texts = []
     for row in means.to_dict("records"):
         text = "no value" if pd.isna(row["value"]) else f"{row['value']:.3f}"
         if not pd.isna(row["low"]):
             text += f" [{row['low']:.3f}, {row['high']:.3f}]"
-        weak = auc.get((row["group"], row["model"]), 1.0) < MEANINGFUL_AUC
-        texts.append(f"{text} ?" if row["metric"] == "membership_recall" and weak else text)
+        known = by_group.get(row["group"])
+        texts.append(text if known is None else text + marked(row["metric"], row["model"], known))
     return texts
 
 

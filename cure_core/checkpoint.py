@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,10 +21,28 @@ from torch import Tensor
 from cure_core.files import SEAL, DamagedFileError, atomic_path, read_sealed, write_sealed
 from cure_core.parallel import from_first, rank
 
+T = TypeVar("T")
 EVERY = 60.0  # seconds of work that a run may lose
 ECHO = 2.0  # seconds in which a second signal is the first: a launcher passes on what all have got
 KEPT = 2  # states on disk: the newest, and the one before it in case the disk has damaged that
 ABANDONED = 3600.0  # seconds after which an unfinished file is that of a process that was killed
+
+
+class DamagedCheckpointError(ValueError):
+    """No generation of a checkpoint can be read."""
+
+
+def restarting(path: Path, run: Callable[[], T]) -> T:
+    """What `run` returns; where the checkpoint at `path` is damaged, from scratch with a warning.
+
+    For checkpoints of the cache, which no user has named.
+    """
+    try:
+        return run()
+    except DamagedCheckpointError as error:
+        warnings.warn(f"{error}; starting from scratch", stacklevel=2)
+        Checkpoint(path, {}).discard()
+        return run()
 
 
 class Checkpoint:
@@ -243,7 +261,8 @@ def _load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
                 path.unlink(missing_ok=True)  # else the next save would keep it as the one before
         return saved
     if troubles:
-        raise ValueError(_joined(troubles))
+        damaged = not any(isinstance(error, OSError) for error in troubles)
+        raise (DamagedCheckpointError if damaged else ValueError)(_joined(troubles))
     return None
 
 
@@ -252,6 +271,8 @@ def _load_views(path: Path, identity: Mapping[str, Any]) -> list[Tensor] | None:
         return None
     try:
         saved = _unpacked(path, "identity", "views")
+    except FileNotFoundError:  # another run on this checkpoint has just ended
+        return None
     except ValueError as error:
         warnings.warn(f"{error}; the teacher's embeddings are computed again", stacklevel=5)
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cure_core.files import cache_root
 
-EXPECTED = (ValueError, OSError, MemoryError, ImportError)
+EXPECTED = (ValueError, OSError, MemoryError, ImportError, FloatingPointError)
 REMEDIES = {
     errno.EACCES: "allow access to it, or name another place (CURE_CACHE for the cache)",
     errno.EEXIST: "a file is where a folder should be: remove it, or name another place",

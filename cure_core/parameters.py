@@ -111,6 +111,8 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     for name in COUNTS:
         if parameters.get(name, 1) < 1:
             raise ValueError(f"{origin}: {name} is {parameters[name]}; give 1 or more")
+    if parameters.get("n_bootstrap", 0) < 0:
+        raise ValueError(f"{origin}: n_bootstrap is {parameters['n_bootstrap']}; give 0 or more")
     weights = parameters.get("weights")
     if not isinstance(weights, str | None):
         raise ValueError(

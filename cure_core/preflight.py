@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,8 @@ def check_output(teacher: nn.Module, images: Images) -> None:
     try:
         with torch.inference_mode():
             raw = copy.deepcopy(teacher).eval()(image)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
         raise ValueError(
             f"the teacher fails on an image, uint8 (1, 3, 112, 112): {error}; "
@@ -82,9 +85,10 @@ def check_config(config: object) -> CureConfig:
 
 
 def check_sets(forget: Images, retain: Images) -> None:
-    """Raise ValueError for what are no images or more than images, and for images in both sets.
+    """Raise ValueError for what are no images or more than images, and for a forget set kept whole.
 
-    Shared images are searched for among arrays of `COMPARED` images together at most.
+    A part of it that is in both sets is named in a warning. Shared images are searched for among
+    arrays of `COMPARED` images together at most.
     """
     for name, images in (("forget", forget), ("retain", retain)):
         if isinstance(images, str | bytes | dict) or not (
@@ -123,11 +127,15 @@ def check_sets(forget: Images, retain: Images) -> None:
 def _check_disjoint(forget: Images, retain: Images) -> None:
     kept = {content: i for i, content in enumerate(_contents(retain))}
     both = [(i, kept[content]) for i, content in enumerate(_contents(forget)) if content in kept]
-    if both:
-        raise ValueError(
-            f"forget and retain share {len(both)} of {len(forget)} forget images (first: forget "
-            f"{both[0][0]} is retain {both[0][1]}); remove them from one of the sets"
-        )
+    if not both:
+        return
+    message = (
+        f"forget and retain share {len(both)} of {len(forget)} forget images (first: forget "
+        f"{both[0][0]} is retain {both[0][1]}); remove them from one of the sets"
+    )
+    if len(both) == len(forget):
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=4)  # a data set may hold an image twice
 
 
 def _contents(images: Images) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cure_core.batches import draw_labelled
 from cure_core.cache import cached
-from cure_core.checkpoint import Checkpoint
+from cure_core.checkpoint import Checkpoint, restarting
 from cure_core.checks import one_of, real, whole
 from cure_core.embedding import (
     Images,
@@ -244,7 +244,9 @@ def train_cached(
 
     def make() -> None:
         stopped = cache_root() / "checkpoints" / f"encoder-{key}.pt"
-        result = train(start, images, people, recipe, checkpoint=stopped, **options)
+        result = restarting(
+            stopped, lambda: train(start, images, people, recipe, checkpoint=stopped, **options)
+        )
         if rank() == 0:
             made = {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)}
             write_model(path, result.encoder.state_dict(), made)

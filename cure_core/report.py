@@ -137,17 +137,17 @@ def summarise(tidy: pd.DataFrame) -> pd.DataFrame:
                 text = seeds_text(own.value, metric)
             else:
                 text = Interval(*own[["value", "low", "high"]].iloc[0]).text()
-            text += _mark(metric, str(model), means)
+            text += marked(metric, str(model), means)
             table.setdefault(label, {})[str(model)] = text
     cells = [cell for line in table.values() for cell in line.values()]
     for mark, meaning in MARKS.items():
         if any(cell.endswith(mark) for cell in cells):
             table[meaning] = {}
     models = [model for model in MODELS if model in set(tidy.model)]
-    return pd.DataFrame.from_dict(table, orient="index", columns=models)
+    return pd.DataFrame.from_dict(table, orient="index", columns=models).fillna("")
 
 
-def _mark(metric: str, model: str, means: pd.Series) -> str:
+def marked(metric: str, model: str, means: pd.Series) -> str:
     """What a reader must know of a membership recall or AUC, from the `means` of a model."""
     auc = means.get(("membership_auc", model), np.nan)
     if metric == "membership_auc" and auc < DETECTABLE_AUC:

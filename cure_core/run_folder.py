@@ -187,7 +187,8 @@ def is_done(folder: Path) -> bool:
 
 
 def _record_digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+    as_read = json.loads(json.dumps(record))  # where keys are text, and sorted as text
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
 
 
 def partials(runs: Path, name: str, pid: int | None = None) -> list[Path]:
@@ -251,7 +252,7 @@ def put_back(final: Path) -> None:
     if not aside.exists():
         return
     if final.exists():
-        shutil.rmtree(aside)
+        shutil.rmtree(aside, ignore_errors=True)  # what is in use goes with the next replacement
     else:
         aside.rename(final)
 

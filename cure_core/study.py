@@ -11,7 +11,7 @@ from torch import nn
 
 from cure_core import encoders, manifests, objectives
 from cure_core.cache import cached
-from cure_core.checkpoint import Checkpoint
+from cure_core.checkpoint import Checkpoint, restarting
 from cure_core.checks import known_fields, one_of, whole
 from cure_core.embedding import embed, module_device, weight_arrays
 from cure_core.evaluation import evaluate
@@ -224,14 +224,17 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
 
     def make() -> None:
         stopped = cache_root() / "checkpoints" / f"student-{key}.pt"
-        result = unlearn(
-            trained.encoder,
-            case.request.forget,
-            case.request.retain,
-            case.config,
-            objective=objectives.build(case.setting.method),
-            checkpoint=stopped,
-            progress=progress,
+        result = restarting(
+            stopped,
+            lambda: unlearn(
+                trained.encoder,
+                case.request.forget,
+                case.request.retain,
+                case.config,
+                objective=objectives.build(case.setting.method),
+                checkpoint=stopped,
+                progress=progress,
+            ),
         )
         if rank() == 0:
             made = {

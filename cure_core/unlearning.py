@@ -105,10 +105,10 @@ def unlearn(
     goes on from it and ends with the numbers an uninterrupted one would have had (CPU).
     All that is random follows from `config.seed`; torch's generators are left as they were.
     In a group of processes (`cure_core.parallel`) all call this alike and share the work.
-    Raises ValueError for an argument of the wrong type, an empty set, images in both sets, K out of
-    range, views of other sets, embeddings that are not finite, or a checkpoint of another run;
-    MemoryError, before anything is done, for what cannot fit; OSError where a checkpoint cannot be
-    written; UnlearningDivergedError, which carries the last good student.
+    Raises ValueError for an argument of the wrong type, an empty set, a forget set that is all
+    retained, K out of range, views of other sets, embeddings that are not finite, or a checkpoint
+    of another run; MemoryError, before anything is done, for what cannot fit; OSError where a
+    checkpoint cannot be written; UnlearningDivergedError, which carries the last good student.
     Source: the student-teacher loop of CURE (arXiv:2509.19562), for any objective.
     """
     check_teacher(teacher)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cure_core.attack_table import row as attack_row
 from cure_core.attack_table import summarise_attacks
 from cure_core.figures.attacked import TRIED, draw_attacked
 from cure_core.figures.attacks import (
@@ -155,3 +156,15 @@ def test_the_attacked_stand_at_their_means_beside_oracle_and_teacher():
         assert [line.get_xdata()[0] for line in hollow] == [0.1] * (2 if before else 0)
         lines = [line.get_xdata()[0] for line in ax.lines if line.get_linestyle() in (":", "--")]
         assert lines == pytest.approx([0.6] if name == "collateral_spearman" else [0.6, 0.9])
+
+
+def test_a_low_recall_of_an_attack_at_chance_is_not_detectable():
+    rows = pd.DataFrame(
+        [
+            attack_row("views", "recall", 0.1) | {"model": "after"},
+            attack_row("views", "auc", 0.5) | {"model": "after"},
+            attack_row("views", "recall", 0.5) | {"model": "oracle"},
+            attack_row("views", "auc", 0.5) | {"model": "oracle"},
+        ]
+    ).assign(seed=0)
+    assert not summarise_attacks(rows).map(lambda cell: "†" in str(cell)).to_numpy().any()

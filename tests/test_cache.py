@@ -11,8 +11,9 @@ from two_processes import two_processes
 
 from cure_core import cache
 from cure_core.cache import cached
-from cure_core.files import DamagedFileError, read_sealed, write_sealed
+from cure_core.files import DamagedFileError, cache_root, read_sealed, write_sealed
 from cure_core.model_files import read_model, write_model
+from cure_core.recognition import Recipe, train_cached
 
 SETUP = """
 import numpy as np, torch
@@ -197,3 +198,20 @@ def test_a_full_disk_is_an_oserror_by_the_files_name(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_checkpoint_of_the_cache_is_named_and_the_training_starts_from_scratch(
+    tiny_encoder, draw_faces
+):
+    images, people = draw_faces(3, 4)
+    recipe = Recipe(epochs=1, batch_size=4)
+    expected = train_cached(tiny_encoder(), images, people, recipe)
+    (entry,) = (cache_root() / "encoders").glob("*.safetensors")
+    entry.unlink()
+    stopped = cache_root() / "checkpoints" / f"encoder-{entry.stem}.pt"
+    stopped.parent.mkdir(exist_ok=True)
+    stopped.write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match=f"{stopped.name}.*starting from scratch"):
+        again = train_cached(tiny_encoder(), images, people, recipe)
+    assert again.losses == expected.losses
+    assert not stopped.exists()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import nbformat
 import pytest
 
 from cure_core import parameters, runs
@@ -211,3 +212,12 @@ def test_code_version_is_of_bytes_and_names(tmp_path, monkeypatch):
         if name == "a.py" and content == b"x":
             (package / name).unlink()
     assert len(set(versions)) == 3
+
+
+def test_the_study_s_rules_are_for_its_own_notebooks(tmp_path):
+    """Elsewhere `method` and `seeds` may be anything."""
+    path = tmp_path / "own.ipynb"
+    cell = nbformat.v4.new_code_cell('method = "ridge"\nseeds = 5\nweights = 0.5')
+    cell.metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    assert runs.with_changes(path, {}, {"method": "pca"}, "--set") == {"method": "pca"}

@@ -172,3 +172,10 @@ def test_replace_takes_a_folder_of_any_shape(tmp_path):
     replace(new, final)
     assert (final / "table.csv").read_text(encoding="utf-8") == "new"
     assert not (final / "deep").exists()
+
+
+def test_a_record_with_numbers_as_names_reads_back(tmp_path):
+    """JSON makes them text, which sorts in another order."""
+    run_folder.write_record(tmp_path, {"parameters": {"x": {2: 1, 10: 2}}})
+    record = run_folder.read_record(tmp_path / run_folder.RECORD)
+    assert record["parameters"] == {"x": {"2": 1, "10": 2}}

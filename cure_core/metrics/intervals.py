@@ -18,7 +18,7 @@ FEW = 5  # seeds whose values are shown one by one
 MIN_PEOPLE = 3  # with two, every usable resample is the data itself
 SHARE, SIGNED, UNBOUNDED = (0.0, 1.0), (-1.0, 1.0), (-np.inf, np.inf)
 # A word of these in a measure's name tells its range; a signed word wins (`accuracy_change`).
-_SIGNED = {"spearman", "correlation", "cosine", "change", "difference", "less"}
+_SIGNED = {"spearman", "correlation", "cosine", "change", "difference", "less", "gain"}
 _SHARES = {
     "ues", "forgetting", "stability", "accuracy", "tar", "far", "eer", "fnmr", "recall", "auc",
     "tpr", "rank1", "tow", "h", "gap", "fresh", "share", "purity", "nmi",
@@ -46,6 +46,9 @@ class Interval(NamedTuple):
         if not isinstance(other, tuple):
             return NotImplemented
         return nan_key(self) == nan_key(other)
+
+    def __ne__(self, other: object) -> bool:  # a tuple's own would differ from `not ==`
+        return not self == other
 
     def __hash__(self) -> int:
         return hash(nan_key(self))

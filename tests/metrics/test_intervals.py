@@ -245,3 +245,9 @@ def test_intervals_that_are_equal_compare_equal_with_nan():
     assert len({one, two}) == 1
     assert one != Interval(0.5, 0.4, float("nan"))
     assert Interval(0.5, 0.4, 0.6) == (0.5, 0.4, 0.6)
+
+
+def test_intervals_are_unequal_exactly_where_they_are_not_equal():
+    nan = float("nan")
+    assert not Interval(0.5, nan, nan) != Interval(0.5, float("nan"), nan)  # noqa: SIM202
+    assert Interval(0.5, nan, nan) != Interval(0.5, 0.4, 0.6)
