@@ -6,24 +6,43 @@ from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
+
+def whole_number(value: Any) -> int:
+    """A whole number of any library. Raises TypeError for others, and for True and False."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError("a truth value is no number")
+    return operator.index(value)
+
+
+def real_number(value: Any) -> float:
+    """A number of any library as a float; NaN, which no range holds, for all else."""
+    if isinstance(value, bool | np.bool_ | str | bytes):
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
 
 def whole(name: str, value: Any, least: int = 0) -> int:
     """`value` as an int. Raises ValueError for what is no whole number, or below `least`."""
     try:
-        number = None if isinstance(value, bool) else operator.index(value)
+        number = whole_number(value)
     except TypeError:
-        number = None
-    if number is None or number < least:
+        number = least - 1
+    if number < least:
         raise ValueError(f"{name}={value!r}; it is a whole number, {least} or more")
     return number
 
 
 def real(name: str, value: Any, accepted: str, fits: Callable[[float], bool]) -> float:
     """`value` as a float. Raises ValueError for what is no finite number, or does not fit."""
-    plain = not isinstance(value, bool | str | bytes) and hasattr(value, "__float__")
-    if not plain or not math.isfinite(value) or not fits(float(value)):
+    number = real_number(value)
+    if not math.isfinite(number) or not fits(number):
         raise ValueError(f"{name}={value!r}; it is a number {accepted}")
-    return float(value)
+    return number
 
 
 def one_of(name: str, value: Any, known: Collection[str]) -> None:

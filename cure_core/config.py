@@ -1,13 +1,12 @@
 """How to unlearn."""
 
 import math
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from cure_core.checks import real_number, whole_number
 from cure_core.rich import table
 
 SEEDS = 2**32  # what torch, numpy and scikit-learn all take
@@ -131,20 +130,3 @@ class CureConfig:
         values, defaults = vars(self), vars(CureConfig())
         changed = frozenset(name for name in values if values[name] != defaults[name])
         return table("CureConfig (bold: not the default)", values, changed)
-
-
-def whole_number(value: Any) -> int:
-    """A whole number of any library. Raises TypeError for others, and for True and False."""
-    if isinstance(value, bool | np.bool_):
-        raise TypeError("a truth value is no number")
-    return operator.index(value)
-
-
-def real_number(value: Any) -> float:
-    """A number of any library as a float; NaN, which no range holds, for all else."""
-    if isinstance(value, bool | np.bool_ | str | bytes):
-        return math.nan
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan

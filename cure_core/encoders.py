@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cure_core.checks import nearest
 from cure_core.iresnet import UNITS, IResNet
 from cure_core.model_files import model_digest, read_safetensors
+from cure_core.randomness import seeded
 
 
 class ConvBlock(nn.Module):
@@ -185,8 +186,7 @@ def build(name: str, weights: str | Path | None = None, *, seed: int = 0) -> nn.
             "your own"
         )
     state = None if weights is None else read_weights(weights)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         encoder = _own(name) if ":" in name else REGISTRY[name]()
     if state is not None:
         _load(encoder, state, f"{weights}")

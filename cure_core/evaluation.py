@@ -1,5 +1,7 @@
 """Before, after and oracle, by the same pairs and attacks."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import torch
@@ -51,13 +53,20 @@ def evaluate(
         spaces[name] = space
     # UES is not defined for a teacher at chance.
     with_ues = n_bootstrap > 0 and min(accuracies(spaces["before"]).values()) > 0.5
+    by_set = {
+        name: {which: space.scores(protocol.pairs[which]) for which in SETS}
+        for name, space in spaces.items()
+    }
+    thresholds = {
+        which: best_threshold(score, protocol.pairs[which].genuine)
+        for which, score in by_set["before"].items()
+    }
     rows: list[dict[str, object]] = []
     scores = []
     for name, space in spaces.items():
         if with_ues and name != "before":
-            intervals = ues_intervals(
-                _judged(spaces["before"], space), n_bootstrap=n_bootstrap, seed=protocol.seed
-            )
+            judged = _judged(protocol, by_set["before"], by_set[name])
+            intervals = ues_intervals(judged, n_bootstrap=n_bootstrap, seed=protocol.seed)
             intervals["ues"] = intervals.pop("score")
             rows += [
                 {"model": name, "set": "all", "metric": metric, **interval._asdict()}
@@ -66,15 +75,14 @@ def evaluate(
         crossed = _crossed(space)
         for which in SETS:
             pairs, folds = protocol.pairs[which], protocol.folds[which]
-            score = space.scores(pairs)
+            score = by_set[name][which]
             scores.append(_score_frame(name, which, pairs, score))
-            threshold = best_threshold(spaces["before"].scores(pairs), pairs.genuine)
             people = protocol.faces.identities
             for metric, interval in _verification(
                 score,
                 pairs,
                 folds,
-                threshold,
+                thresholds[which],
                 crossed if which != "test" else None,
                 people,
                 n_bootstrap,
@@ -95,13 +103,15 @@ def accuracies(space: Space) -> dict[str, float]:
     }
 
 
-def _judged(before: Space, after: Space) -> dict[str, Judged]:
+def _judged(
+    protocol: Protocol, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
+) -> dict[str, Judged]:
     """The pairs of every set with the scores of two models, for UES within a run."""
-    protocol, people = before.protocol, before.protocol.faces.identities
+    people = protocol.faces.identities
     return {
         which: Judged(
-            before.scores(pairs),
-            after.scores(pairs),
+            before[which],
+            after[which],
             pairs.genuine,
             protocol.folds[which],
             people[pairs.left],

@@ -261,8 +261,8 @@ ENTRIES = {
         "real faces the forgotten were hardly told from strangers before (teacher); after "
         "each of these methods they are. cure leaves more than cure_plus, cure_scatter and random "
         "relabelling for old templates, mapped linearly, and for enrolling anew. Mean with a 95 % "
-        "interval over n seeds; hollow: before the map or the relearning; lines: oracle and "
-        "teacher.",
+        "interval over n seeds; small: each seed; hollow: before the map or the relearning; lines: "
+        "oracle and teacher.",
         run="compare",
     ),
     "cost": Entry(

@@ -6,10 +6,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from filelock import FileLock
 from platformdirs import user_cache_path, user_data_path
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 SEAL = b"\ncure sha256 "  # before the 64 hex digits that end a sealed file
 
@@ -36,8 +40,8 @@ def cache_root() -> Path:
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    Raises whatever the body raises (a full disk among them), with nothing left behind and an
-    earlier file at `path` untouched.
+    Raises whatever the body raises, with nothing left behind and an earlier file at `path`
+    untouched; an OSError without a file's name, of a full disk for example, names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,13 +49,25 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError in the body, of a full disk for example, names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def locked(path: str | Path) -> FileLock:
@@ -66,12 +82,16 @@ def locked(path: str | Path) -> FileLock:
 
 def write_sealed(path: str | Path, content: bytes) -> None:
     """Write `content` and its SHA-256 behind it, whole or not at all, safe on the disk."""
-    sha256 = hashlib.sha256(content).hexdigest().encode()
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
-        file.write(SEAL + sha256)
-        file.flush()
-        os.fsync(file.fileno())
+        seal(file, hashlib.sha256(content))
+
+
+def seal(file: BinaryIO, sha: "_Hash") -> None:
+    """End a file with the SHA-256 of its content, safe on the disk."""
+    file.write(SEAL + sha.hexdigest().encode())
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def read_sealed(path: str | Path) -> bytes:
@@ -79,11 +99,16 @@ def read_sealed(path: str | Path) -> bytes:
     path = Path(path)
     raw = path.read_bytes()
     content, tail = raw[: -len(SEAL) - 64], raw[-len(SEAL) - 64 :]
+    check_seal(path, tail, hashlib.sha256(content).hexdigest())
+    return content
+
+
+def check_seal(path: Path, tail: bytes, sha256: str) -> None:
+    """Raise DamagedFileError where `tail` is not the end of a sealed file of that SHA-256."""
     if not tail.startswith(SEAL):
         raise DamagedFileError(path, "its end is missing")
-    if tail[len(SEAL) :] != hashlib.sha256(content).hexdigest().encode():
+    if tail[len(SEAL) :] != sha256.encode():
         raise DamagedFileError(path, "its content does not match its SHA-256")
-    return content
 
 
 def file_sha256(path: str | Path) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cure_core.parallel import world
 from cure_core.precision import autocast
+from cure_core.randomness import forked
 
 MARGIN = 1.5  # peak over what autograd keeps: 1.27 to 1.43 measured on a CPU; our choice
 
@@ -52,9 +53,8 @@ def footprint(encoder: nn.Module, device: torch.device, amp: bool | str, train: 
 
         images = torch.zeros(count, 3, 112, 112, dtype=torch.uint8, device=device)
         images = images.to(memory_format=torch.channels_last)
-        devices = [device] if device.type == "cuda" else []
         with (
-            torch.random.fork_rng(devices),
+            forked(device),
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
         ):
             with autocast(amp, device):

@@ -26,13 +26,8 @@ def write_model(path: str | Path, state: Mapping[str, Tensor], made: Mapping[str
     }
     text = json.dumps(made)
     content = save(plain, metadata={"made": text, "sha256": model_digest(plain, text)})
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_model(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -33,7 +33,11 @@ def in_two_processes(call: Callable[[], Any], seconds: float = 60) -> list[Any]:
             process.start()
             send.close()  # so that the end of the process is the end of the pipe
         with ThreadPoolExecutor(2) as threads:
-            return list(threads.map(receive, [pipe for pipe, _ in pipes], processes))
+            results = list(threads.map(receive, [pipe for pipe, _ in pipes], processes))
+        for process in processes:
+            process.join(seconds)
+        assert [process.exitcode for process in processes] == [0, 0]
+        return results
     finally:
         for process in processes:
             process.kill()

@@ -1,7 +1,6 @@
 """The comparison on painted faces with stand-ins for the costly parts, and its tables by hand."""
 
 import json
-import multiprocessing
 import os
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from processes import in_two_processes
 from scipy import stats
 
 from cure_core import encoders, manifests
@@ -419,12 +419,7 @@ def test_two_processes_share_every_table_and_no_run_is_made_twice(plan, tmp_path
     def work():
         compare(plan, "synthfaces", tmp_path / "both", progress=False)
 
-    processes = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two_processes(work)
     assert Counter(what for what, _ in cheap()) == alone
     assert len({process for _, process in cheap()}) == 2
     for name in KEYS:

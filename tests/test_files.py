@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,13 @@ def test_a_sealed_file_comes_back_and_any_flipped_bit_or_cut_is_named(tmp_path):
         path.write_bytes(whole[:length])
         with pytest.raises(DamagedFileError, match=r"weights\.bin is damaged"):
             read_sealed(path)
+
+
+def test_an_error_of_the_system_while_writing_names_the_file(tmp_path):
+    path = tmp_path / "weights.bin"
+    full = pytest.raises(OSError, match=r"No space left on device: '.*weights\.bin'")
+    with full, atomic_path(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(OSError, match=r"^disk full$"), atomic_path(path):
+        raise OSError("disk full")  # without a number a name would replace the message
+    assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,5 @@
 """The experiment about quality: planted worlds, runs that resume, and what the tables say."""
 
-import multiprocessing
 import os
 import time
 from collections import Counter
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from packs import encoded, write_bin
+from processes import in_two_processes
 
 from cure_core import manifests, quality_study, quality_tables
 from cure_core.faces.faceset import FaceSet
@@ -245,12 +245,7 @@ def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, monkeypat
         assert rows.order.tolist() == wanted, "whatever process was first"
 
     monkeypatch.setattr(Bench, "carry_out", carry_out)
-    processes = [multiprocessing.get_context("fork").Process(target=work) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two_processes(work)
     made = [line.rsplit(" ", 1) for line in log.read_text().splitlines()]
     assert set(Counter(what for what, _ in made).values()) == {1}
     assert len(made) == len(pd.read_csv(path)) == 2 * len(quality_study.conditions(TINY))

@@ -1,5 +1,4 @@
 import json
-import multiprocessing
 import os
 import time
 from collections import Counter
@@ -9,6 +8,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from processes import in_two_processes
 from torch import nn
 
 from cure_core import study, sweep
@@ -93,15 +93,7 @@ def cheap(tmp_path, monkeypatch):
 def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, cheap):
     runs = [run for run in sweep.plan() if run.seed == 0]
     folder = tmp_path / "sweep"
-    processes = [
-        multiprocessing.get_context("fork").Process(target=small, args=(folder, runs))
-        for _ in range(2)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
+    in_two_processes(lambda: small(folder, runs))
     assert set(Counter(what for what, _ in cheap()).values()) == {1}
     assert len({process for _, process in cheap()}) == 2
     rows = small(folder, runs)

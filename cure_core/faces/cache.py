@@ -2,12 +2,10 @@
 
 import hashlib
 import io
-import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,14 +15,14 @@ from cure_core.files import (
     DamagedFileError,
     atomic_path,
     cache_root,
+    check_seal,
     locked,
+    naming,
     read_sealed,
+    seal,
     write_sealed,
 )
 from cure_core.progress import bar
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
 
 IMAGE = int(np.prod(SHAPE))  # bytes
 QUICK = 2**30  # bytes that are checked in a second or so, without a bar
@@ -81,19 +79,12 @@ def write_map(path: Path, count: int, images: Iterable[np.ndarray]) -> None:
     Plain writing, since a full disk then raises OSError; under a writable memory map it would
     end the process.
     """
-    with atomic_path(path) as temporary, naming(path), open(temporary, "wb") as file:
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
         sha = hashlib.sha256()
         for part in (map_header(count), *(image.tobytes() for image in images)):
             file.write(part)
             sha.update(part)
         seal(file, sha)
-
-
-def seal(file: BinaryIO, sha: "_Hash") -> None:
-    """End a file with the SHA-256 of its content, safe on the disk."""
-    file.write(SEAL + sha.hexdigest().encode())
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def open_map(path: Path, progress: bool | None = None) -> np.ndarray:
@@ -119,18 +110,4 @@ def _verify(path: Path, size: int, progress: bool | None) -> None:
             sha.update(file.read(min(BLOCK, left)))
             left -= BLOCK
         tail = file.read()
-    if not tail.startswith(SEAL):
-        raise DamagedFileError(path, "its end is missing")
-    if tail[len(SEAL) :] != sha.hexdigest().encode():
-        raise DamagedFileError(path, "its content does not match its SHA-256")
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """An OSError in the body, of a full disk for example, names `path`."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
+    check_seal(path, tail, sha.hexdigest())

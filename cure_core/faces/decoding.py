@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 import numpy as np
 from PIL import Image, ImageFile, ImageOps
 
-from cure_core.faces.cache import IMAGE, cache_path, cached, map_header, naming, open_map, seal
+from cure_core.faces.cache import IMAGE, cache_path, cached, map_header, open_map
 from cure_core.faces.faceset import SHAPE
+from cure_core.files import naming, seal
 from cure_core.progress import bar
 
 if TYPE_CHECKING:

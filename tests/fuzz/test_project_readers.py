@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from harness import DOCUMENTED, Target, fuzz
+from harness import DOCUMENTED, Target, assert_no_faults
 
 from cure_core import (
     batch,
@@ -436,12 +436,10 @@ TARGETS = {
 
 
 def faults(name, folder, count, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda number: None)  # no power cut is tested here
     build, argument, _ = TARGETS[name]
     folder = Path(folder) / "own"
     folder.mkdir()
-    counts = fuzz(build(folder, argument, monkeypatch), count)
-    assert not counts.faults, counts
+    assert_no_faults(build(folder, argument, monkeypatch), count, monkeypatch)
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -2,12 +2,11 @@
 
 import hashlib
 import io
-import os
 import shutil
 
 import numpy as np
 import pytest
-from harness import Target, fuzz
+from harness import Target, assert_no_faults
 from packs import MANNERS, encoded, image_record, write_bin, write_pack
 from PIL import Image
 
@@ -209,12 +208,10 @@ TARGETS = {
 
 
 def faults(name, folder, count, monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda number: None)  # no power cut is tested here
     build, argument, _ = TARGETS[name]
     arguments = [folder, *([] if argument is None else [argument])]
     target = build(*arguments, *([monkeypatch] if build is interrupted else []))
-    counts = fuzz(target, count)
-    assert not counts.faults, counts
+    assert_no_faults(target, count, monkeypatch)
 
 
 @pytest.mark.parametrize("name", TARGETS)
