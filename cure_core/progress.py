@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from threading import RLock
 from typing import TypeVar
 
 from tqdm.auto import tqdm
@@ -9,6 +10,9 @@ from tqdm.auto import tqdm
 from cure_core.parallel import rank
 
 T = TypeVar("T")
+
+# tqdm's own lock is shared by forked processes; one that is killed holding it would stop all.
+tqdm.set_lock(RLock())
 
 
 def bar(items: Iterable[T], label: str, show: bool | None = None, unit: str = "it") -> "tqdm[T]":
