@@ -19,7 +19,7 @@ from scipy.stats import beta, ksone, t
 
 from cure_core.metrics.intervals import share_interval
 from cure_core.metrics.oddness import told_apart_auc
-from cure_core.report import save_table
+from cure_study.evaluation.report import save_table
 
 Rng = np.random.Generator
 Bounds = tuple[np.ndarray, np.ndarray]  # low and high, a row a draw

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cure_core.parallel import gather, same_, share, sum_
+from cure_core.runtime.distributed import gather, same_, share, sum_
 
 # Bytes of the distance matrix worked on at once: on a CPU what stays in the cache, on a GPU enough
 # rows to fill it.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cure_core.rich import table
+from cure_core.html import table
 
 SEEDS = 2**32  # what torch, numpy and scikit-learn all take
 

@@ -13,25 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.batches import draw_batches
-from cure_core.checkpoint import Checkpoint
 from cure_core.config import CureConfig
-from cure_core.embedding import (
-    Images,
-    embed,
-    module_device,
-    take,
-    teacher_views,
-)
-from cure_core.objectives import (
-    Batch,
-    Objective,
-    Setup,
-    UnlearningDivergedError,
-    make_objective,
-)
-from cure_core.parallel import from_first, gather, spread, world
-from cure_core.precision import autocast, descend, flushed_denormals, gradient_scaler
+from cure_core.encoders.embedding import Images, embed, module_device, take, teacher_views
+from cure_core.html import table
+from cure_core.objectives import Batch, Objective, Setup, UnlearningDivergedError, make_objective
 from cure_core.preflight import (
     check_config,
     check_device,
@@ -44,10 +29,13 @@ from cure_core.preflight import (
     identity,
     term_weights,
 )
-from cure_core.progress import bar
-from cure_core.randomness import forked, seeded
-from cure_core.rich import table
-from cure_core.settling import settle_batchnorm
+from cure_core.runtime.distributed import from_first, gather, spread, world
+from cure_core.runtime.precision import autocast, descend, flushed_denormals, gradient_scaler
+from cure_core.runtime.progress import bar
+from cure_core.runtime.randomness import forked, seeded
+from cure_core.training.batches import draw_batches
+from cure_core.training.batchnorm_recalibration import settle_batchnorm
+from cure_core.training.checkpoint import Checkpoint
 
 __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn"]
 
@@ -104,7 +92,7 @@ def unlearn(
     `checkpoint` names a file written every minute and after every epoch; where it exists, the run
     goes on from it and ends with the numbers an uninterrupted one would have had (CPU).
     All that is random follows from `config.seed`; torch's generators are left as they were.
-    In a group of processes (`cure_core.parallel`) all call this alike and share the work.
+    In a group of processes (`runtime.distributed`) all call this alike and share the work.
     Raises ValueError for an argument of the wrong type, an empty set, images in both sets, K out of
     range, views of other sets, embeddings that are not finite, or a checkpoint of another run;
     MemoryError, before anything is done, for what cannot fit; OSError where a checkpoint cannot be

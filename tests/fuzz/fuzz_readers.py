@@ -15,11 +15,11 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["cure_core.faces", "pickletools"]):
-    from cure_core.faces.pack import read_recordio
-    from cure_core.faces.pairs_pack import read_pairs
-    from cure_core.faces.pickled import read_pickle
-    from cure_core.faces.recordio import read_records
+with atheris.instrument_imports(include=["cure_study.data", "pickletools"]):
+    from cure_study.data.pack import read_recordio
+    from cure_study.data.pairs_pack import read_pairs
+    from cure_study.data.pickled import read_pickle
+    from cure_study.data.recordio import read_records
 
 import os
 

@@ -1,0 +1,42 @@
+"""Progress bars that keep quiet where nobody watches."""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from cure_core.runtime.distributed import rank
+
+T = TypeVar("T")
+
+
+def bar(items: Iterable[T], label: str, show: bool | None = None, unit: str = "it") -> Any:
+    """`items` with a progress bar: shown, hidden, or (None) shown only on a terminal outside CI.
+
+    As a context manager it has `update`. Without tqdm nothing is shown.
+    """
+    hidden = not show if show is not None else (True if os.environ.get("CI") else None)
+    hidden = True if rank() else hidden  # of several processes the first reports
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        return NoBar(items)
+    return tqdm(items, desc=label, disable=hidden, leave=False, unit=unit)
+
+
+class NoBar:
+    """What stands in for a bar where tqdm is not installed."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self._items = items
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    def __enter__(self) -> "NoBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, count: int = 1) -> None:
+        """Count nothing."""
