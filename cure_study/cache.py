@@ -10,7 +10,7 @@ from typing import TypeVar
 from filelock import BaseFileLock, Timeout
 
 from cure_core.files import DamagedFileError
-from cure_core.runtime.distributed import from_first
+from cure_core.runtime.distributed import on_rank_zero
 from cure_study.paths import locked
 
 T = TypeVar("T")
@@ -26,16 +26,16 @@ def cached(path: Path, make: Callable[[], None], read: Callable[[Path], T]) -> T
     of a group (`runtime.distributed`) make it together; the first of them locks and reads.
     Raises OSError naming the path where the cache cannot be read or written.
     """
-    found = from_first(lambda: _read(path, read))
+    found = on_rank_zero(lambda: _read(path, read))
     if found is not None:
         return found
     held: list[BaseFileLock] = []  # in the first process of a group
     try:
-        from_first(lambda: held.append(_lock(path)))
-        found = from_first(lambda: _read(path, read, warn=True))
+        on_rank_zero(lambda: held.append(_lock(path)))
+        found = on_rank_zero(lambda: _read(path, read, warn=True))
         if found is None:
             make()
-            found = from_first(lambda: read(path))
+            found = on_rank_zero(lambda: read(path))
         return found
     finally:
         for lock in held:

@@ -10,7 +10,7 @@ from torch import nn
 from cure_core.encoders.embedding import Images, content_digest, weight_arrays
 from cure_core.encoders.model_files import read_model, write_model
 from cure_core.files import digest
-from cure_core.runtime.distributed import from_first, rank
+from cure_core.runtime.distributed import on_rank_zero, rank
 from cure_core.runtime.precision import TYPES
 from cure_core.training.arcface import Recipe, Trained, check_training, train, with_state
 from cure_core.training.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ def train_cached(
     kind = (type(start).__qualname__, *start.state_dict())
     half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
     made = (VERSION, asdict(recipe), content_digest(images), np.asarray(people), *kind)
-    key = from_first(lambda: digest(*made, *weight_arrays(start), *half))
+    key = on_rank_zero(lambda: digest(*made, *weight_arrays(start), *half))
     path = cache_root() / "encoders" / f"{key}.safetensors"
 
     def make() -> None:

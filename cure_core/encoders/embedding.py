@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.files import digest
-from cure_core.runtime.distributed import gather, share, world
+from cure_core.runtime.distributed import gather, shard, world_size
 from cure_core.runtime.prefetch import ahead, pinned
 from cure_core.runtime.progress import bar
 
@@ -73,8 +73,8 @@ def raw_embeddings(
     device = torch.device(device) if device is not None else module_device(encoder)
     was_training = encoder.training
     encoder.to(device).eval()
-    shared = len(images) >= world() > 1
-    own = share(len(images)) if shared else slice(0, len(images))
+    shared = len(images) >= world_size() > 1
+    own = shard(len(images)) if shared else slice(0, len(images))
     starts = range(own.start, own.stop, batch_size)
 
     def read(start: int) -> Tensor:

@@ -57,33 +57,35 @@ def _joined(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     work(*arguments)
 
 
-def world() -> int:
+def world_size() -> int:
     """The number of processes that work together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
     """Which of them this is, from 0."""
-    return dist.get_rank() if world() > 1 else 0
+    return dist.get_rank() if world_size() > 1 else 0
 
 
-def share(count: int, of: int | None = None) -> slice:
+def shard(count: int, of: int | None = None) -> slice:
     """The part of `count` rows that is this process's (or another's): even, and in order."""
     own = rank() if of is None else of
-    return slice(count * own // world(), count * (own + 1) // world())
+    return slice(count * own // world_size(), count * (own + 1) // world_size())
 
 
 def gather(own: Tensor, count: int) -> Tensor:
-    """The rows of all processes in order, (count, ...), from each one's `share` of them.
+    """The rows of all processes in order, (count, ...), from each one's `shard` of them.
 
     Gradients flow: with DistributedDataParallel around what made `own`, those of a loss that every
     process computes on the whole are the same as in one process.
     """
-    if world() == 1:
+    if world_size() == 1:
         return own
     if own.requires_grad:
-        own.register_hook(lambda gradient: gradient * world())  # DDP takes the mean, not the sum
-    shares = [share(count, of) for of in range(world())]
+        own.register_hook(
+            lambda gradient: gradient * world_size()
+        )  # DDP takes the mean, not the sum
+    shares = [shard(count, of) for of in range(world_size())]
     sizes = [part.stop - part.start for part in shares]
     padded = own.new_zeros(max(sizes), *own.shape[1:])
     padded[: len(own)] = own.detach()
@@ -94,23 +96,23 @@ def gather(own: Tensor, count: int) -> Tensor:
     return torch.cat(parts)
 
 
-def sum_(tensor: Tensor) -> Tensor:
+def all_reduce_(tensor: Tensor) -> Tensor:
     """Replace a tensor by its sum over the processes; returns it."""
-    if world() > 1:
+    if world_size() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
-def same_(tensor: Tensor) -> Tensor:
+def broadcast_(tensor: Tensor) -> Tensor:
     """Replace what every process has computed alike by the first's, to the last bit; returns it."""
-    if world() > 1:
+    if world_size() > 1:
         dist.broadcast(tensor, 0)
     return tensor
 
 
-def from_first(make: Callable[[], T]) -> T:
+def on_rank_zero(make: Callable[[], T]) -> T:
     """What `make` gives in the first process, in every one; what it raises, too."""
-    if world() == 1:
+    if world_size() == 1:
         return make()
     told: list[Any] = [None, None]
     if rank() == 0:
@@ -124,21 +126,21 @@ def from_first(make: Callable[[], T]) -> T:
     return told[0]
 
 
-def spread(network: nn.Module, device: torch.device, trains_statistics: bool) -> nn.Module:
+def wrap_ddp(network: nn.Module, device: torch.device, trains_statistics: bool) -> nn.Module:
     """`network`, so wrapped that a backward pass leaves the mean gradient in every process.
 
     Where batch norm takes statistics, they are taken over all processes' images, by SyncBatchNorm:
     the layers of `network` are exchanged. Raises ValueError where torch has no such layer.
     """
-    if world() == 1:
+    if world_size() == 1:
         return network
     norms = (nn.BatchNorm1d, nn.BatchNorm2d)
     if trains_statistics and any(isinstance(module, norms) for module in network.modules()):
         if device.type == "cpu":
             raise ValueError(
-                f"batch norm in train mode takes its statistics over the batch of all {world()} "
-                "processes, which torch can do on GPUs alone; use batchnorm='frozen', or one "
-                "process"
+                f"batch norm in train mode takes its statistics over the batch of all "
+                f"{world_size()} processes, which torch can do on GPUs alone; use "
+                "batchnorm='frozen', or one process"
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
     own = None if device.type == "cpu" else [device]

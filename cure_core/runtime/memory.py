@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from cure_core.runtime.distributed import world
+from cure_core.runtime.distributed import world_size
 from cure_core.runtime.precision import autocast
 
 MARGIN = 1.5  # peak over what autograd keeps: 1.27 to 1.43 measured on a CPU; our choice
@@ -82,10 +82,10 @@ def check_memory(
     """
     ((name, sizes),) = batch.items()
     parts = sizes if isinstance(sizes, tuple) else (sizes,)
-    needs = fixed + MARGIN * image * sum(parts) / world()
+    needs = fixed + MARGIN * image * sum(parts) / world_size()
     free = available(device)
     if free is not None and needs > free:
-        fits = int((free - fixed) / (MARGIN * image) * world())
+        fits = int((free - fixed) / (MARGIN * image) * world_size())
         smaller = tuple(part * fits // sum(parts) for part in parts)
         remedy = "no batch would fit: take a smaller encoder or a larger machine"
         if min(smaller) > 0:

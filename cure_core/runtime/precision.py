@@ -9,7 +9,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import nn
 
-from cure_core.runtime.distributed import same_
+from cure_core.runtime.distributed import broadcast_
 
 SMALLEST_SCALE = 2.0**-14  # below it a gradient that is not finite is no overflow of float16
 TYPES = {False: None, True: torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -22,7 +22,7 @@ def autocast(amp: bool | str, device: torch.device) -> torch.autocast:
 
 
 @contextmanager
-def flushed_denormals() -> Iterator[None]:
+def flush_denormals() -> Iterator[None]:
     """A block, or a decorated function, in which floats too small for their type count as zero.
 
     A CPU is many times slower on them, and a student pushed hard is full of them: `neg_grad` at
@@ -81,7 +81,7 @@ def descend(
     scaler.scale(loss).backward()
     for parameter in same:
         if parameter.grad is not None:
-            same_(parameter.grad)
+            broadcast_(parameter.grad)
     scaler.unscale_(optimiser)
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     if clip is None:

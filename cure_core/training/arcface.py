@@ -23,7 +23,7 @@ from cure_core.encoders.embedding import (
     weight_arrays,
 )
 from cure_core.files import digest
-from cure_core.runtime.distributed import from_first, gather, spread, world
+from cure_core.runtime.distributed import gather, on_rank_zero, world_size, wrap_ddp
 from cure_core.runtime.memory import Footprint, check_memory, footprint
 from cure_core.runtime.precision import TYPES, autocast, descend, gradient_scaler
 from cure_core.runtime.progress import bar
@@ -170,7 +170,7 @@ def train(
     def made_of() -> dict[str, object]:
         return _identity(start, images, people, recipe, amp) if checkpoint else {}
 
-    keeper = Checkpoint(checkpoint, from_first(made_of), device)
+    keeper = Checkpoint(checkpoint, on_rank_zero(made_of), device)
     with seeded(recipe.seed, device), keeper:  # an encoder may have dropout
         saved = keeper.load()
         if saved is not None:
@@ -190,7 +190,7 @@ def train(
             }
             keeper.save({**state, "losses": losses, "step": step, "total": total})
 
-        forward: Callable[[Tensor], Tensor] = spread(encoder, device, trains_statistics=True)
+        forward: Callable[[Tensor], Tensor] = wrap_ddp(encoder, device, trains_statistics=True)
         forward = torch.compile(forward) if compile else forward
         for epoch in bar(range(len(losses), recipe.epochs), "training", progress, unit="epoch"):
             beginning = generator.get_state()
@@ -267,7 +267,7 @@ def _check_fits(
     """
     need = footprint(start, device, amp, train=True)
     head = 4 * need.dim * people
-    logits = 6 * 4 * people * world()  # every process has all of them
+    logits = 6 * 4 * people * world_size()  # every process has all of them
     fixed = 3 * (need.weights + head) + need.step
     size = {"batch_size": min(recipe.batch_size, images)}
     embedded = 2 * 4 * need.dim * images if recipe.head == "centroids" else 0

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cure_core.config import CureConfig
 from cure_core.encoders.embedding import Images, mirrored, take
-from cure_core.runtime.distributed import share
+from cure_core.runtime.distributed import shard
 from cure_core.runtime.prefetch import ahead, pinned
 
 
@@ -41,7 +41,7 @@ def draw_batches(
 
     def read(batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
         forget, retain, flip = batch
-        own = share(len(flip))
+        own = shard(len(flip))
         parts = (
             (sets[0], forget[own]),
             (sets[1], retain[max(0, own.start - len(forget)) : max(0, own.stop - len(forget))]),
@@ -53,7 +53,7 @@ def draw_batches(
         images, flip, forget_index, retain_index = (t.to(device, non_blocking=True) for t in batch)
         views = flip.long().split([len(forget_index), len(retain_index)])
         yield (
-            flipped(images, flip[share(len(flip))]),
+            flipped(images, flip[shard(len(flip))]),
             {
                 "teacher_forget": targets[0][views[0], forget_index],
                 "teacher_retain": targets[1][views[1], retain_index],
@@ -90,7 +90,7 @@ def draw_labelled(
 
     def read(batch: tuple[np.ndarray, Tensor]) -> list[Tensor]:
         index, flip = batch
-        own = share(len(index))
+        own = shard(len(index))
         people = torch.from_numpy(codes[index])
         return [pinned(tensor, device) for tensor in (take(images, index[own]), flip[own], people)]
 

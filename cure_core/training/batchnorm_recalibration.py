@@ -9,7 +9,7 @@ from torch.optim.swa_utils import update_bn
 from cure_core.encoders.embedding import Images, module_device, take
 
 
-def settle_batchnorm(
+def recalibrate_batchnorm(
     student: nn.Module, retain: Images, generator: torch.Generator, images: int = 2048
 ) -> None:
     """Take batch norm's running statistics anew, from retain images and the weights as they are.

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from cure_core.files import SEAL, DamagedFileError, atomic_path, read_sealed, write_sealed
-from cure_core.runtime.distributed import from_first, rank
+from cure_core.runtime.distributed import on_rank_zero, rank
 
 EVERY = 60.0  # seconds of work that a run may lose
 ECHO = 2.0  # seconds in which a second signal is the first: a launcher passes on what all have got
@@ -65,7 +65,7 @@ class Checkpoint:
             _prepare(path)
             return _load(path, self.identity)
 
-        saved = from_first(read)
+        saved = on_rank_zero(read)
         if saved is None:
             return None
         self._saved = time.monotonic()
@@ -89,7 +89,7 @@ class Checkpoint:
         if self.path is None:
             return make()
         beside = _views(self.path)
-        known = from_first(lambda: _load_views(beside, self.identity))
+        known = on_rank_zero(lambda: _load_views(beside, self.identity))
         if known is not None:
             return tuple(known)
         made = make()

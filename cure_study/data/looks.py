@@ -17,7 +17,7 @@ class Looks:
     """Means of red, green and blue in the middle of the faces, and the values in use.
 
     `grey` is true where the three channels are equal everywhere; `low` and `high` are the least
-    and the greatest value, `spread` the distance from the 1st to the 99th percentile.
+    and the greatest value, `wrap_ddp` the distance from the 1st to the 99th percentile.
     """
 
     red: float

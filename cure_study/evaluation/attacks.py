@@ -18,7 +18,7 @@ from cure_core.metrics.collateral import collateral, collateral_correlation
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
 from cure_core.metrics.membership import membership_attack
-from cure_core.metrics.oddness import oddness_auc, told_apart_auc
+from cure_core.metrics.oddness import detection_auc, outlier_auc
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
 from cure_study.evaluation.attack_table import Rows, row
@@ -227,8 +227,8 @@ def detectability(protocol: Protocol, space: Space, n_bootstrap: int = 300) -> R
     blind = space.features.drop(columns="compactness").join(space.clusters, how="inner")
     rows: Rows = []
     for attack, measure, table in (
-        ("oddness", oddness_auc, blind),
-        ("told_apart", told_apart_auc, space.features),
+        ("oddness", outlier_auc, blind),
+        ("told_apart", detection_auc, space.features),
     ):
         forget, strangers = (part[np.isin(part, table.index)] for part in (p.forget, p.outsiders))
         sides = table.loc[forget], table.loc[strangers], people[forget], people[strangers]

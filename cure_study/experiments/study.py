@@ -14,7 +14,7 @@ from cure_core.checks import known_fields, one_of, whole
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
 from cure_core.encoders.model_files import read_model, write_model
 from cure_core.files import digest
-from cure_core.runtime.distributed import launch, rank, world
+from cure_core.runtime.distributed import launch, rank, world_size
 from cure_core.training.arcface import Recipe, Trained, with_state
 from cure_core.training.checkpoint import Checkpoint
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
@@ -195,7 +195,7 @@ def ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
     The same study, done in this process afterwards, finds it there. Raises RuntimeError where
     CUDA is already in use: the processes are forks.
     """
-    if setting.processes > 1 and world() == 1:
+    if setting.processes > 1 and world_size() == 1:
         launch(_ahead, (faces, setting, seeds), setting.processes)
 
 

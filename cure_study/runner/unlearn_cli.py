@@ -21,7 +21,7 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     import pandas as pd
 
     from cure_core.files import atomic_path
-    from cure_core.runtime.distributed import from_first, join, rank
+    from cure_core.runtime.distributed import join, on_rank_zero, rank
     from cure_study.data import manifests
     from cure_study.evaluation.report import save_table, summarise
     from cure_study.experiments import study
@@ -36,7 +36,7 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     setting = study.setting_of(given)
     join()
     dataset, options = given["dataset"], given["dataset_options"]
-    from_first(lambda: len(manifests.load(dataset, **options)))  # decoded once, not by every one
+    on_rank_zero(lambda: len(manifests.load(dataset, **options)))  # decoded once, not by every one
     faces = manifests.load(dataset, **options)
     study.ahead(faces, setting, given["seeds"])
     shown = {"n_bootstrap": given["n_bootstrap"], "progress": given["progress"]}

@@ -11,7 +11,7 @@ from cure_core.encoders import REGISTRY
 from cure_core.encoders.embedding import embed
 from cure_core.objectives import METHODS, build
 from cure_core.training import checkpoint
-from cure_core.training.batchnorm_recalibration import settle_batchnorm
+from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.unlearning import CureConfig, unlearn
 
 CONFIG = CureConfig(clusters=2, epochs=2, batch_size=(4, 4), learning_rate=1e-3)
@@ -49,7 +49,7 @@ ENCODERS = marked(
 def test_every_method_takes_a_step_on_every_encoder(name, encoder, sets):
     teacher, config = encoders.build(encoder), CureConfig(clusters=2, epochs=1, batch_size=(4, 4))
     few = [images[::2] for images in sets]
-    settle_batchnorm(teacher, sets[1], torch.Generator())  # or a deep untrained one overflows
+    recalibrate_batchnorm(teacher, sets[1], torch.Generator())  # or a deep untrained one overflows
     labels = {side: given[::2] for side, given in LABELS.items()} if "sup" in name else {}
     objective = build(name, **{**SETTINGS.get(name, {}), **labels})
     result = unlearn(teacher, *few, config, objective=objective, progress=False)

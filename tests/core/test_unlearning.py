@@ -671,7 +671,7 @@ def test_denormals_count_as_zero_in_the_loop_and_nowhere_else(teacher, sets):
     run = unlearn(teacher, *sets, replace(CONFIG, epochs=1), on_epoch=halved)
     assert run.history.halved.item() == 0
     assert halved()["halved"] == 2.0**-131
-    with precision.flushed_denormals():
+    with precision.flush_denormals():
         unlearn(teacher, *sets, replace(CONFIG, epochs=1))
         assert halved()["halved"] == 0  # as it was found
 

@@ -21,7 +21,7 @@ def watch_drift(
     It repeats what CURE does between epochs with `tau=1`: K-means on the student's embeddings from
     the centroids before. Each call gives, over clusters, the mean distance that a centroid moved
     since the last epoch (`step`) and since the teacher (`from_start`), and the mean distance
-    between centroids (`spread`); over samples, the shares whose cluster (`moved_cluster`) and
+    between centroids (`wrap_ddp`); over samples, the shares whose cluster (`moved_cluster`) and
     whose farthest cluster, its target (`moved_target`), changed since the last epoch, and the mean
     number of changes of target so far (`changes`).
     A call raises UnlearningDivergedError where the student has collapsed.

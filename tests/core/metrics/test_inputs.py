@@ -16,7 +16,7 @@ from cure_core.metrics.intervals import (
     share_interval,
 )
 from cure_core.metrics.membership import auc_over_people, membership_attack, view_features
-from cure_core.metrics.oddness import oddness_auc, told_apart_auc
+from cure_core.metrics.oddness import detection_auc, outlier_auc
 from cure_core.metrics.oracle_gap import tug_of_war
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.ues import h_mean, unlearning_efficiency_score
@@ -89,7 +89,7 @@ MEASURES = {
             ),
             ROWS,
         )
-        for measure in (oddness_auc, told_apart_auc)
+        for measure in (outlier_auc, detection_auc)
         for side in ("forget", "strangers")
     },
     "rotation": (lambda x: rotation(x, ROWS), ROWS),
@@ -155,7 +155,7 @@ def test_one_kind_of_pair_or_person_is_refused():
             SCORES, Pairs(PAIRS.left, PAIRS.right, np.zeros(24, bool)), SCORES, threshold=0.0
         )
     with pytest.raises(ValueError, match="two of each"):
-        told_apart_auc(pd.DataFrame(ROWS), pd.DataFrame(ROWS), np.zeros(24), PEOPLE)
+        detection_auc(pd.DataFrame(ROWS), pd.DataFrame(ROWS), np.zeros(24), PEOPLE)
     with pytest.raises(ValueError, match="people"):
         membership_attack(ROWS, ROWS, ROWS, member_people=np.zeros(24), non_member_people=PEOPLE)
 

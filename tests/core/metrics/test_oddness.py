@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cure_core.metrics.oddness import oddness_auc, told_apart_auc
+from cure_core.metrics.oddness import detection_auc, outlier_auc
 
 PEOPLE = np.arange(20).repeat(10)
 
@@ -14,7 +14,7 @@ def images(seed, shift=0.0, spread=1.0):
     return pd.DataFrame(shift + spread * (own + rng.normal(size=(200, 2))), columns=["a", "b"])
 
 
-@pytest.mark.parametrize("measure", [oddness_auc, told_apart_auc])
+@pytest.mark.parametrize("measure", [outlier_auc, detection_auc])
 def test_people_treated_like_strangers_cannot_be_told(measure):
     """Over draws the mean AUC is 1/2, and most intervals hold it.
 
@@ -29,7 +29,7 @@ def test_people_treated_like_strangers_cannot_be_told(measure):
     assert sum(auc.low < 0.5 < auc.high for auc in found) >= 7
 
 
-@pytest.mark.parametrize("measure", [oddness_auc, told_apart_auc])
+@pytest.mark.parametrize("measure", [outlier_auc, detection_auc])
 def test_people_treated_oddly_are_told(measure):
     auc = measure(images(0, shift=6), images(1), PEOPLE, PEOPLE, n_bootstrap=50)
     assert auc.value > 0.95
@@ -39,15 +39,15 @@ def test_people_treated_oddly_are_told(measure):
 def test_collapsed_people_are_less_odd_yet_told_with_labels():
     """Squeezed into the middle, nobody is an outlier; the spread still gives them away."""
     squeezed = images(0, spread=0.1)
-    assert oddness_auc(squeezed, images(1), PEOPLE, PEOPLE, n_bootstrap=0).value < 0.1
-    assert told_apart_auc(squeezed, images(1), PEOPLE, PEOPLE, n_bootstrap=0).value > 0.95
+    assert outlier_auc(squeezed, images(1), PEOPLE, PEOPLE, n_bootstrap=0).value < 0.1
+    assert detection_auc(squeezed, images(1), PEOPLE, PEOPLE, n_bootstrap=0).value > 0.95
 
 
 def test_nobody_is_judged_by_a_fit_that_met_them():
     """Each person has a feature of their own: nothing carries over, no better than a coin."""
     features = pd.DataFrame(np.eye(40).repeat(2, axis=0))
     people = np.arange(20).repeat(2)
-    auc = told_apart_auc(features[:40], features[40:], people, people, n_bootstrap=0)
+    auc = detection_auc(features[:40], features[40:], people, people, n_bootstrap=0)
     assert auc.value == 0.5
 
 
@@ -64,7 +64,7 @@ def test_comparing_within_folds_alone_has_no_bias():
 
     rng = np.random.default_rng(0)
     found = [
-        told_apart_auc(faces(rng), faces(rng), people, people, n_bootstrap=0, seed=k).value
+        detection_auc(faces(rng), faces(rng), people, people, n_bootstrap=0, seed=k).value
         for k in range(60)
     ]
     error = np.std(found, ddof=1) / np.sqrt(len(found))
@@ -74,8 +74,8 @@ def test_comparing_within_folds_alone_has_no_bias():
 def test_too_few_people_are_refused():
     one = np.zeros(200)
     with pytest.raises(ValueError, match="1 strangers"):
-        oddness_auc(images(0), images(1), PEOPLE, one)
+        outlier_auc(images(0), images(1), PEOPLE, one)
     with pytest.raises(ValueError, match="1 forgotten and 20 strangers"):
-        told_apart_auc(images(0), images(1), one, PEOPLE)
+        detection_auc(images(0), images(1), one, PEOPLE)
     with pytest.raises(ValueError, match="forget is empty"):
-        oddness_auc(images(0)[:0], images(1), [], PEOPLE)
+        outlier_auc(images(0)[:0], images(1), [], PEOPLE)

@@ -83,9 +83,9 @@ def normless(seed=0):
 
 
 def test_shares_are_in_order_and_even(monkeypatch):
-    monkeypatch.setattr(distributed, "world", lambda: 3)
+    monkeypatch.setattr(distributed, "world_size", lambda: 3)
     for count in (0, 1, 2, 7, 9):
-        rows = [list(range(count))[distributed.share(count, of)] for of in range(3)]
+        rows = [list(range(count))[distributed.shard(count, of)] for of in range(3)]
         assert [row for part in rows for row in part] == list(range(count))
         assert max(map(len, rows)) - min(map(len, rows)) <= 1
 
@@ -98,8 +98,8 @@ def test_a_gathered_loss_has_the_gradient_of_one_process(tmp_path):
     def gradient():
         layer = nn.Linear(3, 2, bias=False)
         layer.weight.data.copy_(weight.T)
-        network = distributed.spread(layer, torch.device("cpu"), trains_statistics=True)
-        rows = distributed.gather(network(x[distributed.share(5)]), 5)
+        network = distributed.wrap_ddp(layer, torch.device("cpu"), trains_statistics=True)
+        rows = distributed.gather(network(x[distributed.shard(5)]), 5)
         (rows.T @ rows).det().backward()
         return layer.weight.grad
 

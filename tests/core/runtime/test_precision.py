@@ -6,7 +6,7 @@ import os
 import pytest
 import torch
 
-from cure_core.runtime.precision import descend, flushed_denormals, gradient_scaler
+from cure_core.runtime.precision import descend, flush_denormals, gradient_scaler
 
 
 @pytest.mark.parametrize("clip", [None, 100.0, 0.5])
@@ -37,7 +37,7 @@ def test_a_fork_of_a_process_with_workers_does_not_wait_for_them():
     torch.set_num_threads(1)  # a fork with more hangs at its first operation, in GNU OpenMP
 
     def work():
-        with flushed_denormals():
+        with flush_denormals():
             torch.zeros(200_000).mul(1)
 
     process = multiprocessing.get_context("fork").Process(target=work)
@@ -55,9 +55,9 @@ def test_denormals_are_flushed_on_every_thread_and_kept_afterwards():
     left = (denormal.mul(1) != 0).sum().item()  # starts the second thread
     assert left == 200_000
     for _ in range(2):
-        with flushed_denormals():
+        with flush_denormals():
             assert (denormal.mul(1) != 0).sum() == 0
-            with flushed_denormals():
+            with flush_denormals():
                 assert (denormal.mul(1) != 0).sum() == 0
             assert (denormal.mul(1) != 0).sum() == 0
         assert (denormal.mul(1) != 0).sum() == 200_000

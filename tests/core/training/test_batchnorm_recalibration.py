@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cure_core.objectives import build
-from cure_core.training.batchnorm_recalibration import settle_batchnorm
+from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.unlearning import CureConfig, unlearn
 
 CONFIG = CureConfig(clusters=(3, 4), epochs=2, batch_size=(5, 8), learning_rate=1e-3)
@@ -30,7 +30,7 @@ def statistics(encoder: nn.Module) -> dict[str, torch.Tensor]:
 def test_they_are_the_moments_of_what_reaches_each_layer(tiny_encoder, sets):
     """Taken by hooks in a pass of the retain images through a copy in train mode."""
     student, witness = tiny_encoder(), tiny_encoder()
-    settle_batchnorm(student, sets[1], torch.Generator())
+    recalibrate_batchnorm(student, sets[1], torch.Generator())
     seen = {}
     for name, layer in norms(witness).items():
         layer.register_forward_pre_hook(
@@ -49,13 +49,13 @@ def test_they_are_the_moments_of_what_reaches_each_layer(tiny_encoder, sets):
 def test_unlearning_ends_with_them(tiny_encoder, sets):
     student = unlearn(tiny_encoder(), *sets, CONFIG, progress=False).student
     before = statistics(student)
-    settle_batchnorm(student, sets[1], torch.Generator())
+    recalibrate_batchnorm(student, sets[1], torch.Generator())
     torch.testing.assert_close(statistics(student), before, rtol=1e-4, atol=1e-5)
 
 
 def test_only_statistics_change(tiny_encoder, sets):
     student, untouched = tiny_encoder(), tiny_encoder()
-    settle_batchnorm(student, sets[1], torch.Generator())
+    recalibrate_batchnorm(student, sets[1], torch.Generator())
     for (name, after), before in zip(
         student.named_parameters(), untouched.parameters(), strict=True
     ):

@@ -29,7 +29,7 @@ from ipywidgets import FloatSlider, interact
 
 from cure_core import clustering, losses
 from cure_core.encoders.embedding import embed, take
-from cure_core.training.batchnorm_recalibration import settle_batchnorm
+from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.unlearning import unlearn
 from cure_study import figures
 from cure_study.course.world import draw_case
@@ -460,7 +460,7 @@ def unlearn_by_hand(teacher, epochs, learning_rate=1e-3, size=16, seed=0):
 
             images = torch.cat([take(forget, f.numpy()), take(retain, r.numpy())])
             history.append(train_step(student, optimiser, images, len(f), loss_of))
-    settle_batchnorm(student, retain, draws)
+    recalibrate_batchnorm(student, retain, draws)
     return student.eval(), history
 
 
