@@ -179,7 +179,7 @@ def _unpacked(path: Path, *keys: str) -> dict[str, Any]:
     try:
         content = read_sealed(path)
     except DamagedFileError as error:
-        if zipfile.is_zipfile(path) and SEAL not in path.read_bytes()[-200:]:
+        if _is_archive(path) and SEAL not in path.read_bytes()[-200:]:
             raise ValueError(
                 f"{path} has no digest (it is from an earlier version, or its end is missing); "
                 "move it away to start from scratch"
@@ -193,6 +193,13 @@ def _unpacked(path: Path, *keys: str) -> dict[str, Any]:
         raise ValueError(
             f"{path} is not a checkpoint ({error}); move it away to start from scratch"
         ) from error
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # a damaged end of the archive
+        return False
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:

@@ -46,6 +46,7 @@ def redraw(folder: Path) -> list[Path]:
     """Draw the figures of `folder` anew from their CSVs, and write the index; returns the PNGs.
 
     A figure whose table or rows no run has made yet is neither drawn nor named in the index.
+    Raises ValueError naming a table that cannot be drawn.
     """
     faces = cache(lambda: manifests.load("synthfaces"))
     drawn = {}
@@ -53,13 +54,13 @@ def redraw(folder: Path) -> list[Path]:
         table = folder / f"{entry.table or name}.csv"
         if not (entry.without_data or table.is_file()):
             continue
-        data = None if entry.without_data else pd.read_csv(table)
-        if data is not None and not figures.drawable(name, data):
+        figure = _figure(name, None if entry.without_data else table, faces)
+        if figure is None:
             continue
-        figures.save_figure(_figure(name, data, faces), None, name, folder)
+        figures.save_figure(figure, None, name, folder)
         drawn[name] = {
             "files": [f"figures/{name}.png", f"figures/{name}.svg"],
-            "data": None if data is None else f"figures/{table.name}",
+            "data": None if entry.without_data else f"figures/{table.name}",
             "notebook": entry.notebook,
             "paper": entry.paper,
             "caption": entry.caption,
@@ -77,11 +78,24 @@ def quality_faces() -> FaceSet:
     return natural(read_yaml(path)["dataset_options"], 0).train
 
 
-def _figure(name: str, data: pd.DataFrame | None, faces: Callable[[], FaceSet]) -> Figure:
+def _figure(name: str, table: Path | None, faces: Callable[[], FaceSet]) -> Figure | None:
+    """A figure; None where its table has nothing to show yet."""
     if name == "framework":
         return figures.draw_framework()
-    if data is None:
+    if table is None:
         return figures.draw_faces(faces())
+    try:
+        data = pd.read_csv(table)
+        return _from_table(name, data, faces) if figures.drawable(name, data) else None
+    except OSError:
+        raise
+    except Exception as error:  # a damaged table can make pandas and matplotlib raise anything
+        raise ValueError(
+            f"{table} cannot be drawn ({type(error).__name__}: {error}); restore it, or remove it"
+        ) from error
+
+
+def _from_table(name: str, data: pd.DataFrame, faces: Callable[[], FaceSet]) -> Figure:
     if name == "cluster_faces":
         return figures.draw_cluster_faces(data, faces())
     if name == "quality_deciles":

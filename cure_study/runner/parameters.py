@@ -23,11 +23,18 @@ KINDS = {
 
 
 def code_cells(source: Path) -> list[dict[str, Any]]:
-    """The code cells of an `.ipynb` file. Raises ValueError naming a file that is no notebook."""
+    """The `source`, as one text, and the `tags` of every code cell of an `.ipynb` file.
+
+    Raises ValueError naming a file that is no notebook.
+    """
     try:
         cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
-        return [cell for cell in cells if cell["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError) as error:
+        return [
+            {"source": "".join(cell["source"]), "tags": [*cell["metadata"].get("tags", [])]}
+            for cell in cells
+            if cell["cell_type"] == "code"
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{source} is not a notebook: {type(error).__name__}: {error}") from error
 
 
@@ -39,18 +46,18 @@ def declared(source: Path) -> dict[str, Any]:
     """
     defaults: dict[str, Any] = {}
     for cell in code_cells(source):
-        if "parameters" not in cell["metadata"].get("tags", []):
+        if "parameters" not in cell["tags"]:
             continue
         try:
-            lines = ast.parse("".join(cell["source"])).body
-        except SyntaxError as error:
+            lines = ast.parse(cell["source"]).body
+        except (SyntaxError, ValueError, RecursionError) as error:  # ValueError: a null byte
             raise ValueError(f"{source}: its parameters cell is not Python: {error}") from error
         for line in lines:
             targets = line.targets if isinstance(line, ast.Assign) else []
             targets = [line.target] if isinstance(line, ast.AnnAssign) else targets
             for target in targets:
-                if isinstance(target, ast.Name) and line.value is not None:  # type: ignore[attr-defined]
-                    defaults[target.id] = _literal(line.value)  # type: ignore[attr-defined]
+                if isinstance(target, ast.Name) and line.value is not None:
+                    defaults[target.id] = _literal(line.value)
     return defaults
 
 
@@ -169,7 +176,9 @@ def check_fields(what: str, settings: Mapping[str, Any], defaults: Mapping[str, 
     for name, value in settings.items():
         if name not in defaults:
             known = f"it has {', '.join(defaults)}"
-            raise ValueError(f"{what} has no field {name}; {suggestion(name, defaults, known)}")
+            raise ValueError(
+                f"{what} has no field {name}; {suggestion(str(name), defaults, known)}"
+            )
         if type(defaults[name]) in (int, float):
             fit(f"{what}: {name}", value, defaults[name])
 
@@ -213,7 +222,7 @@ def suggestion(name: str, known: Iterable[str], otherwise: str) -> str:
 def _literal(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: a list as the key of a dict
         return ast.unparse(node)
 
 

@@ -142,7 +142,7 @@ def plan_run(source: Path, profile: str, given: Mapping[str, Any]) -> Run:
 
 def notebook_version(source: Path) -> str:
     """A digest of a notebook's code: outputs, text and metadata change no number."""
-    return _digest(["".join(cell["source"]) for cell in code_cells(source)])
+    return _digest([cell["source"] for cell in code_cells(source)])
 
 
 def code_version() -> str:

@@ -220,6 +220,6 @@ def _claim(folder: Path, parameters: dict[str, Any]) -> None:
             ) from error
         if found != record:
             raise ValueError(
-                f"{folder} holds a sweep of other faces or another setting; name another folder, "
-                "or remove it"
+                f"{path} is of a sweep of other faces or another setting; name another folder, "
+                f"or remove {folder}"
             )

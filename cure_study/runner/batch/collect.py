@@ -138,19 +138,26 @@ def _beside(folder: Path, record: dict[str, Any], rows: pd.DataFrame) -> dict[st
 def _tidy(path: Path) -> pd.DataFrame:
     """A run's results, with every column that is counted on.
 
-    Raises ValueError where there is no metric or no value.
+    Raises ValueError where there is no metric or no value, and for a value that is no number.
     """
     digests = {"data": str, "setting": str}  # one of digits alone is still no number
     try:
         rows = pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=digests)
     except ValueError as error:  # empty, ragged, not UTF-8
         raise ValueError(f"{path} is not a table: {error}") from error
+    if not isinstance(rows.index, pd.RangeIndex):  # pandas took the first column for an index
+        raise ValueError(f"{path} is not a table: its rows are longer than its header")
     for name in ("metric", "value"):
         if name not in rows:
             raise ValueError(f"{path} has no column {name}; tidy results are one measure a row")
     for name, default in (("model", ""), ("set", ""), ("low", np.nan), ("high", np.nan)):
         if name not in rows:
             rows[name] = default
+    for name in ("value", "low", "high"):
+        try:
+            rows[name] = pd.to_numeric(rows[name])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}: {name} is not a number everywhere: {error}") from error
     named = ["model", "set"]
     return rows.assign(**rows[named].fillna("").astype(str))
 

@@ -37,11 +37,13 @@ def state(run: Run, where: Path) -> State:
             since = min((path.stat().st_ctime for path in begun if path.exists()), default=0.0)
             return State("running", time.time() - since if since else 0.0)
     try:
-        if (record := _read(where / run.name / RECORD)) is not None:
-            run_folder.check_results(where / run.name, record)
-            return State("done", record["seconds"])
-        if (record := _read(where / f"{run.name}-failed" / FAILURE)) is not None:
-            return State("failed", record["seconds"], record["error"], record["cell"])
+        path = where / run.name / RECORD
+        if (record := _read(path)) is not None:
+            run_folder.check_results(path.parent, record)
+            return _state("done", path, record)
+        path = where / f"{run.name}-failed" / FAILURE
+        if (record := _read(path)) is not None:
+            return _state("failed", path, record)
     except DamagedFileError as error:
         return State("damaged", error=str(error))
     return State("interrupted" if begun else "pending")
@@ -60,7 +62,7 @@ def done_runs(
     for path in sorted(where.glob(f"*/{RECORD}")):
         try:
             record = run_folder.read_record(path)
-            if record["recipe"] in place:
+            if record.get("recipe") in place:  # a sweep's record has none
                 run_folder.check_results(path.parent, record)
                 done.append((path.parent, record))
         except DamagedFileError as error:
@@ -104,6 +106,18 @@ def again(study: Path, run: Run, where: Path) -> str:
     if where != runs.RUNS:
         command += ["--runs", str(where)]
     return shlex.join(command)
+
+
+def _state(what: str, path: Path, record: dict[str, Any]) -> State:
+    """The state that a record describes. Raises DamagedFileError where it describes none."""
+    match {"error": "", "cell": None} | record:
+        case {
+            "seconds": int() | float() as seconds,
+            "error": str() as error,
+            "cell": int() | None as cell,
+        }:
+            return State(what, seconds, error, cell)
+    raise DamagedFileError(path, "it is not a run's record")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -237,6 +237,16 @@ def test_every_flipped_bit_is_noticed_and_the_older_file_used(tmp_path):
         assert path.with_name("run.pt.1").read_bytes() == older
 
 
+def test_a_damaged_end_that_zipfile_itself_refuses_is_named(tmp_path):
+    path = tmp_path / "run.pt"
+    save_checkpoint(path, IDENTITY, {"rows": []})
+    raw = bytearray(path.read_bytes())
+    raw[raw.rindex(b"PK\x06\x07") + 16] = 2  # an archive of two disks, in the zip64 locator
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=f"{path} is damaged"):
+        load_checkpoint(path, IDENTITY)
+
+
 def test_two_damaged_files_are_both_named(tmp_path):
     path = tmp_path / "run.pt"
     for rows in ([1], [1, 2]):

@@ -28,7 +28,7 @@ from cure_study.figures.attacked import TRIED
 from cure_study.figures.attacks import MEMBERSHIP, WAYS
 from cure_study.figures.clusters import AGREEMENT, PANELS
 from cure_study.figures.entries import ENTRIES
-from cure_study.figures.index import adopt, redraw
+from cure_study.figures.index import _figure, adopt, redraw
 from cure_study.figures.maps import apart
 
 ROOT = Path(__file__).parents[3]
@@ -705,3 +705,10 @@ def test_only_what_has_a_table_is_redrawn(tmp_path, monkeypatch):
     assert [path.stem for path in drawn] == named
     assert list(yaml.safe_load((tmp_path / "index.yaml").read_text())) == named
     assert all(path.is_file() and path.with_suffix(".svg").is_file() for path in drawn)
+
+
+@pytest.mark.parametrize("text", ["", "what\n1\n", "what,N,seconds,K,share\nkmeans,x,y,z,1\n"])
+def test_a_table_that_cannot_be_drawn_is_named(tmp_path, text):
+    (tmp_path / "cost.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"cost\.csv cannot be drawn .*restore it"):
+        _figure("cost", tmp_path / "cost.csv", list)

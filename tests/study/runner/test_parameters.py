@@ -42,12 +42,38 @@ def test_the_cell_is_read_without_running_it(notebook):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", ["", "no", "[]", '{"cells": 3}', '{"cells": [{}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "no", "[]", '{"cells": 3}', '{"cells": [{}]}'),
+        pytest.param("[" * 100_000, id="deep"),
+        '{"cells": [{"cell_type": "code", "metadata": {}}]}',
+        '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}',
+        '{"cells": [{"cell_type": "code", "metadata": {"tags": 3}, "source": ""}]}',
+        '{"cells": [{"cell_type": "code", "metadata": {}, "source": [3]}]}',
+    ],
+)
 def test_a_file_that_is_not_a_notebook_is_named(tmp_path, text):
     path = tmp_path / "bad.ipynb"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"bad\.ipynb is not a notebook"):
         declared(path)
+
+
+@pytest.mark.parametrize("source", ["a = (", "a = 1\0"])
+def test_a_parameters_cell_that_is_not_python_is_named(tmp_path, source):
+    path = tmp_path / "bad.ipynb"
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
+    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"bad\.ipynb: its parameters cell is not Python"):
+        declared(path)
+
+
+def test_a_default_that_python_itself_would_refuse_is_its_text(tmp_path):
+    path = tmp_path / "own.ipynb"
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "a = {[1]: 2}"}
+    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    assert declared(path) == {"a": "{[1]: 2}"}
 
 
 @pytest.mark.parametrize(
@@ -125,6 +151,7 @@ def test_any_other_value_is_refused_with_its_place_and_a_remedy(notebook, name, 
         ({"method": "supervised_scrub"}, "method supervised_scrub needs identity labels"),
         ({"split": {"min_images": 1}}, "split: `min_images` is 1: Input should be greater"),
         ({"split": {"min_images": None}}, "split: `min_images` is None: Input should be a valid"),
+        ({"teacher": {16: None}}, "teacher has no field 16; it has epochs"),
         ({"teacher": {"epochs": 2.5}}, "teacher: epochs is 2.5; give a whole number"),
         ({"teacher": {"epochs": None}}, "teacher: epochs is null; give a whole number"),
         ({"unlearning": {"epochs": True}}, "unlearning: epochs is true; give a whole number"),

@@ -112,6 +112,13 @@ def test_every_flipped_bit_is_noticed_and_the_file_named(tmp_path, name, bit):
         run_folder.check_results(folder, run_folder.read_record(folder / RECORD))
 
 
+@pytest.mark.parametrize("text", ["{}", '{"files": {}, "seconds": 1.0}', '{"parameters": 3}'])
+def test_a_record_that_lost_its_digest_or_its_parts_is_of_no_finished_run(tmp_path, text):
+    folder = make(tmp_path / "run", "x")
+    (folder / RECORD).write_text(text, encoding="utf-8")
+    assert not is_done(folder)
+
+
 def test_a_missing_result_is_named(tmp_path):
     folder = make(tmp_path / "run", "x")
     (folder / "table.csv").unlink()

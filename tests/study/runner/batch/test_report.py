@@ -196,6 +196,39 @@ def test_with_nothing_done_there_is_a_page_but_no_table(study, where, capsys):
     assert "6 runs: 6 pending" in Page((where / "study.html").read_text(encoding="utf-8")).text
 
 
+def test_the_record_of_a_sweep_beside_the_runs_is_none_of_theirs(study, where):
+    write_all(study, where)
+    (where / "sweep").mkdir()
+    record = {"notebook": "sweep", "parameters": {"dataset": "synthfaces"}}
+    (where / "sweep" / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    assert len(batch_collect.collect(study, where)) == 6
+
+
+@pytest.mark.parametrize("record", ["{}", '{"seconds": "12", "parameters": {}}'])
+@pytest.mark.parametrize("name", ["{}/run.json", "{}-failed/failure.json"])
+def test_a_record_that_describes_no_run_is_damaged(study, where, name, record):
+    run = study.plan()[0]
+    path = where / name.format(run.name)
+    path.parent.mkdir(parents=True)
+    path.write_text(record, encoding="utf-8")
+    state = batch_state.state(run, where)
+    assert (state.what, str(path) in state.error) == ("damaged", True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "metric,value\nues,0.5\nues,0.5x\n",
+        "metric,value,low\nues,0.5,low\n",
+        "metric,value\nues,0.5,0.1\n",  # pandas takes the first column for an index
+    ],
+)
+def test_results_whose_values_are_no_numbers_are_named(tmp_path, text):
+    (tmp_path / "results.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"results\.csv"):
+        batch_collect._tidy(tmp_path / "results.csv")
+
+
 def test_results_that_are_not_tidy_are_named(study, where):
     run = study.plan()[0]
     write_results(write_run(run, where, 0.1), run, "measure,amount\nues,1\n")
