@@ -227,7 +227,7 @@ def weights(folder, kind, monkeypatch):
 
 def cached_encoder(folder, _, monkeypatch):
     trained = Trained(tiny(1), (2.0, 1.5), 3.0)
-    monkeypatch.setattr(arcface, "train", lambda *arguments, **options: trained)
+    monkeypatch.setattr(training_cache, "train", lambda *arguments, **options: trained)
     images = np.zeros((2, 112, 112, 3), np.uint8)
 
     def read():
