@@ -54,9 +54,9 @@ def content(notebook):
 
 
 @pytest.fixture(scope="session")
-def caches(tmp_path_factory):
-    """A cache for all first runs and one for all repeats: each model is trained once in either."""
-    return [tmp_path_factory.mktemp(name) for name in ("first", "second")]
+def cache(tmp_path_factory):
+    """One cache for all notebooks: each model is trained once."""
+    return tmp_path_factory.mktemp("cache")
 
 
 def run(command, folder, cache):
@@ -171,19 +171,18 @@ def test_every_profile_of_the_quality_study_makes_a_setting(profile):
 
 @pytest.mark.xdist_group("notebooks")  # one after another, for the sake of the caches
 @pytest.mark.parametrize("stem", [stem for stem in STEMS if stem != MAIN])
-def test_notebook_runs(stem, tmp_path, caches):
-    execute(NOTEBOOKS / f"{stem}.ipynb", runs.profile_path(stem, "tiny"), tmp_path, caches[0])
+def test_notebook_runs(stem, tmp_path, cache):
+    execute(NOTEBOOKS / f"{stem}.ipynb", runs.profile_path(stem, "tiny"), tmp_path, cache)
 
 
 @pytest.mark.xdist_group("notebooks")
 @pytest.mark.parametrize(
     "stem", [pytest.param(stem, marks=[] if stem == MAIN else pytest.mark.slow) for stem in STEMS]
 )
-def test_notebook_repeats(stem, tmp_path, caches):
+def test_notebook_repeats(stem, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
-    executed = execute(
-        NOTEBOOKS / f"{stem}.ipynb", runs.profile_path(stem, "tiny"), first, caches[0]
-    )
-    rerun(executed, second, caches[1])
+    cold = [tmp_path / "cache", tmp_path / "other cache"]  # both runs draw, train and check
+    executed = execute(NOTEBOOKS / f"{stem}.ipynb", runs.profile_path(stem, "tiny"), first, cold[0])
+    rerun(executed, second, cold[1])

@@ -149,8 +149,8 @@ def seed_interval(values: ArrayLike, measure: str, level: float = 0.95) -> Inter
     `share_interval` for what lies in [0, 1]; `mean_interval` for all else, cut to its range.
     """
     bounds = measure_range(measure)
-    least, most = np.min(values), np.max(values)
-    if not bounds[0] <= least <= most <= bounds[1]:  # another measure of that name
+    values = checked(values, "values", 1)
+    if values.min() < bounds[0] or values.max() > bounds[1]:  # another measure of that name
         bounds = UNBOUNDED
     if bounds == SHARE:
         return share_interval(values, level)

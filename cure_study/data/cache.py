@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 IMAGE = int(np.prod(SHAPE))  # bytes
+QUICK = 2**30  # bytes that are checked in a second or so, without a bar
 BLOCK = 1 << 24  # bytes hashed between two steps of the progress bar
 
 T = TypeVar("T")
@@ -105,6 +106,7 @@ def open_map(path: Path, progress: bool | None = None) -> np.ndarray:
 def _verify(path: Path, size: int, progress: bool | None) -> None:
     """`read_sealed` for a file larger than memory."""
     sha, left = hashlib.sha256(), size - len(SEAL) - 64
+    progress = False if left < QUICK else progress
     with open(path, "rb") as file, naming(path):
         for _ in bar(range(0, max(left, 0), BLOCK), f"checking {path.name}", progress, "block"):
             sha.update(file.read(min(BLOCK, left)))
