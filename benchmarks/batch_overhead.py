@@ -23,7 +23,7 @@ import nbformat
 import psutil
 import yaml
 
-from cure_core import runs
+from cure_study.runner import runs
 
 PAYLOAD = """
 # %% tags=["parameters"]

@@ -23,8 +23,8 @@ from step_ratio import _images, _seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from cure_core.clustering import kmeans
-from cure_core.embedding import embed
 from cure_core.encoders import build
+from cure_core.encoders.embedding import embed
 from cure_core.unlearning import CureConfig, unlearn
 
 # CASIA-WebFace by the profile `paper`: InsightFace's cleaned pack less outsiders and held-out

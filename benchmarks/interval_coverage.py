@@ -4,7 +4,7 @@
 
 Draws three or five values from populations like the study's measures, whose true mean is known:
 recalls near 0, AUCs near 1, clipped UES, scores in the middle; paired differences of two such; and
-people whose features differ by nothing or by something, for `told_apart_auc`. Writes
+people whose features differ by nothing or by something, for `detection_auc`. Writes
 figures/interval_coverage.csv: kind, population, mean, n, method, coverage (of the draws that have
 an interval of some width), given (their share), width. About three minutes of one core.
 """
@@ -18,8 +18,8 @@ import pandas as pd
 from scipy.stats import beta, ksone, t
 
 from cure_core.metrics.intervals import share_interval
-from cure_core.metrics.oddness import told_apart_auc
-from cure_core.report import save_table
+from cure_core.metrics.oddness import detection_auc
+from cure_study.evaluation.report import save_table
 
 Rng = np.random.Generator
 Bounds = tuple[np.ndarray, np.ndarray]  # low and high, a row a draw
@@ -170,7 +170,7 @@ def differences(draws: int) -> Iterator[dict[str, object]]:
 
 
 def people(draws: int) -> Iterator[dict[str, object]]:
-    """`told_apart_auc` of forgotten people and strangers whose features lie `shift` apart."""
+    """`detection_auc` of forgotten people and strangers whose features lie `shift` apart."""
     for forgotten, strangers, shift in ((15, 15, 0), (15, 25, 0), (15, 15, 1), (15, 15, 2.5)):
         rng = np.random.default_rng(4)
 
@@ -181,7 +181,7 @@ def people(draws: int) -> Iterator[dict[str, object]]:
         ones, others = (np.arange(count).repeat(6) for count in (forgotten, strangers))
         found = np.array(
             [
-                told_apart_auc(faces(forgotten, shift), faces(strangers), ones, others, seed=k)
+                detection_auc(faces(forgotten, shift), faces(strangers), ones, others, seed=k)
                 for k in range(draws)
             ]
         )

@@ -25,16 +25,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cure_core import manifests
-from cure_core.cli import ROOT
-from cure_core.comparison.bench import Bench, bench, carry_out
-from cure_core.comparison.plan import PLAN, Plan, read_plan
-from cure_core.comparison.store import read_rows
-from cure_core.comparison.tables import winners
 from cure_core.config import CureConfig
-from cure_core.embedding import take
-from cure_core.recognition import train
-from cure_core.report import save_table
+from cure_core.encoders.embedding import take
+from cure_core.training.arcface import train
+from cure_study.data import manifests
+from cure_study.evaluation.report import save_table
+from cure_study.experiments.comparison.bench import Bench, bench, carry_out
+from cure_study.experiments.comparison.plan import PLAN, Plan, read_plan
+from cure_study.experiments.comparison.store import read_rows
+from cure_study.experiments.comparison.tables import winners
+from cure_study.runner.cli import ROOT
 
 ORACLE, BARE = "oracle", "bare steps"
 SEED = 0

@@ -17,11 +17,12 @@ import torch
 
 environ["CURE_CACHE"] = tempfile.mkdtemp()
 
-from cure_core import encoders, manifests, objectives
-from cure_core.embedding import weight_arrays
+from cure_core import encoders, objectives
+from cure_core.encoders.embedding import weight_arrays
 from cure_core.files import digest, file_sha256
-from cure_core.recognition import Recipe, train
+from cure_core.training.arcface import Recipe, train
 from cure_core.unlearning import CureConfig, unlearn
+from cure_study.data import manifests
 
 METHODS = ("cure", "cure_plus", "cure_scatter", "random_relabel", "scrub")
 FIGURES = Path(__file__).parents[1] / "figures"

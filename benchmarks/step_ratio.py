@@ -24,12 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.batches import draw_batches
-from cure_core.embedding import embed, take
 from cure_core.encoders import REGISTRY, build
+from cure_core.encoders.embedding import embed, take
 from cure_core.objectives import Setup
 from cure_core.objectives.cure_plus import CurePlus
-from cure_core.precision import autocast
+from cure_core.runtime.precision import autocast
+from cure_core.training.batches import draw_batches
 from cure_core.unlearning import CureConfig, run_epoch
 
 LIMIT = 1.10

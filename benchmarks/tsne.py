@@ -11,7 +11,7 @@ import time
 from kmeans import embeddings
 from step_ratio import _machine as machine
 
-from cure_core.maps import joint_tsne
+from cure_study.experiments.maps.projections import joint_tsne
 
 
 def main(samples: int = 10_000, dim: int = 512) -> int:

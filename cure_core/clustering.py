@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cure_core.parallel import gather, same_, share, sum_
+from cure_core.runtime.distributed import all_reduce_, broadcast_, gather, shard
 
 # Bytes of the distance matrix worked on at once: on a CPU what stays in the cache, on a GPU enough
 # rows to fill it.
@@ -187,14 +187,14 @@ def _plus_plus(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor
     square = _square(x)
     first = (draws[0, :1] * len(x)).long()
     chosen = [first]
-    own = share(len(x))
+    own = shard(len(x))
     nearest = _squared_distances(x, square, first, own)[0]
     for draw in draws[1:]:
         cumulative = gather(nearest, len(x)).cumsum(dim=0, dtype=torch.float64)
         candidates = torch.searchsorted(cumulative, draw * cumulative[-1], right=True)
         candidates = candidates.clamp(max=len(x) - 1)
         distances = _squared_distances(x, square, candidates, own).minimum(nearest)
-        best = sum_(distances.sum(dim=1)).argmin(dim=0, keepdim=True)
+        best = all_reduce_(distances.sum(dim=1)).argmin(dim=0, keepdim=True)
         nearest = distances.index_select(0, best)[0]
         chosen.append(candidates.index_select(0, best))
     return x[torch.cat(chosen)]
@@ -233,7 +233,7 @@ def _assign(x: Tensor, square: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     """Nearest centroid (N,) int64 and squared distance to it (N,); `square` is |x|^2 (N,)."""
     offset = centroids.square().sum(dim=1)
     minus_twice = -2 * centroids.T
-    count, part = len(x), share(len(x))
+    count, part = len(x), shard(len(x))
     x, square = x[part], square[part]
     labels = torch.empty(len(x), dtype=torch.int64, device=x.device)
     nearest = torch.empty_like(square)
@@ -259,7 +259,7 @@ def _update(
     if spherical:
         known &= means.norm(dim=1, keepdim=True) > 1e-6  # opposite samples point nowhere
         means = F.normalize(means)
-    return same_(torch.where(known, means, centroids))
+    return broadcast_(torch.where(known, means, centroids))
 
 
 def _means(x: Tensor, labels: Tensor, n_clusters: int) -> tuple[Tensor, Tensor]:

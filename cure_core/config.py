@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cure_core.checks import real_number, whole_number
-from cure_core.rich import table
+from cure_core.html import table
 
 SEEDS = 2**32  # what torch, numpy and scikit-learn all take
 

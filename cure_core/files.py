@@ -1,4 +1,4 @@
-"""Where things lie, and writing that is whole or not at all."""
+"""Writing files whole or not at all, and digests that show whether they are still whole."""
 
 import hashlib
 import os
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from filelock import FileLock
-from platformdirs import user_cache_path, user_data_path
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -24,16 +22,6 @@ class DamagedFileError(ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} is damaged ({reason}); remove it, and it is made again")
         self.path = path
-
-
-def data_root() -> Path:
-    """The folder that holds `data/` and `models/`; only read (`CURE_DATA_ROOT`)."""
-    return Path(os.environ.get("CURE_DATA_ROOT") or user_data_path("cure")).expanduser()
-
-
-def cache_root() -> Path:
-    """The folder for everything derived, by content hash (`CURE_CACHE`)."""
-    return Path(os.environ.get("CURE_CACHE") or user_cache_path("cure")).expanduser()
 
 
 @contextmanager
@@ -68,16 +56,6 @@ def naming(path: Path) -> Iterator[None]:
         if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
-
-
-def locked(path: str | Path) -> FileLock:
-    """The lock of a cache entry or table: hold it while `path` is looked up, made and written.
-
-    A second process, or thread, waits; the system frees the lock of a process that has ended.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 def write_sealed(path: str | Path, content: bytes) -> None:

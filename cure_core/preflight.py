@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from cure_core.config import CureConfig
-from cure_core.embedding import Images, content_digest, module_device, take, weight_arrays
+from cure_core.encoders.embedding import Images, content_digest, module_device, take, weight_arrays
 from cure_core.files import digest
-from cure_core.memory import check_memory, footprint
 from cure_core.objectives.base import Objective
+from cure_core.runtime.memory import check_memory, footprint
 
 COMPARED = 4096  # images: so many are searched for shared ones in a fraction of a second
 

@@ -13,25 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.batches import draw_batches
-from cure_core.checkpoint import Checkpoint
 from cure_core.config import CureConfig
-from cure_core.embedding import (
-    Images,
-    embed,
-    module_device,
-    take,
-    teacher_views,
-)
-from cure_core.objectives import (
-    Batch,
-    Objective,
-    Setup,
-    UnlearningDivergedError,
-    make_objective,
-)
-from cure_core.parallel import from_first, gather, spread, world
-from cure_core.precision import autocast, descend, flushed_denormals, gradient_scaler
+from cure_core.encoders.embedding import Images, embed, module_device, take, teacher_views
+from cure_core.html import table
+from cure_core.objectives import Batch, Objective, Setup, UnlearningDivergedError, make_objective
 from cure_core.preflight import (
     check_config,
     check_device,
@@ -44,10 +29,13 @@ from cure_core.preflight import (
     identity,
     term_weights,
 )
-from cure_core.progress import bar
-from cure_core.randomness import forked, seeded
-from cure_core.rich import table
-from cure_core.settling import settle_batchnorm
+from cure_core.runtime.distributed import gather, on_rank_zero, world_size, wrap_ddp
+from cure_core.runtime.precision import autocast, descend, flush_denormals, gradient_scaler
+from cure_core.runtime.progress import bar
+from cure_core.runtime.randomness import forked, seeded
+from cure_core.training.batches import draw_batches
+from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
+from cure_core.training.checkpoint import Checkpoint
 
 __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn"]
 
@@ -78,7 +66,7 @@ class UnlearningResult:
         return table("UnlearningResult", told) + "First and last epoch:" + losses
 
 
-@flushed_denormals()
+@flush_denormals()
 def unlearn(
     teacher: nn.Module,
     forget: Images,
@@ -104,7 +92,7 @@ def unlearn(
     `checkpoint` names a file written every minute and after every epoch; where it exists, the run
     goes on from it and ends with the numbers an uninterrupted one would have had (CPU).
     All that is random follows from `config.seed`; torch's generators are left as they were.
-    In a group of processes (`cure_core.parallel`) all call this alike and share the work.
+    In a group of processes (`runtime.distributed`) all call this alike and share the work.
     Raises ValueError for an argument of the wrong type, an empty set, a forget set that is all
     retained, K out of range, views of other sets, embeddings that are not finite, or a checkpoint
     of another run; MemoryError, before anything is done, for what cannot fit; OSError where a
@@ -131,7 +119,7 @@ def unlearn(
     def made_of() -> dict[str, object]:
         return identity(teacher, forget, retain, config, goal) if checkpoint is not None else {}
 
-    keeper = Checkpoint(checkpoint, from_first(made_of), device)
+    keeper = Checkpoint(checkpoint, on_rank_zero(made_of), device)
     with seeded(config.seed, device), torch.inference_mode(False), torch.enable_grad():
         return _unlearn(
             teacher,
@@ -231,7 +219,7 @@ def _unlearn(
                 if epochs:
                     goal.begin_epoch(0, embedded)
                 save()  # K-means at scale is minutes of work
-            forward: Callable[[Tensor], Tensor] = spread(student, device, trains_statistics)
+            forward: Callable[[Tensor], Tensor] = wrap_ddp(student, device, trains_statistics)
             forward = torch.compile(forward) if config.compile else forward
             for epoch in bar(epochs, "unlearning", progress, unit="epoch"):
                 student.train(trains_statistics)
@@ -336,8 +324,8 @@ def _finish(
 ) -> nn.Module:
     """The student that `epochs` have left, ready for use."""
     if epochs and config.batchnorm == "train" and len(retain) > 1:  # one sample has no variance
-        settle_batchnorm(student, retain, generator)
-    if world() > 1:  # without the layers that only a group of processes has
+        recalibrate_batchnorm(student, retain, generator)
+    if world_size() > 1:  # without the layers that only a group of processes has
         plain = copy.deepcopy(teacher).to(module_device(student))
         plain.load_state_dict(student.state_dict())
         student = plain

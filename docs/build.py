@@ -13,9 +13,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
-from cure_core import kernel, run_folder, runs
-from cure_core.course.release import released
 from cure_core.files import atomic_path
+from cure_study.course.release import released
+from cure_study.runner import kernel, run_folder, runs
 
 ROOT = Path(__file__).parents[1]
 COURSE = ROOT / "notebooks" / "course"

@@ -48,15 +48,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from cure_core import cluster_quality, farthest_map, figures, manifests, study
-from cure_core.choose_k import choose_clusters, resolve_clusters
+from cure_core.cluster_count import choose_clusters, resolve_clusters
 from cure_core.clustering import kmeans
-from cure_core.drift import DRIFT, watch_drift
-from cure_core.embedding import embed
-from cure_core.report import save_table
-from cure_core.runs import ROOT, RUNS
-from cure_core.sweep import effects
+from cure_core.encoders.embedding import embed
 from cure_core.unlearning import unlearn
+from cure_study import figures
+from cure_study.data import manifests
+from cure_study.evaluation.report import save_table
+from cure_study.experiments import study
+from cure_study.experiments.clusters import agreement as cluster_quality
+from cure_study.experiments.clusters import farthest_map
+from cure_study.experiments.clusters.drift import DRIFT, watch_drift
+from cure_study.experiments.clusters.sweep import effects
+from cure_study.runner.runs import ROOT, RUNS
 
 faces = manifests.load(dataset, **dataset_options)
 setting = study.setting_of(globals())  # what the first cell says; 02 spells it out

@@ -53,11 +53,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from cure_core import export, figures, manifests, study
-from cure_core.evaluation import evaluate
-from cure_core.parameters import bounds_apply
-from cure_core.report import save_table, summarise
-from cure_core.runs import RUNS
+from cure_study import figures
+from cure_study.data import manifests
+from cure_study.erasure import export
+from cure_study.evaluation.evaluate import evaluate
+from cure_study.evaluation.report import save_table, summarise
+from cure_study.experiments import study
+from cure_study.runner.parameters import bounds_apply
+from cure_study.runner.runs import RUNS
 
 faces = manifests.load(dataset, **dataset_options)
 setting = study.setting_of(globals())

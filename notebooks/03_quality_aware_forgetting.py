@@ -37,7 +37,7 @@ dataset_options = {
 encoder = "small"
 teacher = {"epochs": 10, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
 unlearning = {"epochs": 8}  # CureConfig: also clusters, ...
-scorer = "fused"  # one of cure_core.quality.SCORERS
+scorer = "fused"  # one of cure_study.experiments.quality.scorers.SCORERS
 fractions = [0.01, 0.02, 0.05, 0.1, 0.2]  # shares of the training pictures to forget
 oracle_fractions = [0.05, 0.2]  # at these the model is also trained anew without them
 planted = 0.2  # share of the pictures that are spoilt in the planted world
@@ -58,11 +58,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cure_core import figures, quality, quality_study, quality_tables, quality_widget
-from cure_core.explorer import can_explore
-from cure_core.report import save_table
-from cure_core.requests import ForgetRequest
-from cure_core.runs import RUNS
+from cure_study import figures
+from cure_study.data.requests import ForgetRequest
+from cure_study.evaluation.report import save_table
+from cure_study.experiments.quality import scorers
+from cure_study.experiments.quality import study as quality_study
+from cure_study.experiments.quality import tables as quality_tables
+from cure_study.runner.runs import RUNS
+from cure_study.widgets import quality as quality_widget
+from cure_study.widgets.explorer import can_explore
 
 assert dataset == "synthfaces", "only SynthFaces knows the truth that this is tried against"
 setting = quality_study.Setting(
@@ -100,7 +104,7 @@ correlations = pd.concat(
     ignore_index=True,
 )
 correlations.pivot_table(index="scorer", columns="seed", values="correlation").round(3).loc[
-    list(quality.SCORERS)
+    list(scorers.SCORERS)
 ]
 
 # %% [markdown]

@@ -52,14 +52,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cure_core import explorer as exploring
-from cure_core import figures, manifests, map_tables, maps, study
 from cure_core.clustering import kmeans
-from cure_core.embedding import embed
-from cure_core.faces.faceset import ImageView
-from cure_core.parameters import bounds_apply
-from cure_core.report import save_table
-from cure_core.runs import RUNS
+from cure_core.encoders.embedding import embed
+from cure_study import figures
+from cure_study.data import manifests
+from cure_study.data.faceset import ImageView
+from cure_study.evaluation.report import save_table
+from cure_study.experiments import study
+from cure_study.experiments.maps import projections
+from cure_study.experiments.maps import tables as map_tables
+from cure_study.runner.parameters import bounds_apply
+from cure_study.runner.runs import RUNS
+from cure_study.widgets import explorer as exploring
 
 faces = manifests.load(dataset, **dataset_options)
 setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
@@ -117,18 +121,20 @@ fit, check = (
     {name: embed(model, view).numpy() for name, model in models.items()}
     for view in (retained, ImageView(faces.images, held))
 )
-rotation = maps.rotate_into(fit["oracle"], fit["before"])
+rotation = projections.rotate_into(fit["oracle"], fit["before"])
 residuals = pd.DataFrame(
     {
         "retained (fitted)": {
-            "student": maps.residual(fit["after"], fit["before"]),
-            "oracle, not rotated": maps.residual(fit["oracle"], fit["before"]),
+            "student": projections.residual(fit["after"], fit["before"]),
+            "oracle, not rotated": projections.residual(fit["oracle"], fit["before"]),
             "oracle, rotated": rotation.residual,
         },
         "retained, held out": {
-            "student": maps.residual(check["after"], check["before"]),
-            "oracle, not rotated": maps.residual(check["oracle"], check["before"]),
-            "oracle, rotated": maps.residual(check["oracle"] @ rotation.matrix, check["before"]),
+            "student": projections.residual(check["after"], check["before"]),
+            "oracle, not rotated": projections.residual(check["oracle"], check["before"]),
+            "oracle, rotated": projections.residual(
+                check["oracle"] @ rotation.matrix, check["before"]
+            ),
         },
     }
 )
@@ -143,7 +149,7 @@ residuals.round(3)
 
 # %%
 folder = Path(out or RUNS / "04_embedding_tsne")
-joint = maps.joint_tsne(spaces, seed, perplexity).merge(points, on="point")
+joint = projections.joint_tsne(spaces, seed, perplexity).merge(points, on="point")
 joint = pd.read_csv(save_table(joint, folder / "coordinates.csv"))
 figures.draw("map_joint", joint)
 
@@ -157,7 +163,7 @@ figures.draw("map_joint", joint)
 # space cannot show in this view. Compare it with (a), where it can.
 
 # %%
-placed = maps.placed_tsne(spaces, seed, perplexity).merge(points, on="point")
+placed = projections.placed_tsne(spaces, seed, perplexity).merge(points, on="point")
 figures.draw("map_placed", placed)
 
 # %% [markdown]
@@ -196,7 +202,7 @@ figures.draw("map_clusters", clusters)
 # much, but it invents nothing, and its distances are those of a shadow.
 
 # %%
-pca, explained = maps.joint_pca(spaces)
+pca, explained = projections.joint_pca(spaces)
 pca = pca.merge(points[["point", "set"]], on="point")
 print(f"variance shown: {explained[0]:.1%} and {explained[1]:.1%}")
 figures.draw("map_pca", pca)
@@ -210,9 +216,9 @@ figures.draw("map_pca", pca)
 # %%
 quality = pd.concat(
     {
-        "t-SNE, joint": maps.map_quality(spaces, joint),
-        "t-SNE, placed": maps.map_quality(spaces, placed),
-        "PCA": maps.map_quality(spaces, pca),
+        "t-SNE, joint": projections.map_quality(spaces, joint),
+        "t-SNE, placed": projections.map_quality(spaces, placed),
+        "PCA": projections.map_quality(spaces, pca),
     },
     names=["map", "model"],
 )

@@ -57,11 +57,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from cure_core import figures
-from cure_core.comparison import claims, compare, read_plan, tables
-from cure_core.comparison.store import read_rows
-from cure_core.report import save_table
-from cure_core.runs import ROOT, RUNS
+from cure_study import figures
+from cure_study.evaluation.report import save_table
+from cure_study.experiments.comparison import claims, compare, read_plan, tables
+from cure_study.experiments.comparison.store import read_rows
+from cure_study.runner.runs import ROOT, RUNS
 
 study_plan = read_plan()
 plan = study_plan.at(

@@ -54,13 +54,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cure_core import figures, manifests, study
-from cure_core.attack_table import summarise_attacks
-from cure_core.attacks import attack_all, check_numbers
-from cure_core.comparison.store import read_rows
-from cure_core.metrics.shadow import train_shadows
-from cure_core.report import save_table
-from cure_core.runs import ROOT, RUNS
+from cure_study import figures
+from cure_study.data import manifests
+from cure_study.evaluation.attack_table import summarise_attacks
+from cure_study.evaluation.attacks import attack_all, check_numbers
+from cure_study.evaluation.report import save_table
+from cure_study.evaluation.shadow_models import train_shadows
+from cure_study.experiments import study
+from cure_study.experiments.comparison.store import read_rows
+from cure_study.runner.runs import ROOT, RUNS
 
 faces = manifests.load(dataset, **dataset_options)
 setting = study.setting_of(globals())  # what the first cell says; 02 spells it out

@@ -13,7 +13,7 @@ import jupytext
 import nbformat
 import psutil
 
-from cure_core import runs
+from cure_study.runner import runs
 
 NOTEBOOK = """
 # %% tags=["parameters"]

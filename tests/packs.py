@@ -4,9 +4,11 @@ import io
 import pickle
 import struct
 from collections.abc import Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from hypothesis import strategies as st
 from PIL import Image
 
 MAGIC = bytes.fromhex("0a23d7ce")
@@ -102,3 +104,27 @@ def write_bin(path: Path, images: Sequence[bytes], same: Sequence[bool], manner:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pickled(images, same, manner))
     return path
+
+
+@contextmanager
+def naming(path):
+    """A ValueError in here names `path`; one that does not is no ValueError further out."""
+    try:
+        yield
+    except ValueError as error:
+        if str(path) not in str(error):
+            raise AssertionError(f"{error!r} does not say where") from error
+        raise
+
+
+def torn(draw, content: bytes) -> bytes:
+    at, length = draw(st.integers(0, len(content))), draw(st.integers(0, 40))
+    kind = draw(st.sampled_from(["cut", "drop", "put", "change", "repeat"]))
+    new = draw(st.binary(min_size=1, max_size=8))
+    return {
+        "cut": content[:at],
+        "drop": content[:at] + content[at + length :],
+        "put": content[:at] + new + content[at:],
+        "change": content[:at] + new + content[at + len(new) :],
+        "repeat": content[: at + length] + content[at:],
+    }[kind]

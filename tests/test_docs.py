@@ -7,17 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from cure_core.comparison import read_plan, tables
-from cure_core.comparison.store import read_rows
-from cure_core.figures.ablations import CHANGES
-from cure_core.figures.attacked import TRIED
-from cure_core.figures.comparison import on_common_seeds
-from cure_core.metrics.intervals import (
-    SHARE,
-    difference_interval,
-    measure_range,
-    seed_interval,
-)
+from cure_core.metrics.intervals import SHARE, difference_interval, measure_range, seed_interval
+from cure_study.experiments.comparison import read_plan, tables
+from cure_study.experiments.comparison.store import read_rows
+from cure_study.figures.ablations import CHANGES
+from cure_study.figures.attacked import TRIED
+from cure_study.figures.comparison import on_common_seeds
 
 ROOT = Path(__file__).parents[1]
 PEOPLE = "random_people"

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FILES = sorted(
     path
-    for folder in ("cure_core", "docs", "notebooks")
+    for folder in ("cure_core", "cure_study", "docs", "notebooks")
     for path in (ROOT / folder).rglob("*.py")
     if not {"release", "submitted", "autograded"} & {*path.parts}
 )

@@ -13,9 +13,11 @@ import papermill
 import pytest
 import yaml
 
-from cure_core import encoders, objectives, runs, study
-from cure_core.quality_study import Setting, conditions
-from cure_core.yaml_files import read_yaml
+from cure_core import encoders, objectives
+from cure_study.data.yaml_files import read_yaml
+from cure_study.experiments import study
+from cure_study.experiments.quality.study import Setting, conditions
+from cure_study.runner import runs
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from cure_core.clustering import kmeans
 from cure_core.metrics.arrays import checked
-from cure_core.pairs import group_by_person
+from cure_core.metrics.pairs import group_by_person
 
 
 def nearest_centroid_features(

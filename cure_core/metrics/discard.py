@@ -8,8 +8,8 @@ import torch
 from numpy.typing import ArrayLike
 
 from cure_core.metrics.arrays import as_array, checked, labels_of
+from cure_core.metrics.pairs import Pairs, similarities
 from cure_core.metrics.verification import all_pairs
-from cure_core.pairs import Pairs, similarities
 
 FAR = 1e-3
 STEPS = tuple(i / 100 for i in range(0, 31, 2))  # the field looks at the first 20 to 30 %

@@ -23,8 +23,8 @@ from sklearn.preprocessing import StandardScaler
 
 from cure_core.metrics.arrays import EqualWithNaN, as_array, checked, labels_of
 from cure_core.metrics.intervals import Interval, people_bootstrap
+from cure_core.metrics.pairs import group_by_person
 from cure_core.metrics.verification import best_threshold, tar_at_far
-from cure_core.pairs import group_by_person
 
 MEANINGFUL_AUC = 0.55  # below it the attack hardly beats a coin, and its recall says nothing
 # An AUC this far below 1/2 is a signal, with its sign reversed: two standard errors of an AUC

@@ -19,7 +19,7 @@ SPLITS = 5  # of the people into folds, to average over
 REFIT_INFLATION = 1.7
 
 
-def oddness_auc(
+def outlier_auc(
     forget: ArrayLike,
     strangers: ArrayLike,
     forget_people: ArrayLike,
@@ -59,7 +59,7 @@ def oddness_auc(
     )
 
 
-def told_apart_auc(
+def detection_auc(
     forget: pd.DataFrame,
     strangers: pd.DataFrame,
     forget_people: ArrayLike,

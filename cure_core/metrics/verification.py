@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from cure_core.metrics.arrays import as_array, checked
-from cure_core.pairs import group_by_person
+from cure_core.metrics.pairs import group_by_person
 
 Scores = torch.Tensor | ArrayLike
 

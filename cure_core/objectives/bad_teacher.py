@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.embedding import mirrored, raw_embeddings
+from cure_core.encoders.embedding import mirrored, raw_embeddings
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
-from cure_core.randomness import seeded
+from cure_core.runtime.randomness import seeded
 
 
 class BadTeacher(Objective):

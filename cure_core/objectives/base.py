@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cure_core.config import CureConfig, real_number, whole_number
-from cure_core.embedding import Images
+from cure_core.encoders.embedding import Images
 from cure_core.files import digest
 
 

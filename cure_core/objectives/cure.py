@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from cure_core.choose_k import resolve_clusters
+from cure_core.cluster_count import resolve_clusters
 from cure_core.losses import (
     centroid_contrastive_loss,
     cosine_forgetting_loss,
@@ -14,12 +14,7 @@ from cure_core.losses import (
     feature_matching_loss,
 )
 from cure_core.objectives.base import Batch, Objective, Setup
-from cure_core.objectives.pseudo_labels import (
-    LABELLERS,
-    check_clusters,
-    pseudo_label,
-    recluster,
-)
+from cure_core.objectives.pseudo_labels import LABELLERS, check_clusters, pseudo_label, recluster
 from cure_core.objectives.target_maps import TARGET_MAPS, cluster_targets
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
-from cure_core.randomness import forked, seeded
+from cure_core.runtime.randomness import forked, seeded
 
 
 @dataclass(eq=False, kw_only=True)

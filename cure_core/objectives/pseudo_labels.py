@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cure_core.choose_k import resolve_clusters
+from cure_core.cluster_count import resolve_clusters
 from cure_core.clustering import KMeansResult, UnclusterableError, kmeans
 from cure_core.losses import centroid_contrastive_loss
 from cure_core.objectives.base import Objective, Setup, UnlearningDivergedError

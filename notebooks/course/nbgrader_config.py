@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from cure_core.course.release import STUB
+from cure_study.course.release import STUB
 
 c = get_config()  # noqa: F821
 
@@ -19,17 +19,17 @@ c.CourseDirectory.root = str(Path(__file__).parent)
 # The .py beside each notebook holds its solutions: it must not be handed out.
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "*.pyc", "__pycache__", "*.py"]
 # What was handed in is read by `Submission` whatever its state, and refused only with a reason.
-c.Autograde.pre_convert_hook = "cure_core.course.submission.expect_lesson"
-c.Autograde.exporter_class = "cure_core.course.submission.Submission"
+c.Autograde.pre_convert_hook = "cure_study.course.submission.expect_lesson"
+c.Autograde.exporter_class = "cure_study.course.submission.Submission"
 c.Autograde.sanitize_preprocessors = [
-    "cure_core.course.submission.Restore",
+    "cure_study.course.submission.Restore",
     "nbgrader.preprocessors.OverwriteKernelspec",
     "nbgrader.preprocessors.OverwriteCells",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 # Each submission in a separate process and folder, in place of nbgrader's Execute.
 c.Autograde.autograde_preprocessors = [
-    "cure_core.course.grading.Apart",
+    "cure_study.course.grading.Apart",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
@@ -39,6 +39,6 @@ c.Autograde.autograde_preprocessors = [
 ]
 # The reason of a refusal stays in the notebook, where `Grades` finds it.
 c.ClearMetadataPreprocessor.preserve_nb_metadata_mask = {("language_info", "name"), "not_graded"}
-c.GenerateFeedback.exporter_class = "cure_core.course.feedback.FeedbackPage"
-c.ExportApp.plugin_class = "cure_core.course.grades.Grades"
+c.GenerateFeedback.exporter_class = "cure_study.course.feedback.FeedbackPage"
+c.ExportApp.plugin_class = "cure_study.course.grades.Grades"
 c.ClearSolutions.code_stub = {"python": STUB}

@@ -16,30 +16,28 @@ import pytest
 import torch
 from harness import DOCUMENTED, Target, assert_no_faults
 
-from cure_core import (
-    batch,
-    batch_collect,
-    encoders,
-    figure_index,
-    recognition,
-    runs,
-    study,
-    sweep,
-)
-from cure_core.batch_state import state
-from cure_core.checkpoint import Checkpoint
-from cure_core.cli import _changes
-from cure_core.comparison import read_plan
-from cure_core.comparison.store import SCHEMAS
+from cure_core import encoders
 from cure_core.config import CureConfig
 from cure_core.encoders import SmallEncoder
-from cure_core.files import cache_root
-from cure_core.model_files import write_model
-from cure_core.quality_study import SCHEMA as QUALITY
-from cure_core.recognition import Recipe, Trained
-from cure_core.results_store import Digest, Json, Schema, Table, read_csv
-from cure_core.run_folder import FAILURE, RECORD, RESULTS, is_done, write_record
+from cure_core.encoders.model_files import write_model
+from cure_core.training.arcface import Recipe, Trained
+from cure_core.training.checkpoint import Checkpoint
 from cure_core.unlearning import UnlearningResult
+from cure_study import training_cache
+from cure_study.experiments import study
+from cure_study.experiments.clusters import sweep
+from cure_study.experiments.comparison import read_plan
+from cure_study.experiments.comparison.store import SCHEMAS
+from cure_study.experiments.quality.study import SCHEMA as QUALITY
+from cure_study.experiments.results_store import Digest, Json, Schema, Table, read_csv
+from cure_study.figures import index as figure_index
+from cure_study.paths import cache_root
+from cure_study.runner import runs
+from cure_study.runner.batch import collect as batch_collect
+from cure_study.runner.batch import study as batch
+from cure_study.runner.batch.state import state
+from cure_study.runner.cli import _changes
+from cure_study.runner.run_folder import FAILURE, RECORD, RESULTS, is_done, write_record
 
 NOTEBOOK = "02_unlearning"
 FIGURES = runs.ROOT / "figures"
@@ -229,11 +227,11 @@ def weights(folder, kind, monkeypatch):
 
 def cached_encoder(folder, _, monkeypatch):
     trained = Trained(tiny(1), (2.0, 1.5), 3.0)
-    monkeypatch.setattr(recognition, "train", lambda *arguments, **options: trained)
+    monkeypatch.setattr(training_cache, "train", lambda *arguments, **options: trained)
     images = np.zeros((2, 112, 112, 3), np.uint8)
 
     def read():
-        found = recognition.train_cached(tiny(), images, np.arange(2), Recipe(epochs=2))
+        found = training_cache.train_cached(tiny(), images, np.arange(2), Recipe(epochs=2))
         return repr((tensors(found.encoder), found.losses, found.seconds))
 
     read()
@@ -390,7 +388,7 @@ def figure_table(folder, name, monkeypatch):
 
 def submission(folder, _, monkeypatch):
     """A notebook that a student handed in; a student reads the errors, beside the notebook."""
-    from cure_core.course.submission import NotGradedError, read_submission
+    from cure_study.course.submission import NotGradedError, read_submission
 
     path = notebook(folder, None, monkeypatch).path
 

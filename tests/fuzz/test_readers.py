@@ -10,15 +10,14 @@ from harness import Target, assert_no_faults
 from packs import MANNERS, encoded, image_record, write_bin, write_pack
 from PIL import Image
 
-from cure_core import manifests
-from cure_core.faces import cache, decoding
-from cure_core.faces.decoding import decoded, read_image
-from cure_core.faces.folder import decode, lfw_protocol, list_tree
-from cure_core.faces.pack import read_recordio
-from cure_core.faces.pairs_pack import read_pairs
-from cure_core.faces.recordio import read_index, read_records
-from cure_core.files import cache_root
-from cure_core.pairs import read_lfw_pairs
+from cure_core.metrics.pairs import read_lfw_pairs
+from cure_study.data import cache, decoding, manifests
+from cure_study.data.decoding import decoded, read_image
+from cure_study.data.folder import decode, lfw_protocol, list_tree
+from cure_study.data.pack import read_recordio
+from cure_study.data.pairs_pack import read_pairs
+from cure_study.data.recordio import read_index, read_records
+from cure_study.paths import cache_root
 
 PICTURES = [
     np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8).repeat(16, 0).repeat(16, 1)

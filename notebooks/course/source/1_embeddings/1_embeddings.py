@@ -28,11 +28,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cure_core import figures, study
-from cure_core.course.world import draw_case
-from cure_core.embedding import raw_embeddings
+from cure_core.encoders.embedding import raw_embeddings
 from cure_core.metrics import verification
-from cure_core.space import Space
+from cure_study import figures
+from cure_study.course.world import draw_case
+from cure_study.evaluation.space import Space
+from cure_study.experiments import study
 
 case = draw_case()
 case.faces

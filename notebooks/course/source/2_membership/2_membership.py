@@ -23,11 +23,12 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from cure_core import figures, study
-from cure_core.course.world import draw_case
-from cure_core.embedding import raw_embeddings
+from cure_core.encoders.embedding import raw_embeddings
 from cure_core.metrics.membership import membership_attack
-from cure_core.space import Space, half_resolution
+from cure_study import figures
+from cure_study.course.world import draw_case
+from cure_study.evaluation.space import Space, half_resolution
+from cure_study.experiments import study
 
 case = draw_case()
 teacher = study.train_teacher(case, progress=True).encoder

@@ -23,11 +23,12 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cure_core import figures, study
-from cure_core.course.world import draw_case
-from cure_core.evaluation import accuracies
 from cure_core.metrics import oracle_gap, ues
-from cure_core.space import Space
+from cure_study import figures
+from cure_study.course.world import draw_case
+from cure_study.evaluation.evaluate import accuracies
+from cure_study.evaluation.space import Space
+from cure_study.experiments import study
 
 case = draw_case()
 teacher = study.train_teacher(case, progress=True).encoder

@@ -27,14 +27,16 @@ import torch
 import torch.nn.functional as F
 from ipywidgets import FloatSlider, interact
 
-from cure_core import clustering, figures, losses, study
-from cure_core.course.world import draw_case
-from cure_core.embedding import embed, take
-from cure_core.evaluation import accuracies
-from cure_core.protocol import verification_only
-from cure_core.settling import settle_batchnorm
-from cure_core.space import Space
+from cure_core import clustering, losses
+from cure_core.encoders.embedding import embed, take
+from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.unlearning import unlearn
+from cure_study import figures
+from cure_study.course.world import draw_case
+from cure_study.evaluation.evaluate import accuracies
+from cure_study.evaluation.protocol import verification_only
+from cure_study.evaluation.space import Space
+from cure_study.experiments import study
 
 case = draw_case()
 teacher = study.train_teacher(case, progress=True).encoder
@@ -458,7 +460,7 @@ def unlearn_by_hand(teacher, epochs, learning_rate=1e-3, size=16, seed=0):
 
             images = torch.cat([take(forget, f.numpy()), take(retain, r.numpy())])
             history.append(train_step(student, optimiser, images, len(f), loss_of))
-    settle_batchnorm(student, retain, draws)
+    recalibrate_batchnorm(student, retain, draws)
     return student.eval(), history
 
 

@@ -24,13 +24,16 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from cure_core import attacks, figures, quality, study
-from cure_core.course.world import draw_case, graded
 from cure_core.metrics import gallery, verification
-from cure_core.protocol import verification_only
-from cure_core.requests import ForgetRequest
-from cure_core.space import Space
 from cure_core.unlearning import unlearn
+from cure_study import figures
+from cure_study.course.world import draw_case, graded
+from cure_study.data.requests import ForgetRequest
+from cure_study.evaluation import attacks
+from cure_study.evaluation.protocol import verification_only
+from cure_study.evaluation.space import Space
+from cure_study.experiments import study
+from cure_study.experiments.quality import scorers
 
 case = draw_case()
 trained = study.train_teacher(case, progress=True)
@@ -269,7 +272,7 @@ figure
 
 # %%
 train = case.split.train
-score = quality.score(case.faces.images[train], "fused", trained.encoder)
+score = scorers.score(case.faces.images[train], "fused", trained.encoder)
 order = train[np.argsort(score, kind="stable")]
 figure = figures.Picture(figsize=(5, 2.2), layout="constrained")
 for axes, index in zip(figure.subplots(2, 5).flat, [*order[:5], *order[-5:]], strict=True):

@@ -1,0 +1,1 @@
+"""What every computation here runs on: processes, memory, number types, randomness, progress."""

@@ -1,0 +1,1 @@
+"""Training loops: ArcFace for teacher and oracle, checkpoints, batches."""

@@ -1,0 +1,99 @@
+"""Batches: drawn from a seed, read ahead of the step that needs them, mirrored on the device."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cure_core.config import CureConfig
+from cure_core.encoders.embedding import Images, mirrored, take
+from cure_core.runtime.distributed import shard
+from cure_core.runtime.prefetch import ahead, pinned
+
+
+def flipped(images: Tensor, flip: Tensor) -> Tensor:
+    """Images (B, 3, 112, 112), those mirrored where `flip` (B,) bool says so."""
+    return torch.where(flip[:, None, None, None], mirrored(images), images)
+
+
+def draw_batches(
+    sets: tuple[Images, Images],
+    targets: Sequence[Tensor],
+    config: CureConfig,
+    generator: torch.Generator,
+    device: torch.device,
+    skip: int = 0,
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """One pass over the forget set: images, forget first, and what the objective knows of them.
+
+    `skip` batches are drawn but not read. Of several processes each gets its share of the images,
+    and all of what is known.
+    """
+    size, beside = (min(b, len(s)) for b, s in zip(config.batch_size, sets, strict=True))
+
+    def drawn() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for i, forget in enumerate(torch.randperm(len(sets[0]), generator=generator).split(size)):
+            retain = torch.randint(len(sets[1]), (beside,), generator=generator)
+            flip = torch.rand(len(forget) + beside, generator=generator) < 0.5
+            if i >= skip:
+                yield forget, retain, flip
+
+    def read(batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
+        forget, retain, flip = batch
+        own = shard(len(flip))
+        parts = (
+            (sets[0], forget[own]),
+            (sets[1], retain[max(0, own.start - len(forget)) : max(0, own.stop - len(forget))]),
+        )
+        images = torch.cat([take(images, index.numpy()) for images, index in parts if len(index)])
+        return tuple(pinned(tensor, device) for tensor in (images, flip, forget, retain))
+
+    for batch in ahead(drawn(), read):
+        images, flip, forget_index, retain_index = (t.to(device, non_blocking=True) for t in batch)
+        views = flip.long().split([len(forget_index), len(retain_index)])
+        yield (
+            flipped(images, flip[shard(len(flip))]),
+            {
+                "teacher_forget": targets[0][views[0], forget_index],
+                "teacher_retain": targets[1][views[1], retain_index],
+                "forget_index": forget_index,
+                "retain_index": retain_index,
+                "forget_view": views[0],
+                "retain_view": views[1],
+            },
+        )
+
+
+def draw_labelled(
+    images: Images,
+    codes: np.ndarray,
+    size: int,
+    generator: torch.Generator,
+    device: torch.device,
+    skip: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One pass: this process's share of each batch, half of it mirrored, and all of its people.
+
+    `skip` batches are drawn but not read.
+    """
+    order = torch.randperm(len(codes), generator=generator).numpy()
+    batches = [order[first : first + size] for first in range(0, len(codes), size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm cannot train on one sample
+        batches[-2:] = [np.concatenate(batches[-2:])]
+
+    def drawn() -> Iterator[tuple[np.ndarray, Tensor]]:
+        for i, index in enumerate(batches):
+            flip = torch.rand(len(index), generator=generator) < 0.5
+            if i >= skip:
+                yield index, flip
+
+    def read(batch: tuple[np.ndarray, Tensor]) -> list[Tensor]:
+        index, flip = batch
+        own = shard(len(index))
+        people = torch.from_numpy(codes[index])
+        return [pinned(tensor, device) for tensor in (take(images, index[own]), flip[own], people)]
+
+    for batch in ahead(drawn(), read):
+        pictures, flip, people = (tensor.to(device, non_blocking=True) for tensor in batch)
+        yield flipped(pictures, flip), people

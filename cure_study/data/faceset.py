@@ -1,0 +1,133 @@
+"""The one type for a set of faces: images on one side, who they are on the other."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from cure_core import html
+from cure_core.metrics.pairs import Pairs
+
+SHAPE = (112, 112, 3)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Stack:
+    """Several arrays or maps of images (N, 112, 112, 3), indexed as one without a copy of all."""
+
+    parts: tuple["np.ndarray | Stack", ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.parts[0].shape[1:])
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
+        wanted = np.arange(len(self))[key]
+        ends = np.cumsum([len(part) for part in self.parts])
+        of = np.searchsorted(ends, wanted, side="right")
+        if wanted.ndim == 0:
+            return self.parts[of][wanted - ends[of]]  # counted from the part's end
+        images = np.empty((len(wanted), *self.shape[1:]), np.uint8)
+        for i, part in enumerate(self.parts):
+            own = of == i
+            images[own] = part[wanted[own] - (ends[i] - len(part))]
+        return images
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a folder of images holds that is not read: `files` by reason, `people` without image."""
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    people: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.files or self.people)
+
+    def __str__(self) -> str:
+        """As in "12 files left out: 9 .heic, 3 hidden; 1 person without an image: Zoe"."""
+        parts = []
+        if self.files:
+            reasons = Counter(self.files.values()).most_common()
+            counted = ", ".join(f"{number:,} {reason}" for reason, number in reasons)
+            files = "file" if len(self.files) == 1 else "files"
+            parts.append(f"{len(self.files):,} {files} left out: {counted}")
+        if self.people:
+            named = ", ".join(self.people[:3]) + ", ..." * (len(self.people) > 3)
+            people = "person" if len(self.people) == 1 else "people"
+            parts.append(f"{len(self.people):,} {people} without an image: {named}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FaceSet:
+    """Faces of 112 x 112 RGB uint8, and, kept apart, who they are.
+
+    `images` (N, 112, 112, 3) uint8, often a read-only memory map or a `Stack` of them;
+    `identities` (N,) int64 numbers people; `people` names them; `attributes`, one row an image,
+    holds what is known beside (for SynthFaces the true capture values); `protocols` are named
+    verification pairs; `left_out` says what lay beside the images and was not read;
+    `fingerprint` is a digest of the content, or of what it is drawn from, for caches and results.
+    """
+
+    name: str
+    images: np.ndarray | Stack
+    identities: np.ndarray
+    fingerprint: str
+    people: tuple[str, ...] = ()
+    attributes: pd.DataFrame | None = None
+    protocols: Mapping[str, Pairs] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.images[index]
+
+    def __repr__(self) -> str:
+        known = "".join(f", {name}: {len(pairs):,} pairs" for name, pairs in self.protocols.items())
+        left_out = f"; {self.left_out}" if self.left_out else ""
+        return (
+            f"FaceSet({self.name}: {len(self):,} images of {len(np.unique(self.identities)):,} "
+            f"people{known}{left_out})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Numbers, and the first pictures of SynthFaces: real faces are not shown unasked."""
+        people, counts = np.unique(self.identities, return_counts=True)
+        told = {
+            "images": f"{len(self):,} of {SHAPE[0]} x {SHAPE[1]}",
+            "people": f"{len(people):,}, with {counts.min()} to {counts.max()} images",
+            **{f"pairs, {name}": f"{len(pairs):,}" for name, pairs in self.protocols.items()},
+            **({"left out": str(self.left_out)} if self.left_out else {}),
+            "fingerprint": self.fingerprint,
+        }
+        drawn = self.name == "synthfaces"
+        return html.table(f"FaceSet {self.name}", told) + (html.strip(self.images[:8]) * drawn)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageView:
+    """Some images of a set, by index, read when asked for: no copy, and no way to a label."""
+
+    images: np.ndarray | Stack
+    index: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.index), *self.images.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
+        return self.images[self.index[key]]
+
+    def __repr__(self) -> str:
+        return f"ImageView({len(self):,} of {len(self.images):,} images)"

@@ -1,0 +1,89 @@
+"""Verification pairs as InsightFace packs them: `lfw.bin`, `agedb_30.bin`, `cfp_fp.bin`.
+
+A pickle of (images, same): 2P encoded images, a pair's two beside each other, and P booleans.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cure_core.files import digest
+from cure_study.data.decoding import decoded, read_image
+from cure_study.data.pickled import Array, read_pickle
+
+
+def read_pairs(
+    path: str | Path, *, resize: bool = False, bgr: bool = False, progress: bool | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (2P, 112, 112, 3) uint8 of P pairs, and which are `genuine` (P,) bool.
+
+    Pair p is images 2p and 2p + 1. Decoded on the first call only; nothing in the file is run.
+    Raises FileNotFoundError where there is no file, and ValueError naming it and the byte, the
+    image or the pair that is wrong.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {path}")
+    stat = path.stat()
+    content = path.read_bytes()
+    encoded, genuine = _unpacked(read_pickle(content, str(path)), path)
+    key = digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns, resize, bgr)
+
+    def numbered(first: int) -> Iterator[tuple[int, bytes]]:
+        return iter(enumerate(encoded[first:], first))
+
+    def image(source: tuple[int, bytes]) -> np.ndarray:
+        number, image = source
+        try:
+            return read_image(image, resize, name=f"{number} of {path}", bgr=bgr)
+        except ValueError as error:
+            raise ValueError(f"byte {content.find(image)}: {error}") from error
+
+    return decoded(key, len(encoded), numbered, image, progress), genuine
+
+
+def _unpacked(held: Any, path: Path) -> tuple[list[bytes], np.ndarray]:
+    if not isinstance(held, tuple | list) or len(held) != 2:
+        raise ValueError(f"{path} holds {_kind(held)}; expected (images, booleans)")
+    images, same = held
+    if isinstance(same, Array):
+        same = np.frombuffer(same.content, same.dtype or np.uint8).tolist()
+    for what, side in (("images", images), ("booleans", same)):
+        if not isinstance(side, list):
+            raise ValueError(f"{path}: its {what} are {_kind(side)}; expected a list")
+    encoded = [image.content if isinstance(image, Array) else image for image in images]
+    for i, image in enumerate(encoded):
+        if not isinstance(image, bytes):
+            raise ValueError(f"{path}: image {i} is {_kind(image)}; expected an image's bytes")
+    for i, value in enumerate(same):
+        if not isinstance(value, int) or value not in (0, 1):
+            raise ValueError(f"{path}: the answer {i} is {_kind(value)}; expected True or False")
+    if not same or len(encoded) != 2 * len(same):
+        raise ValueError(
+            f"{path} holds {len(encoded):,} images and {len(same):,} answers; a pair has two "
+            "images and one answer"
+        )
+    _check_answers(encoded, same, path)
+    return encoded, np.array(same, dtype=bool)
+
+
+def _check_answers(encoded: list[bytes], same: list[int], path: Path) -> None:
+    """No image is an impostor of itself, and the same two images have one answer."""
+    answers: dict[frozenset[bytes], int] = {}
+    for pair, answer in enumerate(same):
+        images = frozenset(encoded[2 * pair : 2 * pair + 2])
+        first = answers.setdefault(images, pair)
+        if len(images) == 1 and not answer:
+            raise ValueError(f"{path}: pair {pair} calls an image an impostor of itself")
+        if same[first] != answer:
+            raise ValueError(
+                f"{path}: pairs {first} and {pair} are of the same two images, one genuine and "
+                "one of impostors; remove the wrong one"
+            )
+
+
+def _kind(value: object) -> str:
+    size = f" of {len(value):,}" if isinstance(value, list | tuple | bytes | str) else ""
+    return f"{type(value).__name__}{size}"

@@ -1,0 +1,1 @@
+"""A student as files that others can use."""

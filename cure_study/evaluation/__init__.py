@@ -1,0 +1,1 @@
+"""Judging a model: protocol, measures, reports and attacks."""

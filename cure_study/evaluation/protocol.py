@@ -1,0 +1,151 @@
+"""What every model of a study is judged by: drawn once, with labels, shared by all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cure_core.checks import whole
+from cure_core.metrics.pairs import Pairs, draw_pairs
+from cure_core.metrics.verification import ten_folds
+from cure_study.data.faceset import FaceSet
+from cure_study.data.requests import ForgetRequest
+from cure_study.data.splits import Split
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Protocol:
+    """What every model of a study is judged by: drawn once, shared by all.
+
+    `pairs` and `folds` of the sets "forget", "retain" and "test"; `members` are retained training
+    images and `outsiders` non-members for the attack; `probes` are held-out images of forgotten
+    people, `fresh` pairs of them (None where these are few), and `gallery` the training images of
+    everyone. All are indices into `faces`.
+    """
+
+    faces: FaceSet
+    pairs: Mapping[str, Pairs]
+    folds: Mapping[str, np.ndarray]
+    forget: np.ndarray
+    members: np.ndarray
+    outsiders: np.ndarray
+    probes: np.ndarray
+    fresh: Pairs | None
+    gallery: np.ndarray
+    seed: int
+
+    def __repr__(self) -> str:
+        pairs = ", ".join(f"{name} {pairs}" for name, pairs in self.pairs.items())
+        return (
+            f"Protocol({pairs}; membership of {len(self.members)} members, "
+            f"{len(self.outsiders)} outsiders and {len(self.forget)} forget images)"
+        )
+
+
+def make_protocol(
+    faces: FaceSet, split: Split, request: ForgetRequest, *, n_pairs: int = 1500, seed: int = 0
+) -> Protocol:
+    """Draw the pairs and sets that judge a request; labels are used here and not before.
+
+    Forget pairs: both images from the forget set. Fresh pairs: both from held-out images of
+    forgotten people, retain pairs: of retained people. Test pairs: the set's own protocol without
+    the people of the split, or, where it has none, pairs drawn among outsiders and people outside
+    the split.
+    Raises ValueError where a set has no genuine or no impostor pair, or `n_pairs` is below 1.
+    """
+    n_pairs = whole("n_pairs", n_pairs, 1)
+    identities = faces.identities
+    forgotten = np.unique(identities[request.forget_index])
+    retained = np.unique(identities[request.retain_index])
+    held = split.heldout[np.isin(identities[split.heldout], retained)]
+    probes = split.heldout[np.isin(identities[split.heldout], forgotten)]
+    rng = np.random.default_rng([seed, 2])
+    size = min(len(request.retain_index), 2 * len(split.outsiders))
+    test, test_folds = _test_pairs(faces, split, n_pairs, seed)
+    pairs = {
+        "forget": _pairs_among(identities, request.forget_index, n_pairs, seed),
+        "retain": _pairs_among(identities, held, n_pairs, seed),
+        "test": test,
+    }
+    folds = {name: ten_folds(len(pairs[name])) for name in ("forget", "retain")}
+    return Protocol(
+        faces=faces,
+        pairs=pairs,
+        folds={**folds, "test": test_folds},
+        forget=request.forget_index,
+        members=_whole_people(request.retain_index, identities, size, rng),
+        outsiders=split.outsiders,
+        probes=probes,
+        fresh=_fresh_pairs(identities, probes, n_pairs, seed),
+        gallery=np.union1d(request.forget_index, request.retain_index),
+        seed=seed,
+    )
+
+
+def verification_only(protocol: Protocol) -> Protocol:
+    """A protocol without attacks: the pairs alone."""
+    nobody = np.empty(0, dtype=np.int64)
+    return replace(
+        protocol, members=nobody, outsiders=nobody, probes=nobody, fresh=None, gallery=nobody
+    )
+
+
+def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
+    """A protocol of at most `n_pairs` pairs of either kind a set, drawn by its seed.
+
+    A set that has no more is left as it is. Raises ValueError for `n_pairs` below 1.
+    """
+    n_pairs = whole("n_pairs", n_pairs, 1)
+    rng = np.random.default_rng([protocol.seed, 3])
+    chosen, folds = dict(protocol.pairs), dict(protocol.folds)
+    for name, own in protocol.pairs.items():
+        kinds = (np.flatnonzero(own.genuine), np.flatnonzero(~own.genuine))
+        keep = np.sort(np.concatenate([rng.permutation(kind)[:n_pairs] for kind in kinds]))
+        chosen[name], folds[name] = own.select(keep), protocol.folds[name][keep]
+    return replace(protocol, pairs=chosen, folds=folds)
+
+
+def _pairs_among(identities: np.ndarray, index: np.ndarray, n: int, seed: int) -> Pairs:
+    drawn = draw_pairs(identities[index], n, seed)
+    return Pairs(index[drawn.left], index[drawn.right], drawn.genuine)
+
+
+def _fresh_pairs(identities: np.ndarray, probes: np.ndarray, n: int, seed: int) -> Pairs | None:
+    """Pairs among the probes; None for fewer than ten of a kind, one for each fold."""
+    counts = np.unique(identities[probes], return_counts=True)[1]
+    genuine = int((counts * (counts - 1) // 2).sum())
+    impostor = len(probes) * (len(probes) - 1) // 2 - genuine
+    return _pairs_among(identities, probes, n, seed) if min(genuine, impostor) >= 10 else None
+
+
+def _test_pairs(faces: FaceSet, split: Split, n_pairs: int, seed: int) -> tuple[Pairs, np.ndarray]:
+    used = np.unique(faces.identities[np.concatenate([split.train, split.outsiders])])
+    touches = np.isin(faces.identities, used)
+    if faces.protocols:
+        pairs = next(iter(faces.protocols.values()))
+        unseen = ~(touches[pairs.left] | touches[pairs.right])
+        if not unseen.any():
+            raise ValueError(
+                f"every pair of {faces.name}'s protocol touches someone of the split: raise the "
+                "split's min_images above the images of the people meant to stay unseen"
+            )
+        left = pairs.select(unseen)
+        if left.genuine.all() or not left.genuine.any():
+            raise ValueError(
+                f"{faces.name}'s protocol without the people of the split holds {left}; both "
+                "kinds are needed"
+            )
+        return left, ten_folds(len(pairs))[unseen]
+    unseen_index = np.union1d(np.flatnonzero(~touches), split.outsiders)
+    pairs = _pairs_among(faces.identities, unseen_index, n_pairs, seed)
+    return pairs, ten_folds(len(pairs))
+
+
+def _whole_people(
+    index: np.ndarray, identities: np.ndarray, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Images of people drawn at random until `size` is reached: all or none of a person's."""
+    order = rng.permutation(np.unique(identities[index]))
+    counts = [int((identities[index] == person).sum()) for person in order]
+    chosen = order[: int(np.searchsorted(np.cumsum(counts), size)) + 1]
+    return index[np.isin(identities[index], chosen)]

@@ -1,0 +1,1 @@
+"""The study's questions, one folder each."""

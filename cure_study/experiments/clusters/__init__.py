@@ -1,0 +1,1 @@
+"""What the pseudo-labels capture, and what the number of clusters does."""

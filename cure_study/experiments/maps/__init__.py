@@ -1,0 +1,1 @@
+"""Embeddings on a map: before, after and oracle."""

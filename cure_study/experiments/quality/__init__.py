@@ -1,0 +1,1 @@
+"""Which images are of low quality, and whether forgetting them helps."""

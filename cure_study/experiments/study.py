@@ -1,0 +1,328 @@
+"""One study from data to report: the same steps for every data set, seed and scale."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from cure_core import encoders, objectives
+from cure_core.checks import known_fields, one_of, whole
+from cure_core.encoders.embedding import embed, module_device, weight_arrays
+from cure_core.encoders.model_files import read_model, write_model
+from cure_core.files import digest
+from cure_core.runtime.distributed import launch, rank, world_size
+from cure_core.training.arcface import Recipe, Trained, with_state
+from cure_core.training.checkpoint import Checkpoint, restarting
+from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
+from cure_study.cache import cached
+from cure_study.data import manifests
+from cure_study.data.faceset import FaceSet, ImageView
+from cure_study.data.requests import ForgetRequest, check_count
+from cure_study.data.splits import Split, check_split, split_people
+from cure_study.evaluation.evaluate import evaluate
+from cure_study.evaluation.protocol import Protocol, make_protocol
+from cure_study.evaluation.report import Report
+from cure_study.paths import cache_root, data_root
+from cure_study.runner.runs import code_version
+from cure_study.training_cache import train_cached
+
+T = TypeVar("T")
+WHERE = ("device", "processes")
+OF_PEOPLE = ("random_people", "hardest_people")  # who asks is to be gone, new pictures and all
+REQUESTS = (*OF_PEOPLE, "random_samples")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What stays the same over the seeds of a study.
+
+    `weights` is a path from the data root to start from, or None for a fresh start; `split` holds
+    arguments of `split_people`; `request`, one of `REQUESTS`, says what must go: `forget_people`
+    people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
+    `config.compile` and `config.amp` hold for the training of teacher and oracle too. `device`
+    ("cuda"; None: the CPU) and `processes`, one a GPU (`ahead`), change no number beyond rounding.
+    Raises ValueError for a field of another type or out of range.
+    """
+
+    encoder: str = "small"
+    weights: str | None = None
+    request: str = "random_people"
+    forget_people: int = 15
+    split: Mapping[str, float] = field(default_factory=dict)
+    recipe: Recipe = field(default_factory=Recipe)
+    method: str = "cure_plus"
+    config: CureConfig = field(default_factory=CureConfig)
+    n_pairs: int = 1500
+    device: str | None = None
+    processes: int = 1
+
+    def __post_init__(self) -> None:
+        for name, kind in (("recipe", Recipe), ("config", CureConfig)):
+            if not isinstance(value := getattr(self, name), kind):
+                raise ValueError(f"{name} is a {type(value).__name__}; pass a {kind.__name__}")
+        for name in ("encoder", "method", "weights", "device"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name in ("encoder", "method")):
+                raise ValueError(f"{name}={value!r}; it is text")
+        one_of("request", self.request, REQUESTS)
+        for name in ("forget_people", "n_pairs", "processes"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        check_split(self.split)
+
+    def asked(self) -> dict[str, Any]:
+        """What results depend on: all but where they are made."""
+        return {name: value for name, value in asdict(self).items() if name not in WHERE}
+
+
+def setting_of(parameters: Mapping[str, Any]) -> Setting:
+    """The setting that the parameters of notebook 02, or of a profile, describe.
+
+    `split` is what differs from the manifest's. Raises ValueError naming a parameter that is
+    missing, a field that is unknown (with the nearest one) or a value that is not accepted.
+    """
+    plain = ("encoder", "weights", "forget_people", "method", "n_pairs", *WHERE)
+    p = dict(parameters)
+    if missing := [n for n in ("dataset", "split", "teacher", "unlearning", *plain) if n not in p]:
+        raise ValueError(f"the parameters lack {', '.join(missing)}")
+    known = manifests.read(p["dataset"]).splits.model_dump()
+    return Setting(
+        split=known | known_fields("split", p["split"], list(known)),
+        recipe=_filled(Recipe, "teacher", p["teacher"]),
+        config=_filled(CureConfig, "unlearning", p["unlearning"]),
+        **{name: p[name] for name in plain},
+    )
+
+
+def _filled(kind: type[T], name: str, given: Any) -> T:
+    """A dataclass from the parameter `name`, by which its errors are known."""
+    values = known_fields(name, given, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Case:
+    """One seed's draw of a study: who is trained on, who must go, and how it will be judged."""
+
+    seed: int
+    faces: FaceSet
+    setting: Setting
+    start: nn.Module
+    split: Split
+    request: ForgetRequest
+    protocol: Protocol
+
+    @property
+    def recipe(self) -> Recipe:
+        return replace(self.setting.recipe, seed=self.seed)
+
+    @property
+    def config(self) -> CureConfig:
+        return replace(self.setting.config, seed=self.seed)
+
+    def __repr__(self) -> str:
+        return f"Case(seed {self.seed}: {self.split}; {self.request})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Outcome:
+    """A case carried out."""
+
+    case: Case
+    teacher: Trained
+    result: UnlearningResult
+    oracle: Trained
+    report: Report
+
+    def __repr__(self) -> str:
+        return f"Outcome(seed {self.case.seed}: {self.report.ues()!r})"
+
+    def tidy(self) -> pd.DataFrame:
+        """Every measure, one a row, with seed, configuration, seconds, and digests beside."""
+        case, result = self.case, self.result
+        seconds = {
+            "seconds": result.seconds,
+            "seconds_teacher": self.teacher.seconds,
+            "seconds_oracle": self.oracle.seconds,
+        }
+        return self.report.tidy(
+            dataset=case.faces.name,
+            request=case.setting.request,
+            method=case.setting.method,
+            seed=case.seed,
+            encoder=case.setting.encoder,
+            data=case.faces.fingerprint,
+            setting=digest(case.setting.asked()),
+            **result.facts,
+            **seconds,
+        )
+
+    def history(self) -> pd.DataFrame:
+        """The loss terms over the epochs, with the seed beside."""
+        return self.result.history.assign(seed=self.case.seed)
+
+
+def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
+    """Draw a case: the split of people, the request, the pairs, all from `seed`.
+
+    A request for the hardest people trains the teacher, to see who is like whom; all that can be
+    checked is checked before. Raises ValueError or ForgetRequestError where the set is too small
+    for what is asked, ValueError for an unknown encoder or method, and FileNotFoundError where the
+    weights to start from are missing.
+    """
+    objectives.build(setting.method)  # an unknown name is an error before any training
+    known = faces.attributes
+    unseen = known.unseen.to_numpy(bool) if known is not None and "unseen" in known else None
+    split = split_people(faces.identities, unseen=unseen, seed=seed, **setting.split)  # type: ignore[arg-type]
+    people = len(np.unique(faces.identities[split.train]))
+    check_count(setting.forget_people, people, "people")
+    weights = None if setting.weights is None else data_root() / setting.weights
+    start = encoders.build(setting.encoder, weights, seed=seed)
+    request = _request(faces, setting, seed, start, split)
+    protocol = make_protocol(faces, split, request, n_pairs=setting.n_pairs, seed=seed)
+    return Case(seed, faces, setting, start, split, request, protocol)
+
+
+def ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+    """With `setting.processes` above 1, do all training by that many, into the cache.
+
+    The same study, done in this process afterwards, finds it there. Raises RuntimeError where
+    CUDA is already in use: the processes are forks.
+    """
+    if setting.processes > 1 and world_size() == 1:
+        launch(_ahead, (faces, setting, seeds), setting.processes)
+
+
+def _ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        case = prepare(faces, setting, seed)
+        forget(case, train_teacher(case))
+        train_oracle(case)
+
+
+def train_teacher(case: Case, progress: bool | None = None) -> Trained:
+    """The encoder that has seen everyone, from the cache where it was trained before."""
+    return _trained(case, case.split.train, progress)
+
+
+def train_oracle(case: Case, progress: bool | None = None) -> Trained:
+    """The encoder trained from the same start by the same recipe without the forget set."""
+    return _trained(case, case.request.retain_index, progress)
+
+
+def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
+    """The student: the teacher made to forget by the setting's method.
+
+    What was stopped goes on where it was, and what was done before comes from the cache. Of
+    several processes that ask for the same student, one makes it and the others wait.
+    """
+    made_of = (code_version(), case.faces.fingerprint, case.setting.asked(), case.seed)
+    key = digest(*made_of, *weight_arrays(trained.encoder))
+
+    def make() -> None:
+        stopped = cache_root() / "checkpoints" / f"student-{key}.pt"
+        result = restarting(
+            stopped,
+            lambda: unlearn(
+                trained.encoder,
+                case.request.forget,
+                case.request.retain,
+                case.config,
+                objective=objectives.build(case.setting.method),
+                checkpoint=stopped,
+                progress=progress,
+            ),
+        )
+        if rank() == 0:
+            made = {
+                "history": result.history.to_dict("list"),
+                "facts": dict(result.facts),
+                "seconds": result.seconds,
+            }
+            write_model(path, result.student.state_dict(), made)
+            Checkpoint(stopped, {}).discard()
+
+    def read(path: Path) -> UnlearningResult:
+        state, made = read_model(path)
+        return UnlearningResult(
+            student=with_state(trained.encoder, state),
+            history=pd.DataFrame(made["history"]),
+            facts=made["facts"],
+            config=case.config,
+            seconds=made["seconds"],
+        )
+
+    path = cache_root() / "students" / f"{key}.safetensors"
+    result = cached(path, make, read)
+    result.student.to(module_device(trained.encoder))
+    return result
+
+
+def run(
+    faces: FaceSet,
+    setting: Setting,
+    seed: int,
+    *,
+    n_bootstrap: int = 300,
+    progress: bool | None = None,
+) -> Outcome:
+    """Everything for one seed: teacher, unlearning, oracle, report."""
+    case = prepare(faces, setting, seed)
+    teacher = train_teacher(case, progress)
+    result = forget(case, teacher, progress)
+    oracle = train_oracle(case, progress)
+    report = evaluate(
+        case.protocol,
+        before=teacher.encoder,
+        after=result.student,
+        oracle=oracle.encoder,
+        n_bootstrap=n_bootstrap,
+        progress=progress,
+    )
+    return Outcome(case, teacher, result, oracle, report)
+
+
+def _request(
+    faces: FaceSet, setting: Setting, seed: int, start: nn.Module, split: Split
+) -> ForgetRequest:
+    train, count = split.train, setting.forget_people
+    if setting.request == "random_people":
+        return ForgetRequest.random_people(faces, train, count, seed)
+    if setting.request == "random_samples":
+        share = count / len(np.unique(faces.identities[train]))
+        return ForgetRequest.random_samples(faces, train, round(share * len(train)), seed)
+    teacher = _train(faces, setting, seed, start, train, False).encoder
+    known = embed(teacher, ImageView(faces.images, train)).numpy()
+    return ForgetRequest.hardest_people(faces, train, count, known)
+
+
+def _trained(case: Case, index: np.ndarray, progress: bool | None) -> Trained:
+    return _train(case.faces, case.setting, case.seed, case.start, index, progress)
+
+
+def _train(
+    faces: FaceSet,
+    setting: Setting,
+    seed: int,
+    start: nn.Module,
+    index: np.ndarray,
+    progress: bool | None,
+) -> Trained:
+    trained = train_cached(
+        start,
+        ImageView(faces.images, index),
+        faces.identities[index],
+        replace(setting.recipe, seed=seed),
+        device=setting.device,
+        compile=setting.config.compile,
+        amp=setting.config.amp,
+        progress=progress,
+    )
+    trained.encoder.to(setting.device or "cpu")
+    return trained

@@ -1,0 +1,1 @@
+"""Running notebooks: what a run is, its folder, the command line."""

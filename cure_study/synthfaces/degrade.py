@@ -1,0 +1,68 @@
+"""What the camera and the file do to a picture: blur, resolution, noise, compression."""
+
+from __future__ import annotations
+
+from functools import cache
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from cure_study.synthfaces.canvas import Field, crops, static
+from cure_study.synthfaces.people import SIZE, Columns
+
+LENS = 0.35  # px: the blur of the best picture
+
+
+def degrade(canvas: Field, shot: Columns) -> NDArray[np.uint8]:
+    """Pictures (B, SIZE, SIZE, 3) uint8 from a canvas (B, 3, SIZE, SIZE) float32."""
+    lens = optics(np.hypot(shot["blur"], LENS), shot["resolution"])
+    seen = lens[:, None] @ canvas @ lens.transpose(0, 2, 1)[:, None]
+    grains = crops(static(), shot["texture_b"], shot["texture_a"], SIZE)
+    grains *= shot["noise"].astype(np.float32)[:, None, None, None]
+    seen += grains
+    seen *= np.float32(255)
+    seen += np.float32(0.5)
+    np.clip(seen, 0, 255, out=seen)
+    images = np.ascontiguousarray(seen.astype(np.uint8).transpose(0, 2, 3, 1))
+    for image, setting in zip(images, shot["jpeg"], strict=True):
+        if setting < 100:
+            image[:] = compress(image, int(setting))
+    return images
+
+
+def optics(sigma: NDArray[np.float64], resolution: NDArray[np.float64]) -> Field:
+    """What lens and sensor do to one axis, as matrices (B, SIZE, SIZE) with rows summing to 1.
+
+    Both are linear and act on rows and columns alike, so a picture X becomes M X M'. The lens is a
+    Gaussian of the given sigma in pixels; the sensor averages the picture into `resolution` cells
+    and draws it up again linearly.
+    """
+    at = np.arange(SIZE)
+    kernel = np.exp(-(at**2) / (2 * sigma[:, None] ** 2)).astype(np.float32)
+    kernel[kernel < 1e-5] = 0  # numbers this small would only slow the product down
+    lens = np.take(kernel, np.abs(at[:, None] - at), axis=1)
+    lens /= lens.sum(axis=2, keepdims=True)
+    for k in np.flatnonzero(resolution < SIZE):
+        lens[k] = _sensor(int(resolution[k])) @ lens[k]
+    return lens
+
+
+@cache
+def _sensor(cells: int) -> Field:
+    """Averaging SIZE pixels into cells and interpolating back, (SIZE, SIZE)."""
+    edges = np.linspace(0, SIZE, cells + 1)
+    at = np.arange(SIZE)
+    shrink = np.clip(np.minimum(edges[1:, None], at + 1) - np.maximum(edges[:-1, None], at), 0, 1)
+    shrink /= shrink.sum(axis=1, keepdims=True)
+    place = np.clip((at + 0.5) * cells / SIZE - 0.5, 0, cells - 1)
+    grow = np.maximum(1 - np.abs(place[:, None] - np.arange(cells)), 0)
+    return (grow @ shrink).astype(np.float32)
+
+
+def compress(image: NDArray[np.uint8], setting: int) -> NDArray[np.uint8]:
+    """An image through JPEG at Pillow's quality `setting`."""
+    buffer = BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=setting)
+    return np.asarray(Image.open(buffer, formats=["JPEG"]))

@@ -1,0 +1,60 @@
+"""What is not the person: backdrop, glasses, and whatever comes before the face."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from cure_study.synthfaces.canvas import Field, clouds, crops, hump, inside, paint, window
+from cure_study.synthfaces.people import SIZE
+from cure_study.synthfaces.skin import Head
+from cure_study.synthfaces.view import View
+
+FRAMES = window(34, 76, 4, 108)
+
+
+def backdrop(face: SimpleNamespace) -> Field:
+    """A canvas (B, 3, SIZE, SIZE): two colours that blend at any angle, and blurred shapes."""
+    turn = face.backdrop_turn * np.float32(2 * np.pi)
+    x = (np.arange(SIZE, dtype=np.float32) / SIZE - 0.5)[None, None, :]
+    y = (np.arange(SIZE, dtype=np.float32) / SIZE - 0.5)[None, :, None]
+    blend = np.cos(turn) * x + np.sin(turn) * y + 0.5
+    blend = blend + 0.30 * crops(clouds(), face.texture_a, face.texture_c, SIZE)
+    np.clip(blend, 0, 1, out=blend)
+    return face.backdrop + blend[:, None] * (face.backdrop2 - face.backdrop)
+
+
+def glasses(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> None:
+    """Frames of several shapes, with clear or dark lenses."""
+    dark = (face.glasses_kind > 1).astype(np.float32)
+    part = canvas[:, :, *FRAMES]
+    frame = face.frame_tint
+    for side in (-1, 1):
+        du, dv = view.local(FRAMES, side * (face.eye_gap + 0.3), face.eye_y + 1.5, 44.0)
+        x, y = np.abs(du) * (1 / 13.2), np.abs(dv) * (1 / (8.6 + 3.4 * face.frame_shape))
+        round_, square = np.sqrt(x * x + y * y), np.maximum(x, y)
+        ring = (square + (0.35 + 0.6 * face.frame_shape) * (round_ - square) - 1) * 11
+        lens = inside(ring)
+        paint(part, lens * (0.05 + 0.80 * dark), frame * 0.25 + 0.03)
+        glare = hump(((du + 0.8 * dv - 5) / 4) ** 2) * lens
+        paint(part, glare * 0.16, np.ones_like(frame))
+        paint(part, inside(np.abs(ring) - (0.5 + 0.6 * face.frame_colour), 1.2), frame)
+        arm = np.maximum(np.abs(dv + 3) - 0.9, np.abs(side * du - 17.0) - 4.5)
+        paint(part, inside(arm) * (side * view.sin * -4 + 1 > 0), frame)
+    du, dv = view.local(FRAMES, np.zeros_like(face.chin), face.eye_y - 0.5, 48.0)
+    bridge = np.maximum(np.abs(dv + 0.06 * du * du * 0.4) - 0.9, np.abs(du) - 5.0)
+    paint(part, inside(bridge), frame)
+
+
+def cover(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> None:
+    """A cloth over part of the face: a scarf from below, a hat from above, a curtain aside."""
+    angle = np.deg2rad(face.occlusion_angle)
+    across = np.cos(angle) * view.u + np.sin(angle) * (view.v + 12)
+    along = -np.sin(angle) * view.u + np.cos(angle) * (view.v + 12)
+    reach = 44 * (1 - 2 * face.occlusion)
+    distance = reach - across - 0.006 * along * along
+    fold = crops(clouds(), face.texture_c, face.texture_b, SIZE)
+    shade = 0.85 + 0.10 * fold - 0.25 * hump((distance + 3) ** 2 / 30)
+    paint(canvas, inside(distance - 3, 6.0) * 0.3 * head.mask, face.skin * 0.3)
+    paint(canvas, inside(distance, 1.5), face.cover * shade[:, None])

@@ -1,0 +1,39 @@
+"""`cure_core` alone: what `pip install` of its six libraries is enough for."""
+
+import subprocess
+import sys
+
+STUDY = (
+    *("cure_study", "matplotlib", "seaborn", "papermill", "jupytext", "yaml", "ruamel", "pydantic"),
+    *("PIL", "filelock", "platformdirs", "psutil", "tqdm", "optuna", "distributed", "accelerate"),
+    *("pyarrow", "openTSNE", "ipywidgets", "IPython", "jinja2", "torchvision", "nbformat"),
+)
+CODE = f"""
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {STUDY!r}:
+            return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+import numpy as np
+import torch
+
+torch.set_num_threads(1)
+from cure_core import CureConfig, unlearn
+from cure_core.encoders import SmallEncoder
+
+images = np.random.default_rng(0).integers(0, 256, (16, 112, 112, 3)).astype(np.uint8)
+teacher = SmallEncoder(dim=8, widths=(4, 4, 4)).eval()
+result = unlearn(teacher, images[:8], images[8:], CureConfig(epochs=1, clusters=2))
+print(len(result.history))
+"""
+
+
+def test_an_unlearning_runs_with_the_libraries_of_cure_core_alone():
+    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

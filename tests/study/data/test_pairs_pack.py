@@ -1,0 +1,284 @@
+"""Verification pairs in `.bin` files: every manner of pickling them, and none of running code."""
+
+import pickle
+import re
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packs import MANNERS, encoded, naming, pickled, torn, write_bin
+
+from cure_study.data import read_pairs
+from cure_study.data.pickled import Array, read_pickle
+from cure_study.paths import data_root
+
+SAMPLE = data_root() / "data" / "insightface_sample"
+SAME = [True, False, True]
+IMAGES = [np.full((112, 112, 3), 40 * i, np.uint8) for i in range(6)]
+BYTES = [encoded(image) for image in IMAGES]
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_pairs_come_back_however_they_were_pickled(tmp_path, manner):
+    images, genuine = read_pairs(write_bin(tmp_path / "own.bin", BYTES, SAME, manner))
+    assert images.dtype == np.uint8
+    assert (images == np.stack(IMAGES)).all()
+    assert genuine.dtype == bool
+    assert genuine.tolist() == SAME
+
+
+def test_the_writers_of_python_2_say_what_python_reads():
+    """Python's own unpickler has the last word on what those bytes mean."""
+    for manner in ("python2", "python2-text"):
+        read = pickle.loads(pickled(BYTES, SAME, manner), encoding="bytes")
+        assert read == (BYTES, SAME)
+
+
+@pytest.mark.skipif(not SAMPLE.is_dir(), reason="no insightface_sample under CURE_DATA_ROOT")
+def test_the_same_pairs_pickled_by_either_python():
+    two, three = (read_pairs(SAMPLE / f"sample_py{version}.bin") for version in (2, 3))
+    assert two[0].shape == (40, 112, 112, 3)
+    assert (two[0] == three[0]).all()
+    assert two[1].tolist() == three[1].tolist() == [True] * 10 + [False] * 10
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(),
+        st.text(max_size=9),
+        st.binary(min_size=1, max_size=9),
+    ),
+    lambda inner: st.one_of(st.lists(inner), st.lists(inner).map(tuple)),
+    max_leaves=8,
+)
+
+
+@given(VALUES, st.integers(0, 5))
+@settings(max_examples=60, deadline=None)
+def test_plain_values_are_read_as_python_reads_them(value, protocol):
+    assert read_pickle(pickle.dumps(value, protocol), "own") == value
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_numpy_is_read_without_numpys_code(protocol):
+    array = np.arange(200, dtype=np.uint8)
+    written = pickle.dumps([array, array, np.int64(-5), np.bool_(True)], protocol)
+    first, second, number, truth = read_pickle(written, "own")
+    assert isinstance(first, Array)
+    assert first is second
+    assert first.content == array.tobytes()
+    assert (number, truth) == (-5, True)
+
+
+class Call:
+    """What unpickles to a call of `function`."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def forms_of_calling(marker):
+    """Ways in which a pickle would make the file `marker` if someone let it."""
+    path = str(marker).encode()
+    yield from (pickle.dumps(Call(open, str(marker), "w"), protocol) for protocol in range(6))
+    yield pickle.dumps((BYTES[:2], [Call(open, str(marker), "w")]), 4)
+    yield b"(S'" + path + b"'\nS'w'\nibuiltins\nopen\n."  # INST
+    yield b"(cbuiltins\nopen\nS'" + path + b"'\nS'w'\no."  # OBJ
+    yield b"\x80\x02cbuiltins\nopen\nS'" + path + b"'\nS'w'\n\x86\x81."  # NEWOBJ
+    yield b"\x80\x04\x8c\x02os\x8c\x0dpath.__dict__\x93."  # a dotted name
+    yield b"c__main__\n__builtins__\n."
+    yield b"cnumpy.core.multiarray\nfromfile\n."
+    yield b"cnumpy\nload\n."
+    yield b"c_codecs\ndecode\n."
+    yield b"\x82\x01."  # EXT1, the extension registry
+    yield b"P1\n."  # a persistent id
+
+
+@pytest.mark.parametrize("form", range(17))
+def test_nothing_is_run(tmp_path, form):
+    marker, path = tmp_path / "code-was-run", tmp_path / "own.bin"
+    path.write_bytes(list(forms_of_calling(marker))[form])
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}, byte \d+: .*refused"):
+        read_pairs(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["own.bin"]
+
+
+def test_every_form_of_calling_is_tried(tmp_path):
+    assert len(list(forms_of_calling(tmp_path / "none"))) == 17
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(np.array([{}], object), 2), "an array of object dtype is refused"),
+        (pickle.dumps(np.zeros(2, "U3"), 2), "an array of dtype 'U3' is refused"),
+        (pickle.dumps(np.zeros((2, 2), np.uint8), 2), "more than one dimension"),
+        (pickle.dumps(np.zeros(2, ">i4"), 2), "another byte order"),
+        (pickle.dumps(np.zeros(2, [("a", "u1")]), 2), "dtype 'V1'"),
+        (pickle.dumps(np.zeros(9, np.uint8), 2).replace(b"K\x09", b"K\x08"), r"shape \(8,\)"),
+        (pickle.dumps(np.zeros(2), 2), "dtype 'f8'"),
+        (pickle.dumps({}, 4), "EMPTY_DICT: the operation is refused"),
+        (pickle.dumps(1.5, 4), "BINFLOAT: the operation is refused"),
+        (b"\x80\x02cnumpy\nndarray\n}b.", "EMPTY_DICT"),
+        (b"\x80\x02cnumpy\nndarray\nNb.", "no array or type to build"),
+        (b"\x80\x02c_codecs\nencode\nX\x01\0\0\0aX\x05\0\0\0utf-8\x86R.", "in latin1"),
+        (b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nN)N\x87R.", "another manner"),
+        (b"\x80\x02NNR.", "a call of what is no function"),
+        (b"\x80\x02r\xff\xff\xff\x7f.", "LONG_BINPUT: there is nothing"),
+        (b"\x80\x02T\xff\xff\xff\x7fabc.", "BINSTRING: .*2147483647"),
+        (b"\x80\x04\x8e" + b"\xff" * 8 + b"abc", "BINBYTES8: "),
+        (b"\x80\x02h\x05.", "BINGET: 5"),
+        (b"I" + b"9" * 5000 + b"\n.", "INT: "),
+        (b"", "nothing: the file ends too early"),
+        (b"\x80\x02]", "the file ends too early"),
+        (b"\x80\x02]]e.", "APPENDS: "),
+        (b"\x80\x02.", "STOP: "),
+        (b"\xffnot a pickle", "is no code"),
+    ],
+)
+def test_a_pickle_of_something_else_is_told_by_byte(tmp_path, content, message):
+    path = tmp_path / "own.bin"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"(?s){re.escape(str(path))}, byte \d+: .*{message}"):
+        read_pairs(path)
+
+
+def test_no_size_in_a_file_is_believed():
+    """A huge memo number makes Python's own unpickler reserve as much memory at once."""
+    far = b"\x80\x02Nr\xff\xff\xff\x7f0]j\xff\xff\xff\x7fa.".replace(b"0]", b"]")
+    with pytest.raises(ValueError, match="STOP"):  # None and [None] are left: two, not one
+        read_pickle(far, "own")
+    assert read_pickle(b"\x80\x04\x95" + b"\xff" * 8 + b"K\x07.", "own") == 7  # a frame
+
+
+def test_a_deep_nest_does_no_harm():
+    deep = b"\x80\x02)" + b"\x85" * 20_000 + b"."
+    with pytest.raises(ValueError, match=r"own\.bin holds tuple of 1; expected"):
+        raise_for(deep)
+
+
+def raise_for(content):
+    from pathlib import Path
+
+    from cure_study.data.pairs_pack import _unpacked
+
+    return _unpacked(read_pickle(content, "own.bin"), Path("own.bin"))
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ([1, 2, 3], "holds list of 3; expected"),
+        ((BYTES[:2], "yes"), "its booleans are str of 3; expected a list"),
+        ((BYTES[:3], [True]), "holds 3 images and 1 answers"),
+        (([], []), "holds 0 images and 0 answers"),
+        ((BYTES[:2], [2]), "the answer 0 is int"),
+        ((BYTES[:2], [None]), "the answer 0 is NoneType"),
+        ((["a", "b"], [True]), "image 0 is str of 1"),
+        (([BYTES[0], BYTES[1][:-40]], [True]), r"byte \d+: cannot read the image 1 of .*own\.bin"),
+        (([BYTES[0], b"%!PS-Adobe"], [True]), r"byte \d+: cannot read the image 1 of"),
+        (
+            ([BYTES[0], encoded(np.zeros((96, 112, 3), np.uint8))], [True]),
+            r"byte \d+: 1 of .*own\.bin is 112 x 96 pixels, not 112 x 112",
+        ),
+    ],
+)
+def test_other_content_is_told(tmp_path, held, message):
+    path = tmp_path / "own.bin"
+    path.write_bytes(pickle.dumps(held, 4))
+    with pytest.raises(ValueError, match=message):
+        read_pairs(path)
+
+
+def test_the_byte_of_a_bad_image_is_where_it_begins(tmp_path):
+    path = write_bin(tmp_path / "own.bin", [BYTES[0], b"no image at all"], [True])
+    with pytest.raises(ValueError, match=f"byte {path.read_bytes().index(b'no image')}: "):
+        read_pairs(path)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.bin"):
+        read_pairs(tmp_path / "absent.bin")
+    with pytest.raises(FileNotFoundError, match=r"no file .*test_a_missing"):
+        read_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "same", "message"),
+    [
+        ([0, 1, 2, 2], [True, False], "pair 1 calls an image an impostor of itself"),
+        ([0, 1, 2, 3, 1, 0], [True, True, False], "pairs 0 and 2 are of the same two images"),
+        ([0, 1, 0, 1], [False, True], "pairs 0 and 1 are of the same two images"),
+    ],
+)
+def test_answers_that_contradict_each_other_are_refused(tmp_path, images, same, message):
+    path = write_bin(tmp_path / "own.bin", [BYTES[i] for i in images], same)
+    with pytest.raises(ValueError, match=rf"own\.bin: {message}"):
+        read_pairs(path)
+    agreeing = [same[0]] * len(same)
+    if images != [0, 1, 2, 2]:
+        write_bin(path, [BYTES[i] for i in images], agreeing)
+        assert read_pairs(path)[1].tolist() == agreeing
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_torn_pairs_give_images_or_a_value_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("torn") / "own.bin"
+    content = pickled(BYTES[:4], SAME[:2], data.draw(st.sampled_from(MANNERS)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        content = torn(data.draw, content)
+    path.write_bytes(content)
+    try:
+        with naming(path):
+            images, genuine = read_pairs(path)
+    except ValueError:
+        pass
+    else:
+        assert images.shape == (2 * len(genuine), 112, 112, 3)
+    assert list(path.parent.iterdir()) == [path]
+
+
+OPERATIONS = st.sampled_from([bytes([code]) for code in range(256)])
+PIECES = st.one_of(
+    OPERATIONS,
+    st.sampled_from(
+        [
+            *(b"cnumpy\ndtype\n", b"cnumpy\nndarray\n", b"c_codecs\nencode\n", b"Vlatin1\n"),
+            *(b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy.core.multiarray\nscalar\n"),
+            *(
+                b"(",
+                b"t",
+                b"]",
+                b")",
+                b"R",
+                b"b",
+                b"N",
+                b"K\x01",
+                b"Vb\n",
+                b"Vu1\n",
+                b"q\0",
+                b"h\0",
+            ),
+        ]
+    ),
+    st.integers(0, 2**32 - 1).map(lambda n: b"r" + struct.pack("<I", n)),
+    st.binary(max_size=4),
+)
+
+
+@given(st.lists(PIECES, max_size=40).map(b"".join))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_read_or_refused(content):
+    try:
+        read_pickle(content + b".", "own")
+    except ValueError as error:
+        if not str(error).startswith("own, byte "):
+            raise AssertionError(f"{error!r} does not say where") from error

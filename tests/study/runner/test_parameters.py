@@ -1,0 +1,223 @@
+"""Values are checked against a notebook's parameters before anything runs."""
+
+import dataclasses
+import json
+
+import nbformat
+import pytest
+
+from cure_core.config import CureConfig
+from cure_core.training.arcface import Recipe
+from cure_study.runner import parameters, runs
+from cure_study.runner.parameters import bounds_apply, check, check_content, declared, fit
+
+CELL = """
+count = 3
+share = 0.5
+word = "x"
+flag = True
+some = [1, 2]
+shares: list = [0.1]
+mixed = [1, "a"]
+settings = {}
+anything = None
+made = list(range(3))
+one = two = 1
+undefined: int
+"""
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    path = tmp_path / "own.ipynb"
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": CELL}
+    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    return path
+
+
+def test_the_cell_is_read_without_running_it(notebook):
+    assert declared(notebook) == {
+        "count": 3, "share": 0.5, "word": "x", "flag": True, "some": [1, 2], "shares": [0.1],
+        "mixed": [1, "a"], "settings": {}, "anything": None, "made": "list(range(3))",
+        "one": 1, "two": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "no", "[]", '{"cells": 3}', '{"cells": [{}]}'),
+        pytest.param("[" * 100_000, id="deep"),
+        '{"cells": [{"cell_type": "code", "metadata": {}}]}',
+        '{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}',
+        '{"cells": [{"cell_type": "code", "metadata": {"tags": 3}, "source": ""}]}',
+        '{"cells": [{"cell_type": "code", "metadata": {}, "source": [3]}]}',
+    ],
+)
+def test_a_file_that_is_not_a_notebook_is_named(tmp_path, text):
+    path = tmp_path / "bad.ipynb"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"bad\.ipynb is not a notebook"):
+        declared(path)
+
+
+@pytest.mark.parametrize("source", ["a = (", "a = 1\0"])
+def test_a_parameters_cell_that_is_not_python_is_named(tmp_path, source):
+    path = tmp_path / "bad.ipynb"
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
+    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"bad\.ipynb: its parameters cell is not Python"):
+        declared(path)
+
+
+def test_a_default_that_python_itself_would_refuse_is_its_text(tmp_path):
+    path = tmp_path / "own.ipynb"
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "a = {[1]: 2}"}
+    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    assert declared(path) == {"a": "{[1]: 2}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("count", 5), ("share", 0.1), ("word", "1"), ("flag", False), ("some", []),
+        ("some", [3]), ("shares", [0.5]), ("mixed", ["b", 2]), ("settings", {"a": 1}),
+        ("anything", None), ("anything", "cuda"), ("anything", True), ("made", "x"),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_default_s_type_is_kept(notebook, name, value):
+    assert check(notebook, {name: value}, "--set") == {name: value}
+
+
+def test_a_whole_number_serves_as_a_float_so_that_1_and_1_0_are_one_run(notebook):
+    (value,) = check(notebook, {"share": 1}, "--set").values()
+    assert (value, type(value)) == (1.0, float)
+    (values,) = check(notebook, {"shares": [1, 0.5]}, "--set").values()
+    assert [type(value) for value in values] == [float, float]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("count", "1e3", 'count is "1e3"; give a whole number: write 1e3 without quotes'),
+        ("count", 2.0, "count is 2.0; give a whole number: write 2"),
+        ("count", 2.5, "count is 2.5; give a whole number"),
+        ("count", True, "count is true; give a whole number"),
+        ("count", None, "count is null; give a whole number"),
+        ("share", "1e-3", 'share is "1e-3"; give a number: write 1e-3 without quotes'),
+        ("share", "much", 'share is "much"; give a number'),
+        ("share", False, "share is false; give a number"),
+        ("word", 1, 'word is 1; give text: write "1" in quotes'),
+        ("word", True, 'word is true; give text: write "true" in quotes'),
+        ("word", ["a"], 'word is ["a"]; give text'),
+        ("flag", "no", 'flag is "no"; give true or false'),
+        ("flag", 0, "flag is 0; give true or false"),
+        ("some", 3, "some is 3; give a list: write [3]"),
+        ("some", [1, "b"], 'some[1] is "b"; give a whole number'),
+        ("some", [1.5], "some[0] is 1.5; give a whole number"),
+        ("shares", ["0.1"], 'shares[0] is "0.1"; give a number: write 0.1 without quotes'),
+        ("settings", None, "settings is null; give a mapping"),
+        ("settings", [1], "settings is [1]; give a mapping"),
+        ("cuont", 1, "own has no parameter cuont; did you mean count?"),
+        ("zzz", 1, "own has no parameter zzz; its parameters cell names them"),
+    ],
+)
+def test_any_other_value_is_refused_with_its_place_and_a_remedy(notebook, name, value, said):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        check(notebook, {name: value}, "study.yaml")
+    assert str(error.value) == f"study.yaml: {said}"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"method": "curee"}, "method is 'curee'; did you mean cure?"),
+        ({"methods": ["cure", "zzz"]}, "method is 'zzz'; there are cure, cure_plus"),
+        ({"encoder": "smal"}, "encoder is 'smal'; did you mean small?"),
+        ({"seeds": []}, "seeds is empty; give at least one"),
+        ({"forget_people": 0}, "forget_people is 0; give 1 or more"),
+        ({"teacher": {"epochz": 3}}, "teacher has no field epochz; did you mean epochs?"),
+        ({"teacher": {"seed": 3}}, "teacher has no field seed; it has epochs"),
+        ({"teacher": {"learning_rate": "1e-3"}}, "teacher: learning_rate is \"1e-3\"; give a num"),
+        ({"teacher": {"head": "hat"}}, "teacher: head='hat'; there are random, centroids"),
+        ({"unlearning": {"tua": 1}}, "unlearning has no field tua; did you mean tau?"),
+        ({"unlearning": {"tau": -1}}, "unlearning: tau=-1"),
+        ({"unlearning": {"batch_size": 3}}, "unlearning: "),
+        ({"split": {"min_image": 3}}, "split has no field min_image; did you mean min_images?"),
+        ({"split": {"heldout": "a"}}, 'split: heldout is "a"; give a number'),
+        (
+            {"method": "cure_plus", "unlearning": {"weights": {"cosin": 1}}},
+            "unlearning: weights has no field cosin; did you mean cosine?",
+        ),
+        ({"method": "supervised_scrub"}, "method supervised_scrub needs identity labels"),
+        ({"split": {"min_images": 1}}, "split: `min_images` is 1: Input should be greater"),
+        ({"split": {"min_images": None}}, "split: `min_images` is None: Input should be a valid"),
+        ({"teacher": {16: None}}, "teacher has no field 16; it has epochs"),
+        ({"teacher": {"epochs": 2.5}}, "teacher: epochs is 2.5; give a whole number"),
+        ({"teacher": {"epochs": None}}, "teacher: epochs is null; give a whole number"),
+        ({"unlearning": {"epochs": True}}, "unlearning: epochs is true; give a whole number"),
+        ({"seeds": [-1]}, "seeds is [-1]; give each once, from 0 on"),
+        ({"seeds": [1, 2, 1]}, "seeds is [1, 2, 1]; give each once, from 0 on"),
+        ({"weights": 3}, "weights is 3; give the path of a file, or null"),
+        ({"device": "gpu"}, "device is 'gpu'"),
+    ],
+)  # fmt: skip
+def test_what_the_study_s_steps_would_refuse_is_refused_before_them(given, said):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        check_content(given, "--set")
+    assert str(error.value).startswith(f"--set: {said}")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"encoder": "my_module:my_function"},
+        {"unlearning": {"amp": "bfloat16", "clusters": [3, 4], "weights": {}}},
+        {"method": "cure", "split": {"max_images": None}, "weights": None, "device": None},
+        {"device": "cuda:1", "weights": "models/x.safetensors"},
+        {"scale": 3, "seed": 1},  # a notebook of one's own
+        {},
+    ],
+)
+def test_what_the_study_s_steps_accept_is_accepted(given):
+    check_content(given, "--set")
+
+
+@pytest.mark.parametrize("kind", [Recipe, CureConfig])
+def test_every_field_but_the_seed_may_be_set_to_its_default(kind):
+    own = {f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind) if f.name != "seed"}
+    assert parameters.built("--set: settings", kind, own) == kind()
+
+
+def test_bounds_apply_to_what_they_were_measured_with_alone():
+    bounds = {"dataset": "synthfaces", "dataset_options": {}, "method": "cure_plus"}
+    assert bounds_apply(bounds, bounds | {"seeds": [9]})
+    assert not bounds_apply(bounds, bounds | {"dataset": "folder"})
+    assert not bounds_apply(bounds, bounds | {"method": "cure"})
+    assert bounds_apply({}, bounds)
+
+
+def test_a_default_of_none_allows_anything():
+    assert fit("x", {"a": [1]}, None) == {"a": [1]}
+
+
+def test_code_version_is_of_bytes_and_names(tmp_path, monkeypatch):
+    package = tmp_path / "cure_core"
+    package.mkdir()
+    monkeypatch.setattr(runs, "ROOT", tmp_path)
+    versions = []
+    for name, content in (("a.py", "é".encode("latin-1")), ("a.py", b"x"), ("b.py", b"x")):
+        (package / name).write_bytes(content)
+        versions.append(runs.code_version())
+        if name == "a.py" and content == b"x":
+            (package / name).unlink()
+    assert len(set(versions)) == 3
+
+
+def test_the_study_s_rules_are_for_its_own_notebooks(tmp_path):
+    """Elsewhere `method` and `seeds` may be anything."""
+    path = tmp_path / "own.ipynb"
+    cell = nbformat.v4.new_code_cell('method = "ridge"\nseeds = 5\nweights = 0.5')
+    cell.metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    assert runs.with_changes(path, {}, {"method": "pca"}, "--set") == {"method": "pca"}

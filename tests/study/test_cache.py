@@ -1,0 +1,219 @@
+"""Cache entries: made once by whoever comes first, made again where they are damaged."""
+
+import os
+import threading
+import time
+import warnings
+
+import pytest
+import torch
+from two_processes import two_processes
+
+from cure_core.encoders.model_files import read_model, write_model
+from cure_core.files import DamagedFileError, read_sealed, write_sealed
+from cure_core.training.arcface import Recipe
+from cure_study import cache
+from cure_study.cache import cached
+from cure_study.paths import cache_root
+from cure_study.training_cache import train_cached
+
+SETUP = """
+import numpy as np, torch
+from cure_core import encoders, recognition, study
+from cure_core.config import CureConfig
+from cure_core.encoders import SmallEncoder
+from cure_study.data.faceset import FaceSet
+
+def counted(name, real):
+    return lambda *args, **options: (print(name), real(*args, **options))[1]
+
+torch.set_num_threads(1)
+encoders.REGISTRY["tiny"] = lambda: SmallEncoder(dim=8, widths=(4, 4, 4))
+recognition.train = counted("teacher trained", recognition.train)
+study.unlearn = counted("student trained", study.unlearn)
+images = np.random.default_rng(0).integers(0, 256, (98, 112, 112, 3)).astype(np.uint8)
+faces = FaceSet("painted", images, np.arange(98) // 7, "abc")
+setting = study.Setting(
+    "tiny",
+    forget_people=3,
+    split={"min_images": 6, "outsiders": 4, "heldout": 0.3},
+    recipe=recognition.Recipe(epochs=1, batch_size=16),
+    config=CureConfig(clusters=(2, 3), epochs=1, batch_size=(8, 8)),
+    n_pairs=20,
+)
+case = study.prepare(faces, setting, 0)
+"""
+CODE = """
+teacher = study.train_teacher(case, False)
+print(teacher.losses)
+print(study.forget(case, teacher, False).history.to_dict("list"))
+"""
+
+
+def test_of_two_processes_one_trains_and_both_have_the_result():
+    """The encoder, and the student of it."""
+    both = two_processes(SETUP, CODE)
+    assert [status for status, *_ in both] == [0, 0], both
+    lines = [output.splitlines() for _, output, _ in both]
+    results = [[line for line in part if "trained" not in line] for part in lines]
+    assert results[0] == results[1]
+    assert len(results[0]) == 2
+    trained = sorted(line for part in lines for line in part if "trained" in line)
+    assert trained == ["student trained", "teacher trained"]
+
+
+def entry(tmp_path):
+    """A path in the cache, what makes it (counted), and what reads it."""
+    path, calls = tmp_path / "entries" / "one", []
+
+    def make():
+        calls.append(1)
+        write_sealed(path, b"content")
+
+    return path, calls, make
+
+
+def test_an_entry_is_made_once(tmp_path):
+    path, calls, make = entry(tmp_path)
+    assert [cached(path, make, read_sealed) for _ in range(2)] == [b"content"] * 2
+    assert len(calls) == 1
+
+
+def test_a_damaged_entry_is_named_and_made_again(tmp_path):
+    path, calls, make = entry(tmp_path)
+    cached(path, make, read_sealed)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.warns(UserWarning, match=f"{path} is damaged .* making it again"):
+        assert cached(path, make, read_sealed) == b"content"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cached(path, make, read_sealed) == b"content"
+    assert len(calls) == 2
+
+
+def test_who_waits_for_another_process_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cache, "QUIET", 0.01)
+    path, calls, make = entry(tmp_path)
+    held = threading.Event()
+
+    def other():
+        with cache._lock(path):
+            held.set()
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    held.wait()
+    assert cached(path, make, read_sealed) == b"content"
+    thread.join()
+    assert f"waiting for another process, which is making {path}" in capsys.readouterr().err
+    assert len(calls) == 1
+
+
+def test_the_lock_is_free_after_a_failure(tmp_path):
+    path, _, make = entry(tmp_path)
+
+    def fails():
+        raise RuntimeError("no memory")
+
+    with pytest.raises(RuntimeError, match="no memory"):
+        cached(path, fails, read_sealed)
+    assert cached(path, make, read_sealed) == b"content"
+
+
+def test_a_cache_that_cannot_be_written_is_an_oserror_by_its_path(tmp_path, monkeypatch):
+    path, _, make = entry(tmp_path)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache, "locked", refuse)
+        with pytest.raises(PermissionError, match=f"set CURE_CACHE to another .*{path}"):
+            cached(path, make, read_sealed)
+        write_sealed(path, b"of somebody else")  # what is there is read without a lock
+        assert cached(path, make, read_sealed) == b"of somebody else"
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where the cache should be", encoding="utf-8")
+    with pytest.raises(OSError, match=str(blocked)):
+        cached(blocked / "encoders" / "one", make, read_sealed)
+
+
+STATE = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.count": torch.tensor(7)}
+MADE = {"losses": [0.5, float("nan")], "seconds": 1.25}
+
+
+def test_a_model_file_holds_what_was_written(tmp_path):
+    """Also what lies in another order in memory, or twice in one network."""
+    path = tmp_path / "model.safetensors"
+    shared = torch.zeros(1, 3, 2, 2).to(memory_format=torch.channels_last)
+    written = STATE | {
+        "b": shared,
+        "c": shared,
+        "d": STATE["a.weight"].T,
+        "e": torch.ones(0).half(),
+    }
+    write_model(path, written, MADE)
+    state, made = read_model(path)
+    assert state.keys() == written.keys()
+    for name, tensor in state.items():
+        assert tensor.dtype == written[name].dtype
+        assert torch.equal(tensor, written[name])
+        assert tensor.is_contiguous()
+    assert str(made) == str(MADE)
+
+
+def test_flipped_bits_and_cuts_of_a_model_file_is_noticed(tmp_path):
+    path = tmp_path / "model.safetensors"
+    write_model(path, STATE, MADE)
+    whole = path.read_bytes()
+    silent = []
+    for bit in range(0, 8 * len(whole), 7):  # 7 and 8 are coprime: all bits of a byte in turn
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            state, made = read_model(path)
+        except DamagedFileError as error:
+            assert str(path) in str(error)  # noqa: PT017
+            continue
+        same = all(torch.equal(state[name], tensor) for name, tensor in STATE.items())
+        silent += [] if same and str(made) == str(MADE) and len(state) == 2 else [bit]
+    assert silent == []
+    for length in range(0, len(whole), 5):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedFileError, match=str(path)):
+            read_model(path)
+    os.remove(path)
+    with pytest.raises(FileNotFoundError, match=str(path)):
+        read_model(path)
+
+
+def test_a_full_disk_is_an_oserror_by_the_files_name(tmp_path):
+    resource = pytest.importorskip("resource", reason="only POSIX limits the size of files")
+    path = tmp_path / "model.safetensors"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        with pytest.raises(OSError, match=f"File too large: '{path}'"):
+            write_model(path, STATE, MADE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_checkpoint_of_the_cache_is_named_and_the_training_starts_from_scratch(
+    tiny_encoder, draw_faces
+):
+    images, people = draw_faces(3, 4)
+    recipe = Recipe(epochs=1, batch_size=4)
+    expected = train_cached(tiny_encoder(), images, people, recipe)
+    (entry,) = (cache_root() / "encoders").glob("*.safetensors")
+    entry.unlink()
+    stopped = cache_root() / "checkpoints" / f"encoder-{entry.stem}.pt"
+    stopped.parent.mkdir(exist_ok=True)
+    stopped.write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match=f"{stopped.name}.*starting from scratch"):
+        again = train_cached(tiny_encoder(), images, people, recipe)
+    assert again.losses == expected.losses
+    assert not stopped.exists()
