@@ -44,23 +44,23 @@ __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn
 class UnlearningResult:
     """The student in eval mode, and how it came about.
 
-    `history`: one row an epoch, every loss term a column; `facts`: what the objective chose, the
+    `history`: one row an epoch, every loss term a column; `summary`: what the objective chose, the
     numbers of clusters among them.
     """
 
     student: nn.Module
     history: pd.DataFrame
-    facts: Mapping[str, float]
+    summary: Mapping[str, float]
     config: CureConfig
     seconds: float
 
     def __repr__(self) -> str:
-        facts = "".join(f", {name} {value:g}" for name, value in self.facts.items())
+        facts = "".join(f", {name} {value:g}" for name, value in self.summary.items())
         return f"UnlearningResult({len(self.history)} epochs in {self.seconds:.0f} s{facts})"
 
     def _repr_html_(self) -> str:
         told = {"epochs": len(self.history), "took": f"{self.seconds:.1f} s"}
-        told |= {name.replace("_", " "): f"{value:g}" for name, value in self.facts.items()}
+        told |= {name.replace("_", " "): f"{value:g}" for name, value in self.summary.items()}
         ends = self.history.iloc[[0, -1]] if len(self.history) > 1 else self.history
         losses = ends.to_html(index=False, float_format="{:.4f}".format, border=0)
         return table("UnlearningResult", told) + "First and last epoch:" + losses
@@ -266,7 +266,7 @@ def _unlearn(
         )
     keeper.discard_views()
     seconds = time.perf_counter() - began
-    return UnlearningResult(done, pd.DataFrame(rows), goal.facts(), config, seconds)
+    return UnlearningResult(done, pd.DataFrame(rows), goal.summary(), config, seconds)
 
 
 def run_epoch(

@@ -287,8 +287,8 @@ sorted(path.name for path in folder.rglob("*.csv"))
 
 # %%
 if case.config.clusters == "auto":
-    assert result.facts["clusters_forget"] == auto["forget"].k
-    assert result.facts["clusters_retain"] == auto["retain"].k
+    assert result.summary["clusters_forget"] == auto["forget"].k
+    assert result.summary["clusters_retain"] == auto["retain"].k
 assert sorted(maps["one_to_one"].tolist()) == list(range(auto["forget"].k))
 assert all(k != target for k, target in enumerate(maps["one_to_one"].tolist()))
 assert hubs.farthest["mean distance"] >= hubs.one_to_one["mean distance"]

@@ -64,7 +64,7 @@ from cure_study.runner.runs import RUNS
 
 faces = manifests.load(dataset, **dataset_options)
 setting = study.setting_of(globals())
-study.ahead(faces, setting, seeds)  # with more processes than one they train, into the cache
+study.pretrain(faces, setting, seeds)  # with more processes than one they train, into the cache
 faces
 
 # %% [markdown]
@@ -131,7 +131,7 @@ trained = study.train_teacher(case, progress=progress)
 
 # %%
 result = study.forget(case, trained, progress=progress)
-clusters = pd.Series(result.facts, name="chosen").to_frame()
+clusters = pd.Series(result.summary, name="chosen").to_frame()
 clusters["people there are"] = [
     len(set(faces.identities[index]))
     for index in (case.request.forget_index, case.request.retain_index)

@@ -189,7 +189,7 @@ figures.draw("map_moves", moves)
 # stands at the picture nearest to the centroid; a centroid has no place of its own on a map.
 
 # %%
-count = int(result.facts["clusters_forget"])
+count = int(result.summary["clusters_forget"])
 first = kmeans(embed(trained.encoder, case.request.forget), count, seed=seed)
 then = kmeans(embed(result.student, case.request.forget), count, init=first.centroids)
 clusters = map_tables.cluster_table(joint, spaces, points, {"before": first, "after": then})

@@ -69,7 +69,7 @@ setting = study.setting_of(globals())  # what the first cell says; 02 spells it 
 cases = {seed: study.prepare(faces, setting, seed) for seed in seeds}
 for case in cases.values():
     check_numbers(case.protocol, shots, relearn_images, shadows)
-study.ahead(faces, setting, seeds)  # with more processes than one they train, into the cache
+study.pretrain(faces, setting, seeds)  # with more processes than one they train, into the cache
 faces
 
 # %% [markdown]

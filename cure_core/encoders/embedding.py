@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cure_core.files import digest
 from cure_core.runtime.distributed import gather, shard, world_size
-from cure_core.runtime.prefetch import ahead, pinned
+from cure_core.runtime.prefetch import pinned, prefetch
 from cure_core.runtime.progress import bar
 
 
@@ -83,7 +83,7 @@ def raw_embeddings(
     parts = []
     try:
         with torch.inference_mode():
-            for batch in ahead(bar(starts, "embedding", progress, unit="batch"), read):
+            for batch in prefetch(bar(starts, "embedding", progress, unit="batch"), read):
                 batch = batch.to(device, non_blocking=True)
                 parts.append(encoder(view(batch) if view else batch).float())
     finally:

@@ -109,7 +109,7 @@ class Objective:
         """The loss terms by name: each per sample (B,) or a scalar."""
         raise NotImplementedError
 
-    def facts(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         """What a reader should know of the choices made, by name."""
         return {}
 

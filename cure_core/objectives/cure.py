@@ -93,7 +93,7 @@ class Cure(Objective):
             "distribution": feature_distribution_loss(batch.student_retain, batch.teacher_retain),
         }
 
-    def facts(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         return {
             "clusters_forget": len(self.forget_centroids),
             "clusters_retain": len(self.retain_centroids),

@@ -127,7 +127,7 @@ class PseudoLabelled(Objective):
             embeddings, self.centroids, classes, self.config.temperature
         )
 
-    def facts(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         return {
             "clusters_forget": len(self.forget_classes.unique()),
             "clusters_retain": len(self.retain_classes.unique()),

@@ -50,7 +50,7 @@ class Ssd(Objective):
                 dampened += int(chosen.sum())
         self.dampened = dampened / sum(p.numel() for p in parameters)
 
-    def facts(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         return {"dampened": self.dampened}
 
 

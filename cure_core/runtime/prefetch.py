@@ -13,7 +13,7 @@ R = TypeVar("R")
 AHEAD = 2  # batches that wait for their step
 
 
-def ahead(jobs: Iterable[T], load: Callable[[T], R]) -> Iterator[R]:
+def prefetch(jobs: Iterable[T], load: Callable[[T], R]) -> Iterator[R]:
     """`load` of each job, in order, by a thread of its own that stays `AHEAD` of the reader.
 
     The jobs themselves are drawn in the reader's thread.

@@ -9,7 +9,7 @@ from torch import Tensor
 from cure_core.config import CureConfig
 from cure_core.encoders.embedding import Images, mirrored, take
 from cure_core.runtime.distributed import shard
-from cure_core.runtime.prefetch import ahead, pinned
+from cure_core.runtime.prefetch import pinned, prefetch
 
 
 def flipped(images: Tensor, flip: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def draw_batches(
         images = torch.cat([take(images, index.numpy()) for images, index in parts if len(index)])
         return tuple(pinned(tensor, device) for tensor in (images, flip, forget, retain))
 
-    for batch in ahead(drawn(), read):
+    for batch in prefetch(drawn(), read):
         images, flip, forget_index, retain_index = (t.to(device, non_blocking=True) for t in batch)
         views = flip.long().split([len(forget_index), len(retain_index)])
         yield (
@@ -94,6 +94,6 @@ def draw_labelled(
         people = torch.from_numpy(codes[index])
         return [pinned(tensor, device) for tensor in (take(images, index[own]), flip[own], people)]
 
-    for batch in ahead(drawn(), read):
+    for batch in prefetch(drawn(), read):
         pictures, flip, people = (tensor.to(device, non_blocking=True) for tensor in batch)
         yield flipped(pictures, flip), people

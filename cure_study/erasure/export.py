@@ -59,7 +59,7 @@ def export_students(outcomes: Iterable[Outcome], folder: str | Path) -> list[Pat
 def facts(outcome: Outcome | UnlearningResult) -> dict[str, object]:
     """What was done, as plain values: counts of what was forgotten, never who or which."""
     result = _result(outcome)
-    chosen = {name: float(value) for name, value in result.facts.items()}
+    chosen = {name: float(value) for name, value in result.summary.items()}
     if not isinstance(outcome, Outcome):
         encoder = type(result.student).__name__
         return {"encoder": encoder, "chosen": chosen, "config": asdict(result.config)}

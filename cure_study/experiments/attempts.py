@@ -25,7 +25,7 @@ def attempt(run: Callable[[], UnlearningResult]) -> tuple[nn.Module, dict[str, A
         reason = " ".join(str(error).split())
         facts = {"diverged_after": len(error.history), "diverged": reason}
         return error.student, {"seconds": np.nan, **facts}
-    return result.student, {"seconds": round(result.seconds, 1), **result.facts}
+    return result.student, {"seconds": round(result.seconds, 1), **result.summary}
 
 
 def divergence(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Setting:
     arguments of `split_people`; `request`, one of `REQUESTS`, says what must go: `forget_people`
     people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
     `config.compile` and `config.amp` hold for the training of teacher and oracle too. `device`
-    ("cuda"; None: the CPU) and `processes`, one a GPU (`ahead`), change no number beyond rounding.
+    ("cuda"; None: the CPU) and `processes`, one a GPU (`pretrain`), change no number beyond rounding.
     Raises ValueError for a field of another type or out of range.
     """
 
@@ -159,7 +159,7 @@ class Outcome:
             encoder=case.setting.encoder,
             data=case.faces.fingerprint,
             setting=digest(case.setting.asked()),
-            **result.facts,
+            **result.summary,
             **seconds,
         )
 
@@ -189,7 +189,7 @@ def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     return Case(seed, faces, setting, start, split, request, protocol)
 
 
-def ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+def pretrain(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
     """With `setting.processes` above 1, do all training by that many, into the cache.
 
     The same study, done in this process afterwards, finds it there. Raises RuntimeError where
@@ -242,7 +242,7 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
         if rank() == 0:
             made = {
                 "history": result.history.to_dict("list"),
-                "facts": dict(result.facts),
+                "summary": dict(result.summary),
                 "seconds": result.seconds,
             }
             write_model(path, result.student.state_dict(), made)
@@ -253,7 +253,7 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
         return UnlearningResult(
             student=with_state(trained.encoder, state),
             history=pd.DataFrame(made["history"]),
-            facts=made["facts"],
+            summary=made["summary"],
             config=case.config,
             seconds=made["seconds"],
         )

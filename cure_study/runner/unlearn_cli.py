@@ -38,7 +38,7 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     dataset, options = given["dataset"], given["dataset_options"]
     on_rank_zero(lambda: len(manifests.load(dataset, **options)))  # decoded once, not by every one
     faces = manifests.load(dataset, **options)
-    study.ahead(faces, setting, given["seeds"])
+    study.pretrain(faces, setting, given["seeds"])
     shown = {"n_bootstrap": given["n_bootstrap"], "progress": given["progress"]}
     outcomes = [study.run(faces, setting, seed, **shown) for seed in given["seeds"]]
     if rank() == 0:

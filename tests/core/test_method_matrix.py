@@ -119,7 +119,7 @@ def test_every_method_is_resumed_to_the_last_bit_with_dropout(
     ours, theirs = whole.student.state_dict(), resumed.student.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     pd.testing.assert_frame_equal(whole.history, resumed.history, check_exact=True)
-    assert whole.facts == resumed.facts
+    assert whole.summary == resumed.summary
     assert any(not torch.equal(ours[key], tensor) for key, tensor in teacher.state_dict().items())
     assert embed(whole.student, sets[0]).isfinite().all()
     assert np.isfinite(whole.history).all(axis=None)

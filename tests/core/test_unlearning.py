@@ -129,7 +129,7 @@ def test_the_student_moves_and_the_teacher_does_not(teacher, sets, tiny_encoder)
     ids = {id(p) for p in teacher.parameters()}
     assert not any(id(p) in ids for p in result.student.parameters())
     assert repr(result).startswith("UnlearningResult(3 epochs in ")
-    assert result.facts == {"clusters_forget": 3, "clusters_retain": 4}
+    assert result.summary == {"clusters_forget": 3, "clusters_retain": 4}
 
 
 def test_it_forgets_what_it_is_asked_to(teacher, sets):
@@ -228,7 +228,7 @@ def test_a_data_set_that_also_yields_labels_is_refused(teacher, sets):
 
 def test_numpys_integers_are_numbers_of_clusters(teacher, sets):
     config = replace(CONFIG, epochs=1, clusters=np.int64(3))
-    assert unlearn(teacher, *sets, config).facts == {"clusters_forget": 3, "clusters_retain": 3}
+    assert unlearn(teacher, *sets, config).summary == {"clusters_forget": 3, "clusters_retain": 3}
 
 
 def test_an_unknown_weight_is_named_with_those_there_are(teacher, sets):
@@ -561,7 +561,7 @@ def test_a_finished_run_is_not_run_again(teacher, sets, tmp_path, mode):
 
     again = unlearn(teacher, *sets, CONFIG, never, checkpoint=path)
     assert_same_run(again, first)
-    assert again.facts == first.facts
+    assert again.summary == first.summary
     assert not again.student.training
 
 

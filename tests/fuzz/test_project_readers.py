@@ -255,7 +255,7 @@ def cached_student(folder, _, monkeypatch):
 
     def read():
         found = study.forget(case, teacher)
-        told = (tensors(found.student), found.history.to_dict("list"), found.facts, found.seconds)
+        told = (tensors(found.student), found.history.to_dict("list"), found.summary, found.seconds)
         return repr(told)
 
     read()

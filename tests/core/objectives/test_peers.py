@@ -256,7 +256,7 @@ def test_a_head_holds_the_clusters_of_both_sides():
     """Each sample's class is the centroid at its group's angle."""
     objective = started("neg_grad")
     assert objective.centroids.shape == (5, 2)
-    assert objective.facts() == {"clusters_forget": 3, "clusters_retain": 2}
+    assert objective.summary() == {"clusters_forget": 3, "clusters_retain": 2}
     angles = torch.rad2deg(torch.atan2(*objective.centroids.T.flip(0))) % 360
     assert angles[objective.forget_classes].tolist() == pytest.approx([0, 0, 90, 90, 200, 200])
     assert angles[objective.retain_classes].tolist() == pytest.approx([45, 45, 225, 225])
@@ -421,7 +421,7 @@ def test_only_what_matters_for_the_forget_set_is_dampened():
     before = Colours().matrix.detach()
     torch.testing.assert_close(matrix[:, 0], before[:, 0] / 3)
     assert torch.equal(matrix[:, 1:], before[:, 1:])
-    assert objective.facts() == {"dampened": pytest.approx(2 / 6)}
+    assert objective.summary() == {"dampened": pytest.approx(2 / 6)}
 
 
 def test_lambda_is_what_stays_of_a_chosen_parameter_and_none_grows():
@@ -435,7 +435,7 @@ def test_alpha_above_all_datas_ratio_changes_nothing(alpha):
     """A third of the images can stand out three times at most."""
     matrix, objective = dampened(alpha=alpha)
     assert torch.equal(matrix, Colours().matrix)
-    assert objective.facts() == {"dampened": 0}
+    assert objective.summary() == {"dampened": 0}
 
 
 # References with labels.

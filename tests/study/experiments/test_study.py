@@ -169,7 +169,7 @@ def test_another_setting_has_another_digest(faces):
 
 
 class Result:
-    seconds, facts = 1.0, {}
+    seconds, summary = 1.0, {}
 
 
 class Rows:
@@ -280,7 +280,7 @@ def test_a_finished_student_is_read_from_the_cache_with_all_that_came_of_it(face
     expected = real.student.state_dict()
     for result in (first, again):
         pd.testing.assert_frame_equal(result.history, real.history, check_exact=True)
-        assert (result.facts, result.config) == (real.facts, real.config)
+        assert (result.summary, result.config) == (real.summary, real.config)
         assert result.seconds == real.seconds
         assert not result.student.training
         for name, tensor in result.student.state_dict().items():

@@ -75,7 +75,7 @@ def cheap(tmp_path, monkeypatch):
         time.sleep(0.05)
         with log.open("a") as file:
             file.write(f"{config} {objective(config).described()} {os.getpid()}\n")
-        return SimpleNamespace(student=None, seconds=1.0, facts={"clusters_forget": 2})
+        return SimpleNamespace(student=None, seconds=1.0, summary={"clusters_forget": 2})
 
     request = SimpleNamespace(forget=None, retain=None)
     case = SimpleNamespace(request=request, config=CureConfig(), protocol=None)
