@@ -44,7 +44,7 @@ class Setting:
     arguments of `split_people`; `request`, one of `REQUESTS`, says what must go: `forget_people`
     people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
     `config.compile` and `config.amp` hold for the training of teacher and oracle too. `device`
-    ("cuda"; None: the CPU) and `processes`, one a GPU (`pretrain`), change no number beyond rounding.
+    (None: the CPU) and `processes`, one a GPU (`pretrain`), change no number beyond rounding.
     Raises ValueError for a field of another type or out of range.
     """
 
