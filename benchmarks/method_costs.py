@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 
 from cure_core.config import CureConfig
-from cure_core.encoders.embedding import take
+from cure_core.encoders.images import take
 from cure_core.training.arcface import train
 from cure_study.data import manifests
 from cure_study.evaluation.report import save_table

@@ -25,12 +25,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.encoders import REGISTRY, build
-from cure_core.encoders.embedding import embed, take
+from cure_core.encoders.embedding import embed
+from cure_core.encoders.images import take
 from cure_core.objectives import Setup
 from cure_core.objectives.cure_plus import CurePlus
-from cure_core.runtime.precision import autocast
+from cure_core.preflight import Plan
+from cure_core.runtime.amp import autocast
 from cure_core.training.batches import draw_batches
-from cure_core.unlearning import CureConfig, run_epoch
+from cure_core.unlearning import CureConfig, UnlearningStep
 
 LIMIT = 1.10
 CLUSTERS = 32
@@ -139,11 +141,14 @@ def unlearning_epoch(
     goal.start(Setup(student, sets[0], sets[1], targets[0], targets[1], torch.device(device)))
     weights = {**goal.weights, **config.weights}
 
+    step = UnlearningStep(student, Plan(config, goal, weights, None, torch.device(device)))
+    step.optimiser = optimiser
+
     def epoch(around: Callable[[Batches], Batches] = iter) -> None:
         batches = draw_batches(sets, targets, config, generator, torch.device(device))
-        _, failed = run_epoch(student, goal, weights, optimiser, around(batches), config)
-        if failed is not None:
-            raise FloatingPointError(f"the loss is not finite by step {failed}; nothing is timed")
+        losses = [step(images, known) for images, known in around(batches)]
+        if not torch.stack(losses).isfinite().all():
+            raise FloatingPointError("the loss is not finite; nothing is timed")
 
     return epoch
 

@@ -19,7 +19,7 @@ import torch
 from step_ratio import step_ratio, unlearning_epoch
 
 from cure_core.encoders import REGISTRY, build
-from cure_core.runtime.memory import footprint
+from cure_core.training.footprint import footprint
 from cure_core.unlearning import CureConfig
 
 LEAST = 0.9  # of the bare step's images a second

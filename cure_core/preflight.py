@@ -1,27 +1,70 @@
-"""Checks before unlearning begins: arguments, images, terms, memory, and whose run it is."""
+"""Checks of everything that `unlearn` is given, before any work starts."""
 
 import copy
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cure_core.config import CureConfig
-from cure_core.encoders.embedding import Images, content_digest, module_device, take, weight_arrays
+from cure_core.encoders.embedding import module_device, weight_arrays
+from cure_core.encoders.images import Images, check_images, content_digest, take
 from cure_core.files import digest
-from cure_core.objectives.base import Objective
-from cure_core.runtime.memory import check_memory, footprint
+from cure_core.objectives import Objective, make_objective
+from cure_core.training.footprint import check_memory, footprint
 
 COMPARED = 4096  # images: so many are searched for shared ones in a fraction of a second
 
 
+class Plan(NamedTuple):
+    """The checked arguments of `unlearn`; `weights` are those of the objective's loss terms."""
+
+    config: CureConfig
+    objective: Objective
+    weights: Mapping[str, float]
+    checkpoint: Path | None
+    device: torch.device
+
+
+def check_arguments(
+    teacher: nn.Module,
+    forget: Images,
+    retain: Images,
+    config: CureConfig | None,
+    objective: str | Callable[[CureConfig], Objective],
+    views: tuple[Tensor, Tensor] | None,
+    checkpoint: str | Path | None,
+    device: torch.device | str | None,
+    on_epoch: object,
+) -> Plan:
+    """The arguments of `unlearn` with defaults filled in. Raises what `unlearn` says."""
+    check_teacher(teacher)
+    config = check_config(config)
+    check_sets(forget, retain)
+    method = make_objective(objective, config)
+    method.check_sizes(len(forget), len(retain))
+    weights = term_weights(method, config)
+    if views is not None:
+        check_views(views, forget, retain)
+    if on_epoch is not None and not callable(on_epoch):
+        raise ValueError(f"on_epoch={on_epoch!r}; expected a function of the student, or None")
+    path = check_path(checkpoint)
+    chosen = check_device(device, teacher)
+    check_output(teacher, forget)
+    if weights:
+        writes_views = path is not None and views is None
+        check_fits(teacher, forget, retain, config, chosen, writes_views)
+    return Plan(config, method, weights, path, chosen)
+
+
 def check_teacher(teacher: nn.Module) -> None:
-    """Raise ValueError for what is no network, and for one without a parameter to train."""
+    """Raise ValueError for anything but a network with a parameter to train."""
     if not isinstance(teacher, nn.Module):
         raise ValueError(
             f"the teacher is {teacher!r:.80}, a {type(teacher).__name__}; expected an nn.Module, "
@@ -34,7 +77,7 @@ def check_teacher(teacher: nn.Module) -> None:
 
 
 def check_output(teacher: nn.Module, images: Images) -> None:
-    """Raise ValueError for a network that does not embed an image: uint8 in, float (1, D) out."""
+    """Raise ValueError unless the network maps a uint8 image to a float (1, D) embedding."""
     image = take(images, np.arange(1)).to(module_device(teacher))
     try:
         with torch.inference_mode():
@@ -47,12 +90,14 @@ def check_output(teacher: nn.Module, images: Images) -> None:
             "cure_core.encoders.Adapted adds preprocessing"
         ) from error
     if not isinstance(raw, Tensor) or raw.ndim != 2 or not raw.is_floating_point():
-        given = f"{raw.dtype} {tuple(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
-        raise ValueError(f"the teacher turns an image into {given}; expected float (1, D)")
+        output = (
+            f"{raw.dtype} {tuple(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
+        )
+        raise ValueError(f"the teacher turns an image into {output}; expected float (1, D)")
 
 
 def check_device(device: torch.device | str | None, teacher: nn.Module) -> torch.device:
-    """The device to work on, the teacher's for None. Raises ValueError for an unavailable one."""
+    """The device to train on, by default the teacher's. Raises ValueError if it is unavailable."""
     try:
         chosen = torch.device(device) if device is not None else module_device(teacher)
         torch.empty(0, device=chosen)
@@ -62,7 +107,7 @@ def check_device(device: torch.device | str | None, teacher: nn.Module) -> torch
 
 
 def check_path(checkpoint: str | Path | None) -> Path | None:
-    """The file of a checkpoint. Raises ValueError for what names no file."""
+    """The path of the checkpoint. Raises ValueError if it cannot be a file."""
     if checkpoint is None:
         return None
     if not isinstance(checkpoint, str | Path) or not Path(checkpoint).name:
@@ -73,50 +118,25 @@ def check_path(checkpoint: str | Path | None) -> Path | None:
 
 
 def check_config(config: object) -> CureConfig:
-    """The settings to unlearn by; the defaults for None. Raises ValueError for another type."""
+    """The config, by default `CureConfig()`. Raises ValueError for another type."""
     if config is None:
         return CureConfig()
     if not isinstance(config, CureConfig):
         raise ValueError(
-            f"config is a {type(config).__name__}; expected a CureConfig: of a dict, "
-            "CureConfig(**settings)"
+            f"config is a {type(config).__name__}; expected a CureConfig; for a "
+            "dict, CureConfig(**settings)"
         )
     return config
 
 
 def check_sets(forget: Images, retain: Images) -> None:
-    """Raise ValueError for what are no images or more than images, and for a forget set kept whole.
+    """Raise ValueError for a set that holds no images, and for a forget set that is all retained.
 
-    A part of it that is in both sets is named in a warning. Shared images are searched for among
-    arrays of `COMPARED` images together at most.
+    Images in both sets are named in a warning. They are searched for in arrays of together at most
+    `COMPARED` images.
     """
-    for name, images in (("forget", forget), ("retain", retain)):
-        if isinstance(images, str | bytes | dict) or not (
-            hasattr(images, "__len__") and hasattr(images, "__getitem__")
-        ):
-            raise ValueError(
-                f"the {name} set is a {type(images).__name__}; expected images: a uint8 array "
-                "(N, 112, 112, 3), a memory map, or a data set of such images"
-            )
-        if len(images) == 0:
-            raise ValueError(f"the {name} set is empty; unlearning needs both sets")
-        try:
-            first = images[0]
-        except Exception as error:
-            raise ValueError(
-                f"the {name} set, a {type(images).__name__}, gives no first image ({error!r})"
-            ) from error
-        if isinstance(first, tuple | list | dict):
-            raise ValueError(
-                f"the {name} set yields {type(first).__name__}; expected images and nothing else: "
-                "labels have no place here"
-            )
-        first = np.asarray(first)
-        if first.dtype != np.uint8 or first.shape != (112, 112, 3):
-            raise ValueError(
-                f"the {name} set holds {first.dtype} images of shape {first.shape}; "
-                "expected uint8 of shape (112, 112, 3)"
-            )
+    check_images(forget, "forget set")
+    check_images(retain, "retain set")
     if forget is retain:
         raise ValueError("forget and retain are the same set; pass what must go and what must stay")
     arrays = hasattr(forget, "shape") and hasattr(retain, "shape")
@@ -125,21 +145,20 @@ def check_sets(forget: Images, retain: Images) -> None:
 
 
 def _check_disjoint(forget: Images, retain: Images) -> None:
-    kept = {content: i for i, content in enumerate(_contents(retain))}
-    both = [(i, kept[content]) for i, content in enumerate(_contents(forget)) if content in kept]
-    if not both:
+    retained = {content: i for i, content in enumerate(_image_digests(retain))}
+    shared = [(i, retained[d]) for i, d in enumerate(_image_digests(forget)) if d in retained]
+    if not shared:
         return
     message = (
-        f"forget and retain share {len(both)} of {len(forget)} forget images (first: forget "
-        f"{both[0][0]} is retain {both[0][1]}); remove them from one of the sets"
+        f"forget and retain share {len(shared)} of {len(forget)} forget images (first: forget "
+        f"{shared[0][0]} is retain {shared[0][1]}); remove them from one of the sets"
     )
-    if len(both) == len(forget):
+    if len(shared) == len(forget):
         raise ValueError(message)
-    warnings.warn(message, stacklevel=4)  # a data set may hold an image twice
+    warnings.warn(message, stacklevel=6)  # a data set may hold an image twice
 
 
-def _contents(images: Images) -> Iterator[bytes]:
-    """A digest of each image."""
+def _image_digests(images: Images) -> Iterator[bytes]:
     for start in range(0, len(images), 256):
         rows = np.arange(start, min(start + 256, len(images)))
         for image in take(images, rows).cpu().numpy():
@@ -147,7 +166,7 @@ def _contents(images: Images) -> Iterator[bytes]:
 
 
 def check_views(views: tuple[Tensor, Tensor], forget: Images, retain: Images) -> None:
-    """Raise ValueError for what are no `teacher_views` of these sets."""
+    """Raise ValueError unless `views` are the `teacher_views` of these sets."""
     pair = views if isinstance(views, tuple | list) else ()
     shapes = [tuple(getattr(view, "shape", ())) for view in pair]
     sizes = [(2, len(images)) for images in (forget, retain)]
@@ -161,7 +180,7 @@ def check_views(views: tuple[Tensor, Tensor], forget: Images, retain: Images) ->
 
 
 def term_weights(objective: Objective, config: CureConfig) -> dict[str, float]:
-    """Each loss term's weight. Raises ValueError for an unknown term, and where all are 0."""
+    """Each loss term's weight. Raises ValueError for an unknown term, and if all are 0."""
     unknown = sorted(config.weights.keys() - objective.weights.keys())
     if unknown:
         raise ValueError(
@@ -174,13 +193,11 @@ def term_weights(objective: Objective, config: CureConfig) -> dict[str, float]:
     return weights
 
 
-def identity(
-    teacher: nn.Module, forget: Images, retain: Images, config: CureConfig, objective: Objective
-) -> dict[str, object]:
-    """What a checkpoint is for: settings, and digests of the teacher and of both sets."""
+def identity(teacher: nn.Module, forget: Images, retain: Images, plan: Plan) -> dict[str, object]:
+    """What a checkpoint belongs to: settings, and digests of the teacher and of both sets."""
     return {
-        **{f"config.{name}": value for name, value in asdict(config).items()},
-        "objective": objective.described(),
+        **{f"config.{name}": value for name, value in asdict(plan.config).items()},
+        "objective": plan.objective.described(),
         "teacher": digest(*weight_arrays(teacher)),
         "forget": content_digest(forget),
         "retain": content_digest(retain),
@@ -193,17 +210,17 @@ def check_fits(
     retain: Images,
     config: CureConfig,
     device: torch.device,
-    saves: bool = False,
+    writes_views: bool,
 ) -> None:
     """Raise MemoryError for batches that cannot fit.
 
-    Counted are weights, gradients, Adam's two and the last good ones; both sides' views of the
-    teacher, twice more while they are written (`saves`); and the activations.
+    Counted are the weights five times (student, gradients, two Adam moments, fallback), the
+    teacher's embeddings of both sets, twice more if they are written to disk, and activations.
     """
     need = footprint(teacher, device, config.amp, config.batchnorm == "train")
     views = 2 * 4 * need.dim * (len(forget) + len(retain))
     size = tuple(min(b, len(s)) for b, s in zip(config.batch_size, (forget, retain), strict=True))
     fixed = 5 * need.weights + need.step + views
     checkpoint = 2 * 4 * need.weights
-    host = views * (3 if saves else 1) + checkpoint
+    host = views * (3 if writes_views else 1) + checkpoint
     check_memory({"batch_size": size}, need.image, fixed, device, host=host)

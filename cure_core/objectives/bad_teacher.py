@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.encoders.embedding import mirrored, raw_embeddings
+from cure_core.encoders.embedding import raw_embeddings
+from cure_core.encoders.images import mirrored
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
 from cure_core.runtime.randomness import seeded

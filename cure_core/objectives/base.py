@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from cure_core.config import CureConfig, real_number, whole_number
-from cure_core.encoders.embedding import Images
+from cure_core.encoders.images import Images
 from cure_core.files import digest
 
 
@@ -125,11 +125,11 @@ class Objective:
         name = type(self).__name__
         return f"{name}({', '.join(chosen)})" if chosen else name
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What `start` and `begin_epoch` made, for a checkpoint: every attribute but the settings.
 
         Raises ValueError that names an attribute which a checkpoint cannot hold, such as a module;
-        an objective with one overrides `state` and `load_state`, as `Laf` does.
+        an objective with one overrides `state_dict` and `load_state_dict`, as `Laf` does.
         """
         settings = {setting.name for setting in fields(self)}
         kind = type(self).__name__
@@ -139,8 +139,8 @@ class Objective:
             if name not in settings
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take back what `state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -169,5 +169,5 @@ def _plain(name: str, value: Any) -> Any:
         }
     raise ValueError(
         f"{name} is a {type(value).__name__}, which a checkpoint cannot hold: keep tensors, "
-        "numbers, text, lists, tuples or dicts, or override state() and load_state()"
+        "numbers, text, lists, tuples or dicts, or override state_dict() and load_state_dict()"
     )

@@ -60,11 +60,11 @@ class Laf(Objective):
             "alignment": kept / temperature - (left / temperature).logsumexp(0),
         }
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         models = {"retain": self.retain_vae, "forget": self.forget_vae}
         return {f"{s}.{n}": t for s, vae in models.items() for n, t in vae.state_dict().items()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         dim = state["retain.decode.2.bias"]
         for side in ("retain", "forget"):
             with forked():  # its first weights are drawn, and then replaced

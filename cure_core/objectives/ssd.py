@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cure_core.encoders.embedding import Images, take
+from cure_core.encoders.images import Images, take
 from cure_core.objectives.base import Objective, Setup, UnlearningDivergedError
 
 

@@ -1,12 +1,10 @@
-"""ArcFace training: written once, for the teacher and for the oracle."""
+"""ArcFace training, for the teacher and for the oracle."""
 
 import copy
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,22 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.checks import one_of, real, whole
-from cure_core.encoders.embedding import (
-    Images,
-    check_images,
-    content_digest,
-    embed,
-    module_device,
-    weight_arrays,
-)
+from cure_core.encoders.embedding import embed, module_device, weight_arrays
+from cure_core.encoders.images import Images, check_images, content_digest
 from cure_core.files import digest
+from cure_core.runtime.amp import TYPES, autocast, gradient_scaler
 from cure_core.runtime.distributed import gather, on_rank_zero, world_size, wrap_ddp
-from cure_core.runtime.memory import Footprint, check_memory, footprint
-from cure_core.runtime.precision import TYPES, autocast, descend, gradient_scaler
-from cure_core.runtime.progress import bar
 from cure_core.runtime.randomness import seeded
 from cure_core.training.batches import draw_labelled
 from cure_core.training.checkpoint import Checkpoint
+from cure_core.training.footprint import Footprint, check_memory, footprint
+from cure_core.training.loop import DivergedError, Loop
+from cure_core.training.optimiser_step import optimiser_step
 
 RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     **dict.fromkeys(
@@ -38,16 +31,16 @@ RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
     "scale": ("above 0", lambda x: x > 0),
     "margin": ("from 0 to pi, in radians", lambda x: 0 <= x <= math.pi),
-    "warmup": ("from 0 to 1, a share of the steps", lambda x: 0 <= x <= 1),
+    "warmup": ("from 0 to 1, a fraction of the steps", lambda x: 0 <= x <= 1),
 }
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an encoder is trained; all of it our choice. Rates follow a cosine after a warm-up.
+    """Training settings, all our choice. Learning rates follow a cosine after a warm-up.
 
-    `head` starts the ArcFace weights at random, or, where the encoder has learnt faces before, at
-    each person's mean embedding, which spares it the push of a head that knows nothing.
+    `head` initialises the ArcFace weights: "random", or "centroids", each person's mean embedding,
+    for an encoder that knows faces already and that a random head would disturb.
     Raises ValueError for a field of another type or out of range.
     """
 
@@ -64,7 +57,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        plain = {  # Python's own numbers, whether YAML or numpy gave them: the cache's key has them
+        plain = {  # Python numbers, whether from YAML or numpy: they are part of the cache key
             **{n: whole(n, getattr(self, n), 1) for n in ("epochs", "batch_size")},
             "seed": whole("seed", self.seed),
             **{
@@ -79,7 +72,7 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Trained:
-    """A trained encoder in eval mode, its mean loss an epoch, and the seconds it took."""
+    """A trained encoder in eval mode, its mean loss per epoch, and the seconds it took."""
 
     encoder: nn.Module
     losses: tuple[float, ...]
@@ -93,14 +86,28 @@ class Trained:
 def arcface_logits(cosine: Tensor, people: Tensor, scale: float, margin: float) -> Tensor:
     """Scaled cosines (B, C) with `margin` (radians) added to each sample's angle to its own class.
 
-    Where the angle would pass pi the penalty goes on linearly, so that it stays monotone.
+    Beyond pi the penalty continues linearly, so that it stays monotone.
     Source: ArcFace (arXiv:1801.07698), equation 3.
     """
-    own = cosine.gather(1, people[:, None]).clamp(-1 + 1e-7, 1 - 1e-7)
-    widened = own * math.cos(margin) - (1 - own * own).sqrt() * math.sin(margin)
-    beyond = own <= -math.cos(margin)
-    widened = torch.where(beyond, own - margin * math.sin(margin), widened)
+    target = cosine.gather(1, people[:, None]).clamp(-1 + 1e-7, 1 - 1e-7)
+    widened = target * math.cos(margin) - (1 - target * target).sqrt() * math.sin(margin)
+    beyond = target <= -math.cos(margin)
+    widened = torch.where(beyond, target - margin * math.sin(margin), widened)
     return scale * cosine.scatter(1, people[:, None], widened)
+
+
+class ArcFaceHead(nn.Module):
+    """Classification weights (C, D), one row per person; discarded after training."""
+
+    def __init__(self, weights: Tensor, recipe: Recipe) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weights)
+        self.recipe = recipe
+
+    def forward(self, embeddings: Tensor, people: Tensor) -> Tensor:
+        """Logits (B, C) of raw embeddings (B, D) of `people` (B,)."""
+        cosine = F.normalize(embeddings) @ F.normalize(self.weight).T
+        return arcface_logits(cosine, people, self.recipe.scale, self.recipe.margin)
 
 
 def train(
@@ -115,130 +122,130 @@ def train(
     checkpoint: str | Path | None = None,
     progress: bool | None = False,
 ) -> Trained:
-    """Train a copy of `start` to tell `people` apart; `start` itself is left as it is.
+    """Train a copy of `start` to recognise `people`; `start` itself is unchanged.
 
-    `images` as in `embed`, `people` (N,) any integers, one an image. Batches are shuffled and half
-    of the images mirrored, all from the recipe's seed. The ArcFace head is thrown away. `compile`
+    `images` as in `embed`; `people` (N,) any integers, one per image. Batches are shuffled and half
+    of the images mirrored, all from the recipe's seed. The ArcFace head is discarded. `compile`
     and `amp` as in CureConfig. `checkpoint` names a file written every minute and after every
-    epoch, from which a training that was stopped goes on to the same numbers (CPU). In a group of
-    processes (`cure_core.runtime.distributed`) all call this alike and share the work.
-    Raises ValueError for what are no images, fewer than two people or another training's
-    checkpoint, MemoryError for a batch that cannot fit, and FloatingPointError when the loss
-    diverges.
+    epoch, from which an interrupted training resumes with the same numbers (CPU). In a process
+    group (`runtime.distributed`) every process makes the same call and shares the work.
+    Raises ValueError for anything but images, fewer than two people or another training's
+    checkpoint, MemoryError for a batch that cannot fit, FloatingPointError if the loss diverges.
     """
     recipe = Recipe() if recipe is None else recipe
-    check_training(images, recipe, amp)
-    names, codes = np.unique(np.asarray(people), return_inverse=True)
-    if len(names) < 2 or len(codes) != len(images):
-        raise ValueError(
-            f"training needs one label an image and two people at least, got {len(images)} images, "
-            f"{len(codes)} labels and {len(names)} people"
-        )
-    began = time.perf_counter()
+    codes = check_training(images, people, recipe, amp)
     device = torch.device(device) if device is not None else module_device(start)
-    need = _check_fits(start, recipe, len(images), len(names), amp, device)
+    need = _check_fits(start, recipe, len(images), int(codes.max()) + 1, amp, device)
     encoder = copy.deepcopy(start).to(device).train()
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator().manual_seed(recipe.seed)
-    if recipe.head == "centroids":
-        probe = copy.deepcopy(start)  # embedding moves an encoder to the device
-        weights = _person_means(embed(probe, images, device=device), codes)
-    else:
-        weights = torch.randn(len(names), need.dim, generator=generator)
-    head = nn.Parameter(weights.to(device))
-    optimiser = torch.optim.SGD(
-        [
-            {"params": list(encoder.parameters()), "lr": recipe.learning_rate},
-            {"params": [head], "lr": recipe.head_learning_rate},
-        ],
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
-    steps = math.ceil(len(codes) / recipe.batch_size) * recipe.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_cosine(steps, recipe.warmup))
+    head = _head(start, images, codes, need.dim, recipe, generator, device)
+    optimiser, schedule = _optimiser(encoder, head, recipe, len(codes))
     scaler = gradient_scaler(amp, device)
-    losses: list[float] = []
-    step, total = 0, torch.zeros((), device=device)  # of the epoch that has begun
-    parts: dict[str, Any] = {
-        "encoder": encoder,
-        "optimiser": optimiser,
-        "schedule": schedule,
-        "scaler": scaler,
-    }
-
-    def made_of() -> dict[str, object]:
-        return _identity(start, images, people, recipe, amp) if checkpoint else {}
-
-    keeper = Checkpoint(checkpoint, on_rank_zero(made_of), device)
-    with seeded(recipe.seed, device), keeper:  # an encoder may have dropout
-        saved = keeper.load()
-        if saved is not None:
-            for name, part in parts.items():
-                part.load_state_dict(saved[name])
-            head.data.copy_(saved["head"])
-            generator.set_state(saved["generator"])
-            losses, step, total = saved["losses"], saved["step"], saved["total"].to(device)
-            began = time.perf_counter() - saved["seconds"]  # what was done again was counted then
-
-        def save(at: Tensor) -> None:
-            state = {name: part.state_dict() for name, part in parts.items()}
-            state |= {
-                "head": head.detach(),
-                "generator": at,
-                "seconds": time.perf_counter() - began,
-            }
-            keeper.save({**state, "losses": losses, "step": step, "total": total})
-
+    run = on_rank_zero(lambda: _identity(start, images, people, recipe, amp) if checkpoint else {})
+    loop = Loop(
+        {
+            "encoder": encoder,
+            "head": head,
+            "optimiser": optimiser,
+            "schedule": schedule,
+            "scaler": scaler,
+        },
+        generator,
+        Checkpoint(checkpoint, run, device),
+        device,
+        problem=lambda: _problem(encoder, head),
+    )
+    with seeded(recipe.seed, device), loop:  # an encoder may have dropout
+        loop.resume()
         forward: Callable[[Tensor], Tensor] = wrap_ddp(encoder, device, trains_statistics=True)
         forward = torch.compile(forward) if compile else forward
-        for epoch in bar(range(len(losses), recipe.epochs), "training", progress, unit="epoch"):
-            beginning = generator.get_state()
-            for batch, targets in draw_labelled(
-                images, codes, recipe.batch_size, generator, device, step
-            ):
-                with autocast(amp, device):
-                    embeddings = forward(batch)
-                cosine = F.normalize(gather(embeddings.float(), len(targets))) @ F.normalize(head).T
-                logits = arcface_logits(cosine, targets, recipe.scale, recipe.margin)
-                loss = F.cross_entropy(logits, targets)
-                norm = descend(loss, optimiser, scaler, same=[head])
-                schedule.step()
-                total += loss.detach() * len(targets) + 0 * norm  # not finite where either is not
-                step += 1
-                if keeper.due() and total.isfinite() and _finite(encoder, head):
-                    save(beginning)
-            losses.append(float(total) / len(codes))
-            if not (math.isfinite(losses[-1]) and _finite(encoder, head)):
-                raise FloatingPointError(
-                    f"training diverged in epoch {epoch + 1} of {recipe.epochs}; lower "
-                    f"learning_rate={recipe.learning_rate}"
-                )
-            step, total = 0, torch.zeros((), device=device)
-            save(generator.get_state())
-    plain = copy.deepcopy(start).cpu()  # without the layers that only a group of processes has
+        try:
+            for epoch in loop.epochs(recipe.epochs, "training", progress):
+                for batch, targets in draw_labelled(
+                    images, codes, recipe.batch_size, generator, device, loop.step
+                ):
+                    with autocast(amp, device):
+                        embeddings = forward(batch)
+                    logits = head(gather(embeddings.float(), len(targets)), targets)
+                    loss = F.cross_entropy(logits, targets)
+                    norm = optimiser_step(loss, optimiser, scaler, replicated=[head.weight])
+                    schedule.step()
+                    # not finite if either the loss or the gradient is not
+                    loop.add((loss.detach() * len(targets) + 0 * norm)[None])
+                loop.end_epoch({"epoch": epoch + 1, "loss": loop.totals()[0] / len(codes)})
+        except DivergedError as error:
+            raise FloatingPointError(
+                f"training diverged: {error}; lower learning_rate={recipe.learning_rate}"
+            ) from error
+    plain = copy.deepcopy(start).cpu()  # without the layers of a process group
     plain.load_state_dict(encoder.state_dict())
-    return Trained(plain.eval(), tuple(losses), time.perf_counter() - began)
+    return Trained(plain.eval(), tuple(row["loss"] for row in loop.history), loop.seconds)
 
 
 def with_state(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """A copy of `network` on the CPU, in eval mode, that holds `state`."""
+    """A copy of `network` on the CPU, in eval mode, with the weights in `state`."""
     network = copy.deepcopy(network).cpu().eval()
     network.load_state_dict(state)
     return network
 
 
-def check_training(images: Images, recipe: Recipe, amp: bool | str) -> None:
+def check_training(
+    images: Images, people: np.ndarray, recipe: Recipe, amp: bool | str
+) -> np.ndarray:
+    """Class numbers from 0, int64 (N,). Raises ValueError for arguments that `train` cannot use."""
     check_images(images)
     if not isinstance(recipe, Recipe):
         raise ValueError(f"recipe is a {type(recipe).__name__}; pass a Recipe")
     if amp not in TYPES:
         raise ValueError(f"amp={amp!r}; it is False, True, 'bfloat16' or 'float16'")
+    names, codes = np.unique(np.asarray(people), return_inverse=True)
+    if len(names) < 2 or len(codes) != len(images):
+        raise ValueError(
+            f"training needs one label per image and at least two people, got {len(images)} "
+            f"images, {len(codes)} labels and {len(names)} people"
+        )
+    return codes
 
 
-def _finite(encoder: nn.Module, head: Tensor) -> bool:
-    """Whether the last step, whose weights have had no loss yet, has left only numbers."""
-    return all(bool(tensor.isfinite().all()) for tensor in (*encoder.state_dict().values(), head))
+def _problem(encoder: nn.Module, head: nn.Module) -> str | None:
+    tensors = (*encoder.state_dict().values(), *head.state_dict().values())
+    finite = all(bool(tensor.isfinite().all()) for tensor in tensors)
+    return None if finite else "the weights are not finite"
+
+
+def _head(
+    start: nn.Module,
+    images: Images,
+    codes: np.ndarray,
+    dim: int,
+    recipe: Recipe,
+    generator: torch.Generator,
+    device: torch.device,
+) -> ArcFaceHead:
+    if recipe.head == "centroids":
+        encoder = copy.deepcopy(start)  # embedding moves an encoder to the device
+        weights = _person_means(embed(encoder, images, device=device), codes)
+    else:
+        weights = torch.randn(int(codes.max()) + 1, dim, generator=generator)
+    return ArcFaceHead(weights.to(device), recipe)
+
+
+def _optimiser(
+    encoder: nn.Module, head: ArcFaceHead, recipe: Recipe, images: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    optimiser = torch.optim.SGD(
+        [
+            {"params": list(encoder.parameters()), "lr": recipe.learning_rate},
+            {"params": [head.weight], "lr": recipe.head_learning_rate},
+        ],
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+        nesterov=recipe.momentum > 0,
+    )
+    steps = math.ceil(images / recipe.batch_size) * recipe.epochs
+    warm_cosine = _warm_cosine(steps, recipe.warmup)
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, warm_cosine)
 
 
 def _identity(
@@ -261,9 +268,9 @@ def _check_fits(
     amp: bool | str,
     device: torch.device,
 ) -> Footprint:
-    """Weights, gradients and momentum of encoder and head; activations; some copies of logits.
+    """Weights, gradients and momentum of encoder and head; activations; a few copies of the logits.
 
-    A head of centroids takes the embeddings of all images first, twice: in parts and as a whole.
+    A head of centroids first needs the embeddings of all images, in parts and concatenated.
     """
     need = footprint(start, device, amp, train=True)
     head = 4 * need.dim * people

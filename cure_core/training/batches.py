@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cure_core.config import CureConfig
-from cure_core.encoders.embedding import Images, mirrored, take
+from cure_core.encoders.images import Images, mirrored, take
 from cure_core.runtime.distributed import shard
 from cure_core.runtime.prefetch import pinned, prefetch
 

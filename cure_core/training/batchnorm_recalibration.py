@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from cure_core.encoders.embedding import Images, module_device, take
+from cure_core.encoders.embedding import module_device
+from cure_core.encoders.images import Images, take
 
 
 def recalibrate_batchnorm(

@@ -1,10 +1,7 @@
-"""A run's state as one file: written whole, read without unpickling code, and in time."""
+"""A run's state in one file: written atomically, read without unpickling code."""
 
 import io
 import re
-import signal
-import sys
-import threading
 import time
 import warnings
 import zipfile
@@ -12,7 +9,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 import torch
@@ -22,10 +18,8 @@ from cure_core.files import SEAL, DamagedFileError, atomic_path, read_sealed, wr
 from cure_core.runtime.distributed import on_rank_zero, rank
 
 T = TypeVar("T")
-EVERY = 60.0  # seconds of work that a run may lose
-ECHO = 2.0  # seconds in which a second signal is the first: a launcher passes on what all have got
-KEPT = 2  # states on disk: the newest, and the one before it in case the disk has damaged that
-ABANDONED = 3600.0  # seconds after which an unfinished file is that of a process that was killed
+KEPT = 2  # generations on disk: the newest, and the one before it in case that is damaged
+ABANDONED = 3600.0  # seconds after which an unfinished file belongs to a killed process
 
 
 class DamagedCheckpointError(ValueError):
@@ -33,9 +27,9 @@ class DamagedCheckpointError(ValueError):
 
 
 def restarting(path: Path, run: Callable[[], T]) -> T:
-    """What `run` returns; where the checkpoint at `path` is damaged, from scratch with a warning.
+    """The result of `run`, from scratch with a warning if the checkpoint at `path` is damaged.
 
-    For checkpoints of the cache, which no user has named.
+    For checkpoints in the cache, whose path no user has chosen.
     """
     try:
         return run()
@@ -46,11 +40,9 @@ def restarting(path: Path, run: Callable[[], T]) -> T:
 
 
 class Checkpoint:
-    """The file that a run goes on from; without a path it does nothing.
+    """The file that a run resumes from; without a path it does nothing.
 
-    Inside `with`, SIGINT and SIGTERM wait for the end of a step: `due` is then true, and `save`
-    lets them act after it has written. Whatever else ends the run is told where it can go on from.
-    `device` is that whose generator is saved beside the CPU's.
+    `identity` says which run it belongs to. `device`'s random generator is saved with the CPU's.
     """
 
     def __init__(
@@ -61,19 +53,14 @@ class Checkpoint:
     ) -> None:
         self.path, self.identity = None if path is None else Path(path), dict(identity)
         self._gpu = device if device is not None and device.type == "cuda" else None
-        self._saved: float | None = None
-        self._looked = time.monotonic()
-        self._signal: int | None = None
-        self._told_at = 0.0
-        self._handlers: dict[int, Any] = {}
 
     def load(self) -> dict[str, Any] | None:
-        """The state saved for this run, or None where there is none; read by the first process.
+        """The state saved for this run, or None if there is none; read by the first process.
 
-        Where the newest file is damaged, the one before it is taken, with a warning. Raises
-        ValueError naming what differs where they are of another run, or where none is readable,
-        and OSError where the folder cannot be made. Torch's own generators are set to where they
-        were.
+        If the newest file is damaged, the one before it is taken, with a warning. Sets torch's
+        global generators to their saved states.
+        Raises ValueError if the file belongs to another run, naming what differs, or if none is
+        readable; OSError if the folder cannot be created.
         """
         path = self.path
         if path is None:
@@ -86,45 +73,15 @@ class Checkpoint:
         saved = on_rank_zero(read)
         if saved is None:
             return None
-        self._saved = time.monotonic()
         torch.set_rng_state(saved["generator"])
         if "cuda_generator" in saved and self._gpu is not None:
             torch.cuda.set_rng_state(saved["cuda_generator"], self._gpu)
         return saved["state"]
 
-    def due(self) -> bool:
-        """Whether this process is to save now: the time has come, or a signal to stop has."""
-        if self.path is None or rank():
-            return False
-        return self._signal is not None or time.monotonic() - self._looked >= EVERY
-
-    def views(self, make: Callable[[], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """What `make` returns, from a file beside the checkpoint where this run has written it.
-
-        For what takes minutes to make and is too large to be written with every state. A damaged
-        file is made again, with a warning.
-        """
-        if self.path is None:
-            return make()
-        beside = _views(self.path)
-        known = on_rank_zero(lambda: _load_views(beside, self.identity))
-        if known is not None:
-            return tuple(known)
-        made = make()
-        if rank() == 0:
-            content = {"identity": self.identity, "views": [view.cpu() for view in made]}
-            write_sealed(beside, _packed(content))
-        return made
-
-    def discard_views(self) -> None:
-        """Remove the file of the views: a run that is done needs them no more."""
-        if self.path is not None and rank() == 0:
-            _views(self.path).unlink(missing_ok=True)
-
     def save(self, state: dict[str, Any]) -> None:
         """Write `state` (tensors and plain values), in the first process.
 
-        Raises OSError where the disk is full, and keeps the files of before.
+        Raises OSError if the disk is full, and keeps the earlier files.
         """
         if self.path is not None and rank() == 0:
             content: dict[str, Any] = {"identity": self.identity, "state": state}
@@ -132,49 +89,35 @@ class Checkpoint:
             if self._gpu is not None:
                 content["cuda_generator"] = torch.cuda.get_rng_state(self._gpu)
             _save(self.path, content)
-            self._saved = self._looked = time.monotonic()
-            self._stop()
+
+    def views(self, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """What `make` returns, from a file next to the checkpoint if this run has written it.
+
+        For the teacher's embeddings, which take minutes to make and are too large for every save.
+        A damaged file is made again, with a warning.
+        """
+        if self.path is None:
+            return make()
+        file = _views(self.path)
+        saved = on_rank_zero(lambda: _load_views(file, self.identity))
+        if saved is not None:
+            return saved[0], saved[1]
+        views = make()
+        if rank() == 0:
+            content = {"identity": self.identity, "views": [view.cpu() for view in views]}
+            write_sealed(file, _packed(content))
+        return views
+
+    def discard_views(self) -> None:
+        """Remove the file of the views, which a finished run no longer needs."""
+        if self.path is not None and rank() == 0:
+            _views(self.path).unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the files: what they were for is done."""
+        """Remove all files of the checkpoint."""
         if self.path is not None and rank() == 0:
             for path in (*_generations(self.path), _views(self.path)):
                 path.unlink(missing_ok=True)
-
-    def __enter__(self) -> "Checkpoint":
-        if self.path is not None and threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._told)
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self._release()
-        if error is not None and self._saved is not None:
-            ago = time.monotonic() - self._saved
-            error.add_note(f"all but the last {ago:.0f} s is in {self.path}; run it again to go on")
-        if self._signal is not None:  # it came after the last save
-            signal.raise_signal(self._signal)
-
-    def _told(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._signal is None:
-            self._signal, self._told_at = number, now
-        elif now - self._told_at > ECHO:  # the second time: at once
-            self._stop()
-
-    def _stop(self) -> None:
-        """Let the signal do what it would have done without us."""
-        number, self._signal = self._signal, None
-        if number is not None:
-            if self._saved is not None:
-                name = signal.Signals(number).name
-                print(f"{name}: saved in {self.path}; run it again to go on", file=sys.stderr)
-            self._release()
-            signal.raise_signal(number)
-
-    def _release(self) -> None:
-        while self._handlers:
-            signal.signal(*self._handlers.popitem())
 
 
 def _generations(path: Path) -> list[Path]:
@@ -193,7 +136,7 @@ def _packed(content: object) -> bytes:
 
 
 def _unpacked(path: Path, *keys: str) -> dict[str, Any]:
-    """What a sealed file holds, `keys` among it. Raises ValueError or OSError naming the file."""
+    """The content of a sealed file, which has `keys`. Raises ValueError or OSError naming it."""
     try:
         content = read_sealed(path)
     except DamagedFileError as error:
@@ -221,19 +164,19 @@ def _is_archive(path: Path) -> bool:
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
-    """Write a state; another process that saves to `path` at the same time does no harm.
+    """Write a state; other processes may save to `path` at the same time.
 
-    A kill at any moment leaves a whole state at `path`, or at the name of the one before.
+    A kill at any moment leaves a complete state at `path` or at the name of the generation before.
     """
     with atomic_path(path) as temporary:
         write_sealed(temporary, _packed(content))
         for newer, older in reversed(list(pairwise(_generations(path)))):
-            with suppress(FileNotFoundError):  # none yet, or another process has just moved it
+            with suppress(FileNotFoundError):  # the first save, or just moved by another process
                 newer.replace(older)
 
 
 def _prepare(path: Path) -> None:
-    """Make the folder, and remove what writers that were killed have left in it."""
+    """Create the folder and remove unfinished files of killed processes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = [
         re.compile(rf"\.\.?{re.escape(p.stem)}(-\w{{8}}){{1,2}}{re.escape(p.suffix)}")
@@ -247,22 +190,22 @@ def _prepare(path: Path) -> None:
 
 
 def _load(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    troubles: list[Exception] = []
+    errors: list[Exception] = []
     for candidate in filter(Path.exists, _generations(path)):
         try:
             saved = _unpacked(candidate, "identity", "state", "generator")
         except (ValueError, OSError) as error:
-            troubles.append(error)
+            errors.append(error)
             continue
         _compare(candidate, saved["identity"], identity)
-        if troubles:
-            warnings.warn(f"{_joined(troubles)}; going on from {candidate}", stacklevel=5)
-            if not isinstance(troubles[0], OSError):
+        if errors:
+            warnings.warn(f"{_joined(errors)}; resuming from {candidate}", stacklevel=5)
+            if not isinstance(errors[0], OSError):
                 path.unlink(missing_ok=True)  # else the next save would keep it as the one before
         return saved
-    if troubles:
-        damaged = not any(isinstance(error, OSError) for error in troubles)
-        raise (DamagedCheckpointError if damaged else ValueError)(_joined(troubles))
+    if errors:
+        damaged = not any(isinstance(error, OSError) for error in errors)
+        raise (DamagedCheckpointError if damaged else ValueError)(_joined(errors))
     return None
 
 
@@ -283,11 +226,11 @@ def _joined(errors: list[Exception]) -> str:
     return "; ".join(map(str, errors))
 
 
-def _compare(path: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+def _compare(path: Path, saved: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     differing = [
-        f"{name}: {known.get(name)!r} there, {identity.get(name)!r} now"
-        for name in sorted(known.keys() | identity.keys())
-        if known.get(name) != identity.get(name)
+        f"{name}: {saved.get(name)!r} there, {identity.get(name)!r} now"
+        for name in sorted(saved.keys() | identity.keys())
+        if saved.get(name) != identity.get(name)
     ]
     if differing:
         raise ValueError(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from cure_core.encoders.embedding import take
+from cure_core.encoders.images import take
 from cure_core.files import digest
 from cure_core.metrics.verification import ten_folds
 from cure_core.runtime.progress import bar

@@ -17,7 +17,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from cure_core.encoders.embedding import take
+from cure_core.encoders.images import take
 from cure_core.encoders.model_files import write_model
 from cure_core.files import atomic_path
 from cure_core.unlearning import UnlearningResult

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import nn
 
-from cure_core.encoders.embedding import Images
+from cure_core.encoders.images import Images
 from cure_core.metrics.arrays import checked, labels_of
 from cure_core.metrics.gallery import rank_one
 from cure_core.training.arcface import Recipe, train

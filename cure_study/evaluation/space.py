@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.encoders.embedding import mirrored, raw_embeddings
+from cure_core.encoders.embedding import raw_embeddings
+from cure_core.encoders.images import mirrored
 from cure_core.metrics.clusters import equal_share, nearest_centroid_features
 from cure_core.metrics.membership import membership_attack, view_features
 from cure_core.metrics.pairs import Pairs, similarities

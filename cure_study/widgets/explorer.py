@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cure_core.encoders.embedding import Images
+from cure_core.encoders.images import Images
 
 COLUMNS = ("set", "cluster", "change", "quality")
 SET_COLOURS = {"forget": "#D55E00", "retain": "#56B4E9", "unseen": "#999999"}  # the figures' own

@@ -10,7 +10,7 @@ from cure_core import encoders, unlearning
 from cure_core.encoders import REGISTRY
 from cure_core.encoders.embedding import embed
 from cure_core.objectives import METHODS, build
-from cure_core.training import checkpoint
+from cure_core.training import loop
 from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.unlearning import CureConfig, unlearn
 
@@ -89,13 +89,13 @@ def test_every_method_is_resumed_to_the_last_bit_with_dropout(
     name, batchnorm, sets, tiny_encoder, tmp_path, monkeypatch
 ):
     """Killed after the third of four steps, the first of the second epoch."""
-    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     teacher = tiny_encoder()
     teacher.stages.append(nn.Dropout(0.3))
     config = CureConfig(
         clusters=2, epochs=2, batch_size=(4, 4), learning_rate=1e-3, batchnorm=batchnorm
     )
-    path, descend, steps = tmp_path / "run.pt", unlearning.descend, []
+    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
     torch.manual_seed(3)
     whole = unlearn(teacher, *sets, config, objective=method(name))
 
@@ -103,11 +103,11 @@ def test_every_method_is_resumed_to_the_last_bit_with_dropout(
         steps.append(1)
         if len(steps) == 4:
             raise KeyboardInterrupt
-        return descend(*arguments, **options)
+        return step(*arguments, **options)
 
     torch.rand(5)
     with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "descend", stops)
+        patched.setattr(unlearning, "optimiser_step", stops)
         if name == "ssd":  # takes no step
             unlearn(teacher, *sets, config, objective=method(name), checkpoint=path)
         else:

@@ -17,7 +17,8 @@ from torch import nn
 from cure_core import unlearning
 from cure_core.encoders.embedding import embed
 from cure_core.objectives import METHODS, Objective, build
-from cure_core.runtime import precision
+from cure_core.runtime import amp, denormals
+from cure_core.training.optimiser_step import optimiser_step
 from cure_core.unlearning import CureConfig, UnlearningDivergedError
 from cure_study.data import FaceSet
 from cure_study.data.faceset import ImageView
@@ -507,7 +508,7 @@ def test_killed_and_resumed_is_the_same_to_the_last_bit(teacher, sets, tmp_path)
     child.kill()
     child.join()
     assert child.exitcode == -9
-    assert len(torch.load(checkpoint, weights_only=True)["state"]["rows"]) == 2
+    assert len(torch.load(checkpoint, weights_only=True)["state"]["history"]) == 2
 
     counted = []
     resumed = unlearn(
@@ -631,7 +632,7 @@ def test_a_disk_that_fills_leaves_the_older_checkpoint_to_resume_from(
         with pytest.raises(OSError, match="No space left"):
             unlearn(teacher, *sets, CONFIG, checkpoint=path)
     assert sorted(os.listdir(tmp_path)) == ["run.pt", "run.pt.1", "run.pt.views"]
-    assert len(torch.load(path, weights_only=True)["state"]["rows"]) == 1
+    assert len(torch.load(path, weights_only=True)["state"]["history"]) == 1
     assert_same_run(
         unlearn(teacher, *sets, CONFIG, checkpoint=path), unlearn(teacher, *sets, CONFIG)
     )
@@ -671,7 +672,7 @@ def test_denormals_count_as_zero_in_the_loop_and_nowhere_else(teacher, sets):
     run = unlearn(teacher, *sets, replace(CONFIG, epochs=1), on_epoch=halved)
     assert run.history.halved.item() == 0
     assert halved()["halved"] == 2.0**-131
-    with precision.flush_denormals():
+    with denormals.flush_denormals():
         unlearn(teacher, *sets, replace(CONFIG, epochs=1))
         assert halved()["halved"] == 0  # as it was found
 
@@ -697,11 +698,11 @@ def test_float16_leaves_out_a_step_that_overflows():
     """A gradient of 2, scaled by 2**15, passes float16's 65504: no step, and half the scale."""
     weight = torch.ones(1, requires_grad=True)
     optimiser = torch.optim.SGD([weight], lr=0.5)
-    scaler = precision.gradient_scaler("float16", torch.device("cpu"))
+    scaler = amp.gradient_scaler("float16", torch.device("cpu"))
     for scale, moved in ((2.0**16, 0.0), (2.0**15, 0.0), (2.0**14, 1.0)):
         before = weight.item()
         assert scaler.get_scale() == scale
-        norm = precision.descend((2 * weight.half()).float().sum(), optimiser, scaler, clip=9.0)
+        norm = optimiser_step((2 * weight.half()).float().sum(), optimiser, scaler, clip=9.0)
         assert before - weight.item() == moved
         assert norm.item() == 2 * moved
 
@@ -710,8 +711,8 @@ def test_float16_does_not_take_a_gradient_without_a_number_for_an_overflow():
     """The root at 0 has an infinite slope at any scale: told once 2**16 is below 2**-14."""
     weight = torch.zeros(1, requires_grad=True)
     optimiser = torch.optim.SGD([weight], lr=0.5)
-    scaler = precision.gradient_scaler("float16", torch.device("cpu"))
-    norms = [precision.descend(weight.sqrt().sum(), optimiser, scaler, clip=9.0) for _ in range(31)]
+    scaler = amp.gradient_scaler("float16", torch.device("cpu"))
+    norms = [optimiser_step(weight.sqrt().sum(), optimiser, scaler, clip=9.0) for _ in range(31)]
     assert [norm.isfinite().item() for norm in norms] == [True] * 30 + [False]
 
 
@@ -753,7 +754,7 @@ def untouched(monkeypatch):
         ({"forget": "faces/"}, "the forget set is a str; expected images"),
         ({"retain": None}, "the retain set is a NoneType; expected images"),
         ({"forget": {"a": 1}}, "the forget set is a dict; expected images"),
-        ({"retain": pd.DataFrame({"a": [1]})}, "the retain set, a DataFrame, gives no first image"),
+        ({"retain": pd.DataFrame({"a": [1]})}, "first image of the retain set, a DataFrame"),
         ({"objective": "cure_pluss"}, r"no method 'cure_pluss' \(did you mean 'cure_plus'\?\)"),
         ({"objective": "supervised_scrub"}, "supervised_scrub needs forget_labels and retain_la"),
         ({"objective": Objective(CONFIG)}, "objective=.*; give a method's name"),

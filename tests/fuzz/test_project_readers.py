@@ -175,7 +175,7 @@ def set_option(folder, name, monkeypatch):
 
 
 def stored_state(value):
-    state = {"student": {"a": torch.full((3, 2), value)}, "rows": [{"loss": value}], "part": {}}
+    state = {"parts": {"student": torch.full((3, 2), value)}, "history": [{"loss": value}]}
     return state, repr(state)
 
 

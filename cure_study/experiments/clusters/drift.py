@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from cure_core.clustering import KMeansResult, farthest_centroid, kmeans
-from cure_core.encoders.embedding import Images, embed
+from cure_core.encoders.embedding import embed
+from cure_core.encoders.images import Images
 from cure_core.objectives.pseudo_labels import recluster
 
 # What is watched, in the order of `watch_drift`'s description.

@@ -3,13 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core.encoders.embedding import (
-    content_digest,
-    embed,
-    mirrored,
-    module_device,
-    raw_embeddings,
-)
+from cure_core.encoders.embedding import embed, module_device, raw_embeddings
+from cure_core.encoders.images import content_digest, mirrored
 
 
 class Stub(nn.Module):

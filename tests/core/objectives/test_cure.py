@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from cure_core.objectives import Batch, Cure, Objective, Setup
-from cure_core.unlearning import CureConfig, run_epoch
+from cure_core.preflight import Plan
+from cure_core.unlearning import CureConfig, UnlearningStep
 
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
 
@@ -111,7 +112,7 @@ def test_tau_is_the_epochs_between_renewals(tau, before_epochs):
 def test_state_is_all_that_terms_need():
     objective, other = started(), Cure(CureConfig(clusters=(3, 2)))
     objective.begin_epoch(1, lambda: FORGET.flip(0))
-    other.load_state(objective.state())
+    other.load_state_dict(objective.state_dict())
     index = torch.arange(4)
     batch = Batch(FORGET[:4].flip(0), RETAIN.flip(0), FORGET[:4], RETAIN, *[index] * 4)
     ours, theirs = objective.terms(batch), other.terms(batch)
@@ -122,7 +123,7 @@ def test_the_base_asks_for_terms_and_keeps_nothing():
     objective = Objective(CureConfig())
     with pytest.raises(NotImplementedError):
         objective.terms(Batch(*[FORGET] * 4, *[torch.arange(6)] * 4))
-    assert objective.state() == {}
+    assert objective.state_dict() == {}
 
 
 # The weighted loss, against a loop that a person can read.
@@ -212,10 +213,10 @@ def test_a_steps_gradient_is_that_of_the_naive_sum(draw_faces, weights, moved):
     known = {"teacher_forget": before[0], "teacher_retain": before[1]}
     for side, size in (("forget", 6), ("retain", 9)):
         known |= {f"{side}_index": torch.arange(size), f"{side}_view": torch.zeros(size).long()}
-    optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
-    means, failed = run_epoch(student, cure, total, optimiser, iter([(images, known)]), config)
+    step = UnlearningStep(student, Plan(config, cure, total, None, torch.device("cpu")))
+    step.optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
+    means = step.means(step(images, known).tolist(), 1)
 
-    assert failed is None
     for name in TERMS:
         assert means[name] == pytest.approx(expected[name].item(), abs=1e-5), name
     assert means["loss"] == pytest.approx(loss.item(), abs=1e-4)
@@ -241,7 +242,8 @@ def test_a_long_gradient_is_cut_to_clip(draw_faces):
         "teacher_retain": before[6:],
         **dict.fromkeys(names, torch.arange(6)),
     }
-    optimiser = torch.optim.SGD(student.parameters(), lr=1.0)
-    means, _ = run_epoch(student, cure, cure.weights, optimiser, iter([(images, known)]), config)
+    step = UnlearningStep(student, Plan(config, cure, cure.weights, None, torch.device("cpu")))
+    step.optimiser = torch.optim.SGD(student.parameters(), lr=1.0)
+    means = step.means(step(images, known).tolist(), 1)
     assert means["gradient_norm"] > 1e-3  # the history shows the length before the cut
     assert (student.matrix.detach() - start).norm().item() == pytest.approx(1e-3, rel=1e-3)

@@ -169,7 +169,7 @@ def cure_scatter(objective, f, r, tf, tr):
 
 def laf(objective, f, r, tf, tr):
     """The models are the objective's own, run here layer by layer."""
-    state = {name: tensor.tolist() for name, tensor in objective.state().items()}
+    state = {name: tensor.tolist() for name, tensor in objective.state_dict().items()}
 
     def layer(name, x):
         rows = zip(state[f"{name}.weight"], state[f"{name}.bias"], strict=True)
@@ -219,7 +219,7 @@ def finite_differences(loss, rows: torch.Tensor) -> torch.Tensor:
 def test_gradient_of_the_first_step_is_that_of_the_naive_sum(name, turned):
     if name == "bad_teacher":
         function, objective = bad_teacher, build(name)(CONFIG)
-        objective.load_state({"incompetent": torch.stack([on_circle(*range(120, 126))] * 2)})
+        objective.load_state_dict({"incompetent": torch.stack([on_circle(*range(120, 126))] * 2)})
         objective.incompetent[1] = objective.incompetent[1].flip(0)
     else:
         function, settings = NAIVE[name]

@@ -17,7 +17,7 @@ from cure_core.encoders.embedding import embed
 from cure_core.encoders.model_files import read_model
 from cure_core.objectives import build
 from cure_core.runtime import distributed
-from cure_core.training import checkpoint as checkpoints
+from cure_core.training import loop
 from cure_core.training.arcface import Recipe, train
 from cure_core.unlearning import CureConfig, unlearn
 from cure_study import training_cache
@@ -178,7 +178,7 @@ def test_batch_norm_over_processes_on_a_cpu_is_refused(tiny_encoder, sets, tmp_p
 
 
 def test_one_process_goes_on_where_two_were_stopped(tiny_encoder, sets, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     path, whole = tmp_path / "run.pt", unlearn(tiny_encoder(), *sets, CONFIG)
 
     def run():
@@ -189,7 +189,7 @@ def test_one_process_goes_on_where_two_were_stopped(tiny_encoder, sets, tmp_path
             unlearn(tiny_encoder(), *sets, CONFIG, stops, checkpoint=path)
 
     together(run, tmp_path)
-    assert torch.load(path, weights_only=True)["state"]["part"]["step"] == 3
+    assert torch.load(path, weights_only=True)["state"]["step"] == 3
     resumed = unlearn(tiny_encoder(), *sets, CONFIG, checkpoint=path)
     np.testing.assert_allclose(resumed.history, whole.history, rtol=1e-5)
 
@@ -245,7 +245,7 @@ def test_launched_processes_leave_in_the_cache_what_the_study_then_finds(
         raise AssertionError("it was trained here")
 
     monkeypatch.setattr(training_cache, "train", never)
-    monkeypatch.setattr(unlearning, "run_epoch", never)
+    monkeypatch.setattr(unlearning, "optimiser_step", never)
     outcome = study.run(*world_of_faces, 0, n_bootstrap=0, progress=False)
     assert len(outcome.history()) == 2
     assert not dist.is_initialized()
@@ -255,16 +255,16 @@ def test_a_process_that_dies_is_told_and_the_rest_goes_on_from_the_last_save(
     world_of_faces, monkeypatch, tmp_path
 ):
     """The second of two dies in the second epoch, as by a fault of the machine."""
-    descend, steps = unlearning.descend, []
+    step, steps = unlearning.optimiser_step, []
 
     def dies(*arguments, **options):
         steps.append(1)
         if len(steps) == 4 and distributed.rank() == 1:
             os._exit(9)
-        return descend(*arguments, **options)
+        return step(*arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "descend", dies)
+        patched.setattr(unlearning, "optimiser_step", dies)
         with pytest.raises(ChildFailedError, match="_joined FAILED"):  # by it or its orphan
             study.pretrain(*world_of_faces, [0])
     (kept,) = (tmp_path / "cache" / "checkpoints").glob("student-*.pt")

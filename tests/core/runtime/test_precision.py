@@ -6,7 +6,9 @@ import os
 import pytest
 import torch
 
-from cure_core.runtime.precision import descend, flush_denormals, gradient_scaler
+from cure_core.runtime.amp import gradient_scaler
+from cure_core.runtime.denormals import flush_denormals
+from cure_core.training.optimiser_step import optimiser_step
 
 
 @pytest.mark.parametrize("clip", [None, 100.0, 0.5])
@@ -16,7 +18,7 @@ def test_the_norm_of_the_gradient_is_returned_with_and_without_clip(clip):
     unused = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([*weights, unused], lr=1.0)
     loss = (3 * weights[0] + 4 * weights[1]).sum()
-    norm = descend(loss, optimiser, gradient_scaler(False, torch.device("cpu")), clip)
+    norm = optimiser_step(loss, optimiser, gradient_scaler(False, torch.device("cpu")), clip)
     assert norm.item() == pytest.approx(5)
     cut = min(1.0, (clip or 100) / 5)
     assert [w.item() for w in weights] == pytest.approx([-3 * cut, -4 * cut], rel=1e-5)
@@ -26,7 +28,9 @@ def test_a_gradient_without_a_number_shows_in_the_norm():
     """The slope of the root at 0 is infinite, while the loss is 0."""
     weight = torch.nn.Parameter(torch.zeros(1))
     optimiser = torch.optim.SGD([weight], lr=1.0)
-    norm = descend(weight.sqrt().sum(), optimiser, gradient_scaler(False, torch.device("cpu")))
+    norm = optimiser_step(
+        weight.sqrt().sum(), optimiser, gradient_scaler(False, torch.device("cpu"))
+    )
     assert not norm.isfinite()
 
 

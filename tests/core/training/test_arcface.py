@@ -168,7 +168,7 @@ def test_half_precision_has_its_own_place_in_the_cache(tiny_encoder, draw_faces,
 def test_divergence_says_when_and_what_to_lower(tiny_encoder, draw_faces):
     images, people = draw_faces(2, 8)
     recipe = replace(RECIPE, learning_rate=1e38)
-    with pytest.raises(FloatingPointError, match=r"epoch [12] of 2; lower learning_rate=1e\+38"):
+    with pytest.raises(FloatingPointError, match=r"epoch [12].*; lower learning_rate=1e\+38"):
         train(tiny_encoder(), images, people, recipe)
 
 
@@ -361,10 +361,10 @@ def test_a_data_set_indexed_by_number_trains_as_its_array_does(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"images": np.zeros((4, 112, 112, 3))}, "the images are float64"),
+        ({"images": np.zeros((4, 112, 112, 3))}, "the image set holds float64"),
         ({"images": np.zeros((4, 96, 112, 3), np.uint8)}, r"\(96, 112, 3\)"),
-        ({"images": [(np.zeros((112, 112, 3), np.uint8), 0)] * 4}, "the set yields tuple"),
-        ({"images": []}, "the set is empty"),
+        ({"images": [(np.zeros((112, 112, 3), np.uint8), 0)] * 4}, "the image set yields tuple"),
+        ({"images": []}, "the image set is empty"),
         ({"amp": "half"}, "amp='half'; it is False, True, 'bfloat16' or 'float16'"),
         ({"recipe": {"epochs": 1}}, "recipe is a dict; pass a Recipe"),
     ],

@@ -1,7 +1,6 @@
 import os
 import random
 import re
-import signal
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from cure_core.training import checkpoint
 from cure_core.training.checkpoint import Checkpoint
 
 IDENTITY = {"config": {"epochs": 3, "batch_size": (8, 16)}, "teacher": "abc"}
@@ -81,7 +79,7 @@ def test_the_last_two_are_kept_and_the_older_serves_where_the_newer_is_damaged(t
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.pt", "run.pt.1"]
     assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2, 3]}
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.warns(UserWarning, match=rf"{path} is damaged .*; going on from {path}\.1"):
+    with pytest.warns(UserWarning, match=rf"{path} is damaged .*; resuming from {path}\.1"):
         assert load_checkpoint(path, IDENTITY) == {"rows": [1, 2]}
     save_checkpoint(path, IDENTITY, {"rows": [1, 2, 4]})  # puts no damaged file in its place
     path.unlink()  # killed between the two renames
@@ -94,75 +92,6 @@ def test_nothing_is_read_or_written_without_a_path():
     nowhere = Checkpoint(None, {})
     nowhere.save({"rows": [1]})
     assert nowhere.load() is None
-    assert not nowhere.due()
-
-
-def test_it_is_due_when_the_time_has_come(tmp_path, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
-    keeper = Checkpoint(tmp_path / "run.pt", IDENTITY)
-    for now, due in ((159.0, False), (160.0, True)):
-        clock[0] = now
-        assert keeper.due() == due
-    keeper.save({})
-    assert not keeper.due()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_waits_for_the_next_save(tmp_path, number, capsys, monkeypatch):
-    """Python's own handler of SIGTERM would end the tests: another stands in for it."""
-    path, seen = tmp_path / "run.pt", []
-    before = {n: signal.signal(n, lambda n, frame: seen.append(n)) for n in (2, 15)}
-    try:
-        with Checkpoint(path, IDENTITY) as keeper:
-            signal.raise_signal(number)
-            assert keeper.due()
-            assert seen == []
-            keeper.save({"rows": [1]})
-            assert seen == [number]
-            assert not keeper.due()
-        with Checkpoint(path, IDENTITY):
-            signal.raise_signal(number)
-            signal.raise_signal(number)  # at once: a launcher's echo of the first
-            assert seen == [number]
-            monkeypatch.setattr(checkpoint, "ECHO", -1)
-            signal.raise_signal(number)  # the second does not wait
-            assert seen == [number] * 2
-        with Checkpoint(path, IDENTITY):
-            signal.raise_signal(number)  # after the last save: acts at the end
-        assert seen == [number] * 3
-
-        def fails():
-            with Checkpoint(path, IDENTITY):
-                signal.raise_signal(number)
-                raise FloatingPointError  # an error does not swallow it
-
-        with pytest.raises(FloatingPointError):
-            fails()
-        assert seen == [number] * 4
-    finally:
-        for n, handler in before.items():
-            signal.signal(n, handler)
-    assert f"{signal.Signals(number).name}: saved in {path}" in capsys.readouterr().err
-    assert load_checkpoint(path, IDENTITY) == {"rows": [1]}
-
-
-def test_an_error_is_told_where_the_run_goes_on(tmp_path):
-    path = tmp_path / "run.pt"
-
-    def lost(path, saves):
-        with Checkpoint(path, {}) as keeper:
-            if saves:
-                keeper.save({"rows": []})
-            raise RuntimeError("device lost")
-
-    with pytest.raises(RuntimeError, match="device lost") as caught:
-        lost(path, saves=True)
-    (note,) = caught.value.__notes__
-    assert str(path) in note
-    with pytest.raises(RuntimeError, match="device lost") as caught:
-        lost(tmp_path / "none.pt", saves=False)
-    assert not hasattr(caught.value, "__notes__")
 
 
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path):

@@ -16,6 +16,7 @@ from cure_core import unlearning
 from cure_core.objectives import build
 from cure_core.runtime import memory
 from cure_core.training import checkpoint as checkpoints
+from cure_core.training import footprint, loop
 from cure_core.training.arcface import Recipe, train
 from cure_core.unlearning import CureConfig, UnlearningDivergedError, unlearn
 
@@ -57,7 +58,7 @@ def in_a_process(job, started=None, ends_after=None):
     """
 
     def work():
-        checkpoints.EVERY = 0.0
+        loop.SAVE_EVERY = 0.0
         if started is not None:
             started.set()
         if ends_after is not None:
@@ -88,8 +89,7 @@ def test_killed_at_random_moments_and_resumed_is_the_same_to_the_last_bit(
         process.join(60)
         if path.exists():
             state = torch.load(path, weights_only=True)["state"]
-            step = state["part"].get("step", 0) if "part" in state else state["step"]
-            within += step > 0
+            within += state["step"] > 0
         if kill >= 5 and within:
             break
         if process.exitcode == 0:  # it ended before it was killed: from the start, and sooner
@@ -121,8 +121,8 @@ def test_every_method_goes_on_from_within_an_epoch(
     method, stop, tiny_encoder, sets, tmp_path, monkeypatch
 ):
     """Six steps an epoch; what an objective made in `begin_epoch` has to be in the file."""
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    path, descend, steps = tmp_path / "run.pt", unlearning.descend, []
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
     settings = {"steps": 5} if method == "laf" else {}
     run = {"objective": build(method, **settings)}
     whole = unlearn(tiny_encoder(), *sets, CONFIG, **run)
@@ -131,21 +131,20 @@ def test_every_method_goes_on_from_within_an_epoch(
         steps.append(1)
         if len(steps) == stop + 1:
             raise KeyboardInterrupt
-        return descend(*arguments, **options)
+        return step(*arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "descend", interrupted)
+        patched.setattr(unlearning, "optimiser_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             unlearn(tiny_encoder(), *sets, CONFIG, **run, checkpoint=path)
-    part = torch.load(path, weights_only=True)["state"]["part"]
-    assert part["step"] == stop % 6
+    assert torch.load(path, weights_only=True)["state"]["step"] == stop % 6
     assert_same_run(unlearn(tiny_encoder(), *sets, CONFIG, **run, checkpoint=path), whole)
 
 
 def test_an_encoder_with_dropout_draws_on_where_it_was(tiny_encoder, sets, tmp_path, monkeypatch):
     """Its masks come from torch's own generator, which is in the file too."""
-    path, descend, steps = tmp_path / "run.pt", unlearning.descend, []
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
+    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     teacher = tiny_encoder()
     teacher.stages.append(torch.nn.Dropout(0.3))
 
@@ -153,13 +152,13 @@ def test_an_encoder_with_dropout_draws_on_where_it_was(tiny_encoder, sets, tmp_p
         steps.append(1)
         if len(steps) == 9:
             raise KeyboardInterrupt
-        return descend(*arguments, **options)
+        return step(*arguments, **options)
 
     torch.manual_seed(5)
     whole = unlearn(teacher, *sets, CONFIG)
     torch.manual_seed(5)
     with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "descend", stops)
+        patched.setattr(unlearning, "optimiser_step", stops)
         with pytest.raises(KeyboardInterrupt):
             unlearn(teacher, *sets, CONFIG, checkpoint=path)
     torch.rand(3)
@@ -193,14 +192,14 @@ def test_told_to_stop_it_finishes_the_step_saves_and_goes(number, tiny_encoder, 
     def work():
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        slow = unlearning.descend
+        slow = unlearning.optimiser_step
 
-        def descend(*arguments, **options):
+        def slowly(*arguments, **options):
             started.set()
             time.sleep(0.05)
             return slow(*arguments, **options)
 
-        unlearning.descend = descend
+        unlearning.optimiser_step = slowly
         unlearning_job(tiny_encoder, sets, path, epochs=400)
 
     process = context.Process(target=work)
@@ -211,23 +210,23 @@ def test_told_to_stop_it_finishes_the_step_saves_and_goes(number, tiny_encoder, 
     process.join(60)
     assert process.exitcode == (-15 if number == signal.SIGTERM else 1)
     state = torch.load(path, weights_only=True)["state"]
-    assert state["part"].get("step", 0) > 0 or state["rows"]
+    assert state["step"] > 0 or state["history"]
 
 
 def test_a_lost_device_is_said_and_the_run_goes_on_from_the_last_save(
     tiny_encoder, sets, tmp_path, monkeypatch
 ):
     """What a driver raises when a GPU falls off the bus is a RuntimeError from any kernel."""
-    path, descend, steps = tmp_path / "run.pt", unlearning.descend, []
+    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
 
     def lost(*arguments, **options):
         steps.append(1)
         if len(steps) == 9:
             raise RuntimeError("CUDA error: unspecified launch failure")
-        return descend(*arguments, **options)
+        return step(*arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "descend", lost)
+        patched.setattr(unlearning, "optimiser_step", lost)
         with pytest.raises(RuntimeError, match="CUDA") as caught:
             unlearning_job(tiny_encoder, sets, path)
     assert any(str(path) in note for note in caught.value.__notes__)
@@ -238,22 +237,22 @@ def test_a_lost_device_is_said_and_the_run_goes_on_from_the_last_save(
 
 def test_a_state_that_is_not_a_number_is_never_saved(tiny_encoder, sets, tmp_path, monkeypatch):
     """From step 9, the third of epoch 2, the gradient is NaN: no file after step 8 is written."""
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    path, descend, steps = tmp_path / "run.pt", unlearning.descend, []
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
 
     def breaks(loss, *arguments, **options):
         steps.append(1)
-        return descend(loss * torch.nan if len(steps) >= 9 else loss, *arguments, **options)
+        return step(loss * torch.nan if len(steps) >= 9 else loss, *arguments, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "descend", breaks)
+        patched.setattr(unlearning, "optimiser_step", breaks)
         with pytest.raises(UnlearningDivergedError) as caught:
             unlearning_job(tiny_encoder, sets, path)
     assert any(str(path) in note for note in caught.value.__notes__)
     assert len(caught.value.history) == 1
     state = torch.load(path, weights_only=True)["state"]
-    assert state["part"]["step"] == 2
-    assert all(tensor.isfinite().all() for tensor in state["student"].values())
+    assert state["step"] == 2
+    assert all(tensor.isfinite().all() for tensor in state["parts"]["student"].values())
     resumed = unlearning_job(tiny_encoder, sets, path)  # where it was the machine's fault
     assert_same_run(resumed, unlearning_job(tiny_encoder, sets, None))
 
@@ -261,8 +260,8 @@ def test_a_state_that_is_not_a_number_is_never_saved(tiny_encoder, sets, tmp_pat
 def test_a_diverging_run_taken_up_within_an_epoch_gives_the_same_last_good_student(
     tiny_encoder, sets, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(checkpoints, "EVERY", 0.0)
-    path, descend = tmp_path / "run.pt", unlearning.descend
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+    path, step = tmp_path / "run.pt", unlearning.optimiser_step
 
     def run(fails_at, stops_at, path):
         steps = []
@@ -272,10 +271,10 @@ def test_a_diverging_run_taken_up_within_an_epoch_gives_the_same_last_good_stude
             if len(steps) == stops_at:
                 raise KeyboardInterrupt
             factor = torch.nan if len(steps) >= fails_at else 1.0
-            return descend(loss * factor, *arguments, **options)
+            return step(loss * factor, *arguments, **options)
 
         with monkeypatch.context() as patched:
-            patched.setattr(unlearning, "descend", breaks)
+            patched.setattr(unlearning, "optimiser_step", breaks)
             unlearning_job(tiny_encoder, sets, path)
 
     with pytest.raises(UnlearningDivergedError) as alone:
@@ -315,7 +314,7 @@ def test_the_footprint_of_an_image_is_what_autograd_keeps():
         def forward(self, images):
             return self.conv(images.float()).relu().sum((2, 3))
 
-    need = memory.footprint(Plain(), torch.device("cpu"), False, train=True)
+    need = footprint.footprint(Plain(), torch.device("cpu"), False, train=True)
     assert need.image == 4 * 112 * 112 * (3 + 8)
     assert need.weights == 4 * 3 * 8
     assert need.dim == 8
@@ -325,10 +324,10 @@ def test_a_run_that_cannot_fit_is_refused_with_the_batch_that_would(
     tiny_encoder, sets, monkeypatch
 ):
     config = replace(CONFIG, batch_size=(12, 16))
-    need = memory.footprint(tiny_encoder(), torch.device("cpu"), False, train=True)
+    need = footprint.footprint(tiny_encoder(), torch.device("cpu"), False, train=True)
     fixed = 5 * need.weights + need.step + 2 * 4 * need.dim * 28
     monkeypatch.setattr(
-        memory, "available", lambda device: fixed + 14.5 * memory.MARGIN * need.image
+        footprint, "available", lambda device: fixed + 14.5 * footprint.MARGIN * need.image
     )
 
     def never(*_):
@@ -347,7 +346,7 @@ def test_a_run_that_cannot_fit_is_refused_with_the_batch_that_would(
 
 
 def test_where_no_batch_fits_that_is_said(tiny_encoder, sets, monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda device: 1000.0)
+    monkeypatch.setattr(footprint, "available", lambda device: 1000.0)
     with pytest.raises(MemoryError, match="no batch would fit"):
         unlearn(tiny_encoder(), *sets, CONFIG)
 
@@ -359,7 +358,7 @@ def test_what_is_left_of_a_containers_limit(tmp_path):
         ("memory.stat", "anon 2000\ninactive_file 700\n"),
     ):
         (tmp_path / name).write_text(content)
-    assert memory._group_left(tmp_path) == 2700
+    assert memory._cgroup_left(tmp_path) == 2700
     (tmp_path / "memory.max").write_text("max\n")
-    assert memory._group_left(tmp_path) == float("inf")
-    assert memory._group_left(tmp_path / "none") == float("inf")
+    assert memory._cgroup_left(tmp_path) == float("inf")
+    assert memory._cgroup_left(tmp_path / "none") == float("inf")

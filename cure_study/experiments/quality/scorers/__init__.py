@@ -18,7 +18,7 @@ from scipy.stats import rankdata
 from torch import nn
 
 from cure_core.checks import nearest
-from cure_core.encoders.embedding import Images, check_images, take
+from cure_core.encoders.images import Images, check_images, take
 from cure_study.experiments.quality.scorers import classical, encoded
 
 __all__ = ["CLASSICAL", "ENCODED", "FUSED", "RELATIVE", "SCORERS", "score"]

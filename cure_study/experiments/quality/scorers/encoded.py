@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from cure_core.cluster_count import choose_clusters
 from cure_core.clustering import _rows_per_chunk, kmeans
-from cure_core.encoders.embedding import Images, embed, mirrored, raw_embeddings
+from cure_core.encoders.embedding import embed, raw_embeddings
+from cure_core.encoders.images import Images, mirrored
 
 PASSES, RATE = 40, 0.3  # of dropout
 

@@ -28,7 +28,8 @@ import torch.nn.functional as F
 from ipywidgets import FloatSlider, interact
 
 from cure_core import clustering, losses
-from cure_core.encoders.embedding import embed, take
+from cure_core.encoders.embedding import embed
+from cure_core.encoders.images import take
 from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.unlearning import unlearn
 from cure_study import figures

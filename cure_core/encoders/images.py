@@ -1,0 +1,82 @@
+"""Sets of face images, whatever holds them: arrays, memory maps, tensors, data sets."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cure_core.files import digest
+
+SHAPE = (112, 112, 3)
+
+
+class Images(Protocol):
+    """Uint8 images (112, 112, 3) by index: an array, memory map, tensor, view or data set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+def check_images(images: Any, name: str = "image set") -> None:
+    """Raise ValueError unless `images` is a non-empty set whose first item is a uint8 face image.
+
+    `name` is what the message calls the set.
+    """
+    if isinstance(images, str | bytes | dict) or not (
+        hasattr(images, "__len__") and hasattr(images, "__getitem__")
+    ):
+        raise ValueError(
+            f"the {name} is a {type(images).__name__}; expected images: a uint8 array "
+            "(N, 112, 112, 3), a memory map, or a data set of such images"
+        )
+    if len(images) == 0:
+        raise ValueError(f"the {name} is empty; it needs at least one image")
+    try:
+        first = images[0]
+    except Exception as error:
+        raise ValueError(
+            f"cannot read the first image of the {name}, a {type(images).__name__}: {error!r}"
+        ) from error
+    first = _image(first, name)
+    if first.dtype != np.uint8 or first.shape != SHAPE:
+        raise ValueError(
+            f"the {name} holds {first.dtype} images of shape {first.shape}; "
+            f"expected uint8 of shape {SHAPE}"
+        )
+
+
+def take(images: Images, index: np.ndarray) -> Tensor:
+    """The images at `index` as one uint8 tensor (B, 3, 112, 112)."""
+    index = np.asarray(index)
+    if isinstance(images, Tensor):
+        batch = images[torch.as_tensor(index, device=images.device)]
+    elif hasattr(images, "shape"):
+        batch = torch.from_numpy(np.ascontiguousarray(images[index]))
+    else:
+        batch = torch.from_numpy(np.stack([_image(images[int(i)]) for i in index]))
+    if batch.dtype != torch.uint8:
+        raise ValueError(f"the images are {batch.dtype}; expected uint8, 0 to 255")
+    return batch.permute(0, 3, 1, 2)
+
+
+def mirrored(batch: Tensor) -> Tensor:
+    """A batch (B, 3, 112, 112) mirrored left to right."""
+    return batch.flip(-1)
+
+
+def content_digest(images: Images) -> str:
+    """A digest of every pixel of a set, whatever kind of set holds them."""
+    starts = range(0, len(images), 1024)
+    chunks = (np.arange(start, min(start + 1024, len(images))) for start in starts)
+    return digest(*(take(images, index).numpy() for index in chunks))
+
+
+def _image(item: Any, name: str = "image set") -> np.ndarray:
+    if isinstance(item, tuple | list | dict):
+        raise ValueError(
+            f"the {name} yields {type(item).__name__}; expected images and nothing else: labels "
+            "have no place here"
+        )
+    return np.asarray(item.cpu() if isinstance(item, Tensor) else item)

@@ -1,0 +1,16 @@
+"""Automatic mixed precision."""
+
+import torch
+
+TYPES = {False: None, True: torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(amp: bool | str, device: torch.device) -> torch.autocast:
+    """A context in which convolutions and products run in the type that `amp` names."""
+    dtype = TYPES[amp]
+    return torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+def gradient_scaler(amp: bool | str, device: torch.device) -> torch.amp.GradScaler:
+    """Keeps float16 gradients from underflowing; disabled for other types."""
+    return torch.amp.GradScaler(device.type, enabled=TYPES[amp] == torch.float16)
