@@ -33,10 +33,11 @@ test: fast ## every check, in under ten minutes; one process a core, one thread 
 test-all: fast ## make test and what takes long: fuzzing, kills, lowest versions, Python 3.12 and 3.13
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup -m "slow or not slow"
 
-fast: $(BUILT) ## lint, types, notebooks in step: what the pre-commit hook runs
+fast: $(BUILT) ## lint, types, import order, notebooks in step: what the pre-commit hook runs
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	$(BIN)/pytest tests/test_notebooks.py -k "not repeats and not test_notebook_runs"
 
 notebooks: $(BUILT) ## bring .ipynb and .py in step (the newer wins) and strip outputs

@@ -16,9 +16,11 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PROJECT["project"]["optional-dependencies"]
 DEPENDENCIES = [
     *PROJECT["project"]["dependencies"],
-    *PROJECT["project"]["optional-dependencies"]["dev"],
+    *(item for name in Requirement(EXTRAS["dev"][0]).extras for item in EXTRAS[name]),
+    *EXTRAS["dev"][1:],
 ]
 ASKED = [*DEPENDENCIES, *PROJECT["tool"]["uv"]["constraint-dependencies"]]
 OTHER_ENVIRONMENTS = [("3.11", "lowest"), ("3.12", "locked"), ("3.13", "locked")]
