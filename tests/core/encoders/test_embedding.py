@@ -172,8 +172,8 @@ def test_device_of_a_module_without_tensors_is_the_cpu():
     ("wrong", "message"),
     [
         (np.zeros((2, 3, 112, 112), np.uint8), r"shape \(3, 112, 112\); expected uint8"),
-        ([(np.zeros((112, 112, 3), np.uint8), 5)], "the set yields tuple; expected images"),
-        ([{"image": 1}], "the set yields dict"),
+        ([(np.zeros((112, 112, 3), np.uint8), 5)], "the image set yields tuple; expected images"),
+        ([{"image": 1}], "the image set yields dict"),
     ],
 )
 def test_what_is_no_set_of_images_is_named_and_the_mode_stays(tiny_encoder, wrong, message):

@@ -256,7 +256,7 @@ WRONG_FILES = {
     ),
     "empty.safetensors": (lambda path: path.write_bytes(b""), "it is empty"),
     "folder.safetensors": (lambda path: path.mkdir(), "is a folder"),
-    "arrays.npz": (lambda path: np.savez(path, a=np.ones(2)), "none that torch.save has written"),
+    "arrays.npz": (lambda path: np.savez(path, a=np.ones(2)), "torch.save did not write it"),
     "one_tensor.pt": (lambda path: torch.save(torch.ones(2), path), "no tensors by name"),
     "nothing.pt": (lambda path: torch.save({}, path), "no tensors by name"),
 }  # fmt: skip
