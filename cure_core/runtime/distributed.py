@@ -1,7 +1,7 @@
-"""Several processes as one: each embeds its share of a batch, all see the whole of it.
+"""Data-parallel processes: each embeds its shard of a batch, all compute the loss on the whole.
 
-What starts them and gives each its device is Hugging Face Accelerate; here they only meet. Every
-process makes the same calls in the same order. Without a group nothing here does anything.
+Hugging Face Accelerate starts the processes and assigns devices. Every process makes the same calls
+in the same order. Without a process group the functions here change nothing.
 """
 
 import os
@@ -19,20 +19,20 @@ T = TypeVar("T")
 
 
 def join() -> None:
-    """Enter the group that `accelerate launch` or a notebook launcher has started, if any."""
+    """Join the process group that `accelerate launch` or a notebook launcher started, if any."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
         from accelerate import PartialState
 
-        # It also makes "cuda" mean this process's own GPU. Where the first reads or decodes a large
-        # set alone, the others wait longer than the default lets them.
+        # It also makes "cuda" mean this process's GPU. While the first process decodes a large set
+        # alone, the others wait longer than the default timeout.
         backend = {"backend": "cuda:nccl,cpu:gloo"} if torch.cuda.is_available() else {}
         PartialState(timeout=timedelta(hours=3), **backend)
 
 
 def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int) -> None:
-    """Do `work` in several new processes, one a GPU; it has to leave its results in files.
+    """Run `work` in several new processes, one per GPU; results have to be left in files.
 
-    They are forks, so this process must not have touched CUDA. Raises RuntimeError where it has.
+    The processes are forks. Raises RuntimeError if this process has used CUDA.
     """
     from accelerate import notebook_launcher
 
@@ -41,13 +41,13 @@ def launch(work: Callable[..., None], arguments: tuple[Any, ...], processes: int
             f"processes={processes} have to be started before anything uses CUDA; restart the "
             "kernel and run the cells in order, or use `accelerate launch -m cure_study unlearn`"
         )
-    with socket.socket() as free:  # a port of its own: two runs on one machine do not meet
+    with socket.socket() as free:  # a free port, so that two runs on one machine do not collide
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         notebook_launcher(_joined, (work, arguments), num_processes=processes, use_port=port)
-    finally:  # torch's launcher leaves its own in place
+    finally:  # torch's launcher leaves its handlers in place
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -58,79 +58,77 @@ def _joined(work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
 
 
 def world_size() -> int:
-    """The number of processes that work together."""
+    """The number of processes in the group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """This process's index in the group, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def shard(count: int, of: int | None = None) -> slice:
-    """The part of `count` rows that is this process's (or another's): even, and in order."""
-    own = rank() if of is None else of
-    return slice(count * own // world_size(), count * (own + 1) // world_size())
+    """The rows of `count` that belong to this process, or to process `of`: even, and in order."""
+    index = rank() if of is None else of
+    return slice(count * index // world_size(), count * (index + 1) // world_size())
 
 
-def gather(own: Tensor, count: int) -> Tensor:
-    """The rows of all processes in order, (count, ...), from each one's `shard` of them.
+def gather(rows: Tensor, count: int) -> Tensor:
+    """The rows of all processes in order, (count, ...), from each process's `shard`.
 
-    Gradients flow: with DistributedDataParallel around what made `own`, those of a loss that every
-    process computes on the whole are the same as in one process.
+    Differentiable: if a DistributedDataParallel network made `rows`, the gradients of a loss that
+    every process computes on the whole batch are those of a single process.
     """
     if world_size() == 1:
-        return own
-    if own.requires_grad:
-        own.register_hook(
-            lambda gradient: gradient * world_size()
-        )  # DDP takes the mean, not the sum
-    shares = [shard(count, of) for of in range(world_size())]
-    sizes = [part.stop - part.start for part in shares]
-    padded = own.new_zeros(max(sizes), *own.shape[1:])
-    padded[: len(own)] = own.detach()
+        return rows
+    if rows.requires_grad:  # DDP averages, and the gradient is a sum
+        rows.register_hook(lambda gradient: gradient * world_size())
+    shards = [shard(count, of) for of in range(world_size())]
+    sizes = [part.stop - part.start for part in shards]
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows.detach()
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
     parts = [part[:size] for part, size in zip(parts, sizes, strict=True)]
-    parts[rank()] = own
+    parts[rank()] = rows
     return torch.cat(parts)
 
 
 def all_reduce_(tensor: Tensor) -> Tensor:
-    """Replace a tensor by its sum over the processes; returns it."""
+    """Replace a tensor by its sum over the processes, in place."""
     if world_size() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
 def broadcast_(tensor: Tensor) -> Tensor:
-    """Replace what every process has computed alike by the first's, to the last bit; returns it."""
+    """Replace a tensor by the first process's, in place."""
     if world_size() > 1:
         dist.broadcast(tensor, 0)
     return tensor
 
 
 def on_rank_zero(make: Callable[[], T]) -> T:
-    """What `make` gives in the first process, in every one; what it raises, too."""
+    """The result of `make` in the first process, or what it raises, in every process."""
     if world_size() == 1:
         return make()
-    told: list[Any] = [None, None]
+    outcome: list[Any] = [None, None]
     if rank() == 0:
         try:
-            told[0] = make()
+            outcome[0] = make()
         except Exception as error:
-            told[1] = error
-    dist.broadcast_object_list(told)
-    if told[1] is not None:
-        raise told[1]
-    return told[0]
+            outcome[1] = error
+    dist.broadcast_object_list(outcome)
+    if outcome[1] is not None:
+        raise outcome[1]
+    return outcome[0]
 
 
 def wrap_ddp(network: nn.Module, device: torch.device, trains_statistics: bool) -> nn.Module:
-    """`network`, so wrapped that a backward pass leaves the mean gradient in every process.
+    """`network` wrapped so that a backward pass leaves the mean gradient in every process.
 
-    Where batch norm takes statistics, they are taken over all processes' images, by SyncBatchNorm:
-    the layers of `network` are exchanged. Raises ValueError where torch has no such layer.
+    If batch norm is in train mode, its layers are replaced by SyncBatchNorm, which takes statistics
+    over all processes' images. Raises ValueError on a CPU, for which torch has no such layer.
     """
     if world_size() == 1:
         return network
@@ -143,5 +141,5 @@ def wrap_ddp(network: nn.Module, device: torch.device, trains_statistics: bool) 
                 "batchnorm='frozen', or one process"
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    own = None if device.type == "cpu" else [device]
-    return nn.parallel.DistributedDataParallel(network, device_ids=own, broadcast_buffers=False)
+    devices = None if device.type == "cpu" else [device]
+    return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)

@@ -1,4 +1,4 @@
-"""Reading ahead of the step that needs it."""
+"""Loading batches before the step that needs them."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -10,20 +10,20 @@ from torch import Tensor
 
 T = TypeVar("T")
 R = TypeVar("R")
-AHEAD = 2  # batches that wait for their step
+QUEUED = 2  # batches loaded before they are needed
 
 
 def prefetch(jobs: Iterable[T], load: Callable[[T], R]) -> Iterator[R]:
-    """`load` of each job, in order, by a thread of its own that stays `AHEAD` of the reader.
+    """`load` of each job, in order, in a background thread, at most `QUEUED` results in advance.
 
-    The jobs themselves are drawn in the reader's thread.
+    The jobs themselves are iterated in the caller's thread.
     """
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(1, "batches") as thread:
         try:
             for job in jobs:
                 waiting.append(thread.submit(load, job))
-                if len(waiting) > AHEAD:
+                if len(waiting) > QUEUED:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -33,5 +33,5 @@ def prefetch(jobs: Iterable[T], load: Callable[[T], R]) -> Iterator[R]:
 
 
 def pinned(tensor: Tensor, device: torch.device) -> Tensor:
-    """Where the device can fetch it from while the processor goes on."""
+    """`tensor` in pinned memory if `device` is a GPU, for an asynchronous copy."""
     return tensor.pin_memory() if device.type == "cuda" and not tensor.is_cuda else tensor

@@ -1,4 +1,4 @@
-"""Progress bars that keep quiet where nobody watches."""
+"""Progress bars, hidden where there is no terminal."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ try:
     from tqdm.auto import tqdm
 except ImportError:
     tqdm = None  # type: ignore[assignment, misc]
-else:  # tqdm's own lock is shared by forked processes; one that is killed holding it would stop all
+else:  # a forked process that is killed would keep tqdm's default lock
     tqdm.set_lock(RLock())
 
 T = TypeVar("T")
@@ -20,17 +20,17 @@ T = TypeVar("T")
 def bar(items: Iterable[T], label: str, show: bool | None = None, unit: str = "it") -> Any:
     """`items` with a progress bar: shown, hidden, or (None) shown only on a terminal outside CI.
 
-    As a context manager it has `update`. Without tqdm nothing is shown.
+    As a context manager it has `update`. Nothing is shown without tqdm.
     """
     hidden = not show if show is not None else (True if os.environ.get("CI") else None)
-    hidden = True if rank() else hidden  # of several processes the first reports
+    hidden = True if rank() else hidden  # only the first process reports
     if tqdm is None:
         return NoBar(items)
     return tqdm(items, desc=label, disable=hidden, leave=False, unit=unit)
 
 
 class NoBar:
-    """What stands in for a bar where tqdm is not installed."""
+    """A bar that shows nothing, for when tqdm is not installed."""
 
     def __init__(self, items: Iterable[Any]) -> None:
         self._items = items
@@ -45,4 +45,4 @@ class NoBar:
         pass
 
     def update(self, count: int = 1) -> None:
-        """Count nothing."""
+        """Do nothing."""

@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def forked(device: torch.device | None = None) -> Iterator[None]:
-    """A block whose draws from the generators of the CPU and of `device` leave no trace."""
+    """A context that restores the CPU's and `device`'s generators at its end."""
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
         yield

@@ -1,4 +1,4 @@
-"""Batches: drawn from a seed, read ahead of the step that needs them, mirrored on the device."""
+"""Random batches, prefetched in a thread and mirrored on the device."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from cure_core.runtime.prefetch import pinned, prefetch
 
 
 def flipped(images: Tensor, flip: Tensor) -> Tensor:
-    """Images (B, 3, 112, 112), those mirrored where `flip` (B,) bool says so."""
+    """Images (B, 3, 112, 112), mirrored where `flip` (B,) bool is true."""
     return torch.where(flip[:, None, None, None], mirrored(images), images)
 
 
@@ -25,31 +25,29 @@ def draw_batches(
     device: torch.device,
     skip: int = 0,
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """One pass over the forget set: images, forget first, and what the objective knows of them.
+    """One pass over the forget set: images, forget first, and the fields of their `Batch`.
 
-    `skip` batches are drawn but not read. Of several processes each gets its share of the images,
-    and all of what is known.
+    The first `skip` batches are drawn but not read. In a process group each process gets its shard
+    of the images, and all of the fields.
     """
-    size, beside = (min(b, len(s)) for b, s in zip(config.batch_size, sets, strict=True))
+    size, retained = (min(b, len(s)) for b, s in zip(config.batch_size, sets, strict=True))
 
-    def drawn() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def draw() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for i, forget in enumerate(torch.randperm(len(sets[0]), generator=generator).split(size)):
-            retain = torch.randint(len(sets[1]), (beside,), generator=generator)
+            retain = torch.randint(len(sets[1]), (retained,), generator=generator)
             flip = torch.rand(len(forget) + beside, generator=generator) < 0.5
             if i >= skip:
                 yield forget, retain, flip
 
     def read(batch: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, ...]:
         forget, retain, flip = batch
-        own = shard(len(flip))
-        parts = (
-            (sets[0], forget[own]),
-            (sets[1], retain[max(0, own.start - len(forget)) : max(0, own.stop - len(forget))]),
-        )
+        rows = shard(len(flip))
+        first, last = (max(0, row - len(forget)) for row in (rows.start, rows.stop))
+        parts = ((sets[0], forget[rows]), (sets[1], retain[first:last]))
         images = torch.cat([take(images, index.numpy()) for images, index in parts if len(index)])
         return tuple(pinned(tensor, device) for tensor in (images, flip, forget, retain))
 
-    for batch in prefetch(drawn(), read):
+    for batch in prefetch(draw(), read):
         images, flip, forget_index, retain_index = (t.to(device, non_blocking=True) for t in batch)
         views = flip.long().split([len(forget_index), len(retain_index)])
         yield (
@@ -73,16 +71,16 @@ def draw_labelled(
     device: torch.device,
     skip: int,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """One pass: this process's share of each batch, half of it mirrored, and all of its people.
+    """One pass: a shard of each batch, half of it mirrored, and the people of the whole batch.
 
-    `skip` batches are drawn but not read.
+    The first `skip` batches are drawn but not read.
     """
     order = torch.randperm(len(codes), generator=generator).numpy()
     batches = [order[first : first + size] for first in range(0, len(codes), size)]
     if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm cannot train on one sample
         batches[-2:] = [np.concatenate(batches[-2:])]
 
-    def drawn() -> Iterator[tuple[np.ndarray, Tensor]]:
+    def draw() -> Iterator[tuple[np.ndarray, Tensor]]:
         for i, index in enumerate(batches):
             flip = torch.rand(len(index), generator=generator) < 0.5
             if i >= skip:
@@ -90,10 +88,10 @@ def draw_labelled(
 
     def read(batch: tuple[np.ndarray, Tensor]) -> list[Tensor]:
         index, flip = batch
-        own = shard(len(index))
-        people = torch.from_numpy(codes[index])
-        return [pinned(tensor, device) for tensor in (take(images, index[own]), flip[own], people)]
+        rows, people = shard(len(index)), torch.from_numpy(codes[index])
+        batch_images = take(images, index[rows])
+        return [pinned(tensor, device) for tensor in (batch_images, flip[rows], people)]
 
-    for batch in prefetch(drawn(), read):
-        pictures, flip, people = (tensor.to(device, non_blocking=True) for tensor in batch)
-        yield flipped(pictures, flip), people
+    for batch in prefetch(draw(), read):
+        batch_images, flip, people = (tensor.to(device, non_blocking=True) for tensor in batch)
+        yield flipped(batch_images, flip), people

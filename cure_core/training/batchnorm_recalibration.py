@@ -1,4 +1,4 @@
-"""Batch norm's running statistics, taken anew when training is over."""
+"""Batch norm's running statistics, computed again once training is over."""
 
 import math
 
@@ -13,12 +13,12 @@ from cure_core.encoders.images import Images, take
 def recalibrate_batchnorm(
     student: nn.Module, retain: Images, generator: torch.Generator, images: int = 2048
 ) -> None:
-    """Take batch norm's running statistics anew, from retain images and the weights as they are.
+    """Recompute batch norm's running statistics from retain images and the final weights.
 
-    During training they trail the weights by some ten steps, in which an unlearning student moves
-    far; what it has learnt then shows in train mode only. `images` are drawn at random, all where
-    there are fewer. Source: precise batch norm (arXiv:2105.07576); retain images, which are what
-    the student will go on seeing, are our choice.
+    During training they lag the weights by about ten steps, in which an unlearning student moves
+    far; what it has learned would then show in train mode only. Uses `images` random images, or all
+    if there are fewer. Source: precise batch norm (arXiv:2105.07576); retain images, which the
+    student will continue to see, are our choice.
     """
     device = module_device(student)
     drawn = torch.randperm(len(retain), generator=generator)[:images]
