@@ -35,7 +35,7 @@ def draw_batches(
     def draw() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for i, forget in enumerate(torch.randperm(len(sets[0]), generator=generator).split(size)):
             retain = torch.randint(len(sets[1]), (retained,), generator=generator)
-            flip = torch.rand(len(forget) + beside, generator=generator) < 0.5
+            flip = torch.rand(len(forget) + retained, generator=generator) < 0.5
             if i >= skip:
                 yield forget, retain, flip
 
