@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, features
 
 from cure_study.data import folder
-from cure_study.data.decoding import _deep, open_image, read_image
 from cure_study.data.faceset import FaceSet, ImageView
-from cure_study.data.folder import Tree, decode, lfw_protocol, list_tree, tree_checksum
+from cure_study.data.folder import Tree, lfw_protocol, list_tree, read_tree, tree_checksum
+from cure_study.data.images import _is_deep, open_image, read_image
 
 AVIF = "avif" in features.get_supported_modules()  # from Pillow 11.3 on
 
@@ -43,7 +43,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def read(root, **options):
-    return decode(list_tree(root), **{"resize": False, "checksum": None} | options)
+    return read_tree(list_tree(root), **{"resize": False, "checksum": None} | options)
 
 
 def test_a_tree_is_listed_by_name(root):
@@ -114,7 +114,7 @@ def test_images_are_recognised_by_their_content(root):
     tree = list_tree(root)
     assert [file for file in tree.files if file.startswith("Di/")] == [f"Di/{n}" for n in formats]
     assert not tree.left_out
-    images, _ = decode(tree)
+    images, _ = read_tree(tree)
     assert (np.abs(images[4:].astype(int) - 80) <= 2).all()
 
 
@@ -288,12 +288,12 @@ def test_the_depth_of_avif_is_read_from_its_configuration(tmp_path):
     """AV1's ISO media binding, av1C: the second bit of the third byte is `high_bitdepth`."""
     path = save(tmp_path / "a.avif", picture(0))
     with open_image(path) as image:
-        assert not _deep(image)
+        assert not _is_deep(image)
     content = path.read_bytes()
     at = content.index(b"av1C") + 6
     with open_image(path) as image:
         image.fp = io.BytesIO(content[:at] + bytes([content[at] | 0x40]) + content[at + 1 :])
-        assert _deep(image)
+        assert _is_deep(image)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])

@@ -11,8 +11,8 @@ from cure_core.config import CureConfig
 from cure_core.files import file_sha256
 from cure_core.training.arcface import Recipe
 from cure_study.data import manifests
-from cure_study.data.faceset import Stack
-from cure_study.data.looks import look
+from cure_study.data.faceset import ConcatImages
+from cure_study.data.image_statistics import image_statistics
 from cure_study.data.stored import people_of_pairs
 from cure_study.experiments import study
 
@@ -198,22 +198,22 @@ def test_people_are_tied_by_pictures_and_genuine_pairs():
 )
 def test_a_stack_is_indexed_like_its_concatenation(key):
     images = np.random.default_rng(0).integers(0, 256, (7, 112, 112, 3), dtype=np.uint8)
-    stack = Stack((images[:3], images[3:4], images[4:]))
+    stack = ConcatImages((images[:3], images[3:4], images[4:]))
     assert stack.shape == images.shape
     assert np.array_equal(stack[key], images[key])
 
 
 def test_looks_of_colours_told_apart(drawn):
-    seen = look(drawn.images)
+    seen = image_statistics(drawn.images)
     middle = drawn.images[:, 32:80, 32:80].reshape(-1, 3).mean(0)
     assert len(drawn) <= 512
     assert (seen.red, seen.green, seen.blue) == pytest.approx(tuple(middle), rel=1e-6)
     assert seen.colour == "rgb"
-    assert look(drawn.images[..., ::-1]).colour == "bgr"
-    assert look(drawn.images[..., :1].repeat(3, 3)).colour == "grey"
+    assert image_statistics(drawn.images[..., ::-1]).colour == "bgr"
+    assert image_statistics(drawn.images[..., :1].repeat(3, 3)).colour == "grey"
     dull = drawn.images.copy()
     dull[..., 2] = dull[..., 0]
-    assert look(dull).colour is None
+    assert image_statistics(dull).colour is None
 
 
 def test_pictures_scaled_to_one_before_saving_are_told(root, tmp_path, drawn):
