@@ -7,8 +7,6 @@ doctor.examine("lfw")
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +16,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 
+from cure_core import html
 from cure_core.encoders.embedding import take
 from cure_core.files import digest
 from cure_core.metrics.pairs import Pairs
@@ -27,17 +26,11 @@ from cure_study.data import manifests
 from cure_study.data.faceset import ConcatImages, FaceSet, ImageView
 from cure_study.data.image_statistics import image_statistics
 from cure_study.data.manifest_schema import FolderManifest, Manifest, StoredManifest
+from cure_study.synthfaces.view import TEMPLATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TEMPLATE = {  # x and y in pixels of the 112 x 112 image (ArcFace, arXiv:1801.07698)
-    "left eye": (38.29, 51.70),
-    "right eye": (73.53, 51.50),
-    "nose": (56.03, 71.74),
-    "left corner of the mouth": (41.55, 92.37),
-    "right corner of the mouth": (70.73, 92.20),
-}
 REACH = 12  # pixels around the template in which an eye is looked for
 MISALIGNED = 4.0  # pixels from the template
 COPY = 0.995  # cosine similarity of thumbnails: higher for copies, lower for different photographs
@@ -73,13 +66,7 @@ class Examination:
         return f"{self.name}\n{table}\n" + (f"{failed} to look at" if failed else "no problems")
 
     def _repr_html_(self) -> str:
-        from PIL import Image
-
-        png = io.BytesIO()
-        Image.fromarray(self.mean_face).save(png, "PNG")
-        data = base64.b64encode(png.getvalue()).decode()
-        table = self.findings.to_html(index=False, border=0)
-        return f'{table}<img alt="mean face" width="168" src="data:image/png;base64,{data}">'
+        return self.findings.to_html(index=False, border=0) + html.strip(self.mean_face[None])
 
     def figure(self) -> Figure:
         """The mean face with the template's five points, to judge the alignment by eye."""
@@ -88,9 +75,8 @@ class Examination:
         figure = Figure(figsize=(3.5, 3.5), dpi=200, layout="constrained")
         axes = figure.add_subplot()
         axes.imshow(self.mean_face)
-        points = np.array(list(TEMPLATE.values()))
         for colour, size, width in (("white", 10, 2.5), ("black", 9, 1)):
-            axes.plot(*points.T, "+", color=colour, markersize=size, markeredgewidth=width)
+            axes.plot(*TEMPLATE.T, "+", color=colour, markersize=size, markeredgewidth=width)
         axes.set_title(f"mean face of {self.name} (+: template)")
         axes.set(xlabel="column (pixels)", ylabel="row (pixels)")
         return figure
@@ -245,8 +231,7 @@ def eye_offsets(mean: np.ndarray) -> dict[str, tuple[float, float]]:
     """
     grey = gaussian_filter(mean.mean(2), 2.5)
     offsets = {}
-    for name in ("left eye", "right eye"):
-        x, y = TEMPLATE[name]
+    for name, (x, y) in zip(("left eye", "right eye"), TEMPLATE[:2], strict=True):
         top, left = round(y) - REACH, round(x) - REACH
         window = grey[top : top + 2 * REACH + 1, left : left + 2 * REACH + 1]
         row, column = np.unravel_index(window.argmin(), window.shape)
@@ -273,14 +258,13 @@ def _check_pairs(
 
 def _train_and_test(faces: FaceSet, manifest: Manifest | None) -> tuple[np.ndarray, np.ndarray]:
     """Images of the people who can be in a split, and images of pairs that touch none of them."""
-    sides = [side for pairs in faces.protocols.values() for side in (pairs.left, pairs.right)]
-    if not sides:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
+    test = np.zeros(len(faces), bool)
+    for pairs in faces.protocols.values():
+        test[pairs.left] = test[pairs.right] = True
     people, counts = np.unique(faces.identities[~faces.unseen], return_counts=True)
     enough = people[counts >= (manifest.splits.min_images if manifest else 1)]
     trained = ~faces.unseen & np.isin(faces.identities, enough)
-    test = np.unique(np.concatenate(sides))
-    return np.flatnonzero(trained), test[~trained[test]]
+    return np.flatnonzero(trained), np.flatnonzero(test & ~trained)
 
 
 def _find_copies(thumbnails: np.ndarray, train: np.ndarray, test: np.ndarray) -> pd.DataFrame:

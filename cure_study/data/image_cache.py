@@ -58,7 +58,11 @@ def cached_images(
     path = cache_path(f"{key}.npy")
     return cached(
         path,
-        lambda: _write(path, count, sources, decode, progress),
+        lambda: _write(
+            path,
+            count,
+            lambda first: _decode_chunks(sources(first), first, count, decode, progress),
+        ),
         lambda path: _open(path, progress),
         group=False,
     )
@@ -79,23 +83,16 @@ def _verify(path: Path, size: int, progress: bool | None) -> None:
     sha, remaining = hashlib.sha256(), size - len(SEAL) - 64
     progress = False if remaining < QUICK else progress
     with open(path, "rb") as file, naming(path):
-        for _ in bar(
-            range(0, max(remaining, 0), BLOCK), f"checking {path.name}", progress, "block"
-        ):
+        blocks = range(0, max(remaining, 0), BLOCK)
+        for _ in bar(blocks, f"checking {path.name}", progress, "block"):
             sha.update(file.read(min(BLOCK, remaining)))
             remaining -= BLOCK
         tail = file.read()
     check_seal(path, tail, sha.hexdigest())
 
 
-def _write(
-    path: Path,
-    count: int,
-    sources: Callable[[int], Iterable[T]],
-    decode: Callable[[T], np.ndarray],
-    progress: bool | None,
-) -> None:
-    """Decode into `.part`; `.digests` holds the SHA-256 of the file up to each chunk's end.
+def _write(path: Path, count: int, chunks: Callable[[int], Iterable[bytes]]) -> None:
+    """Write to `.part`; `.digests` holds the SHA-256 of the file up to each chunk's end.
 
     Plain writes, because on a full disk they raise OSError; a writable map would end the process.
     """
@@ -105,7 +102,7 @@ def _write(
     try:
         with naming(path), open(partial, "r+b") as file, open(digests, "r+b") as digest_file:
             first, sha = _resume(file, digest_file, count)
-            for chunk in _decode_chunks(sources(first), count, first, decode, progress):
+            for chunk in chunks(first):
                 file.write(chunk)
                 sha.update(chunk)
                 file.flush()
@@ -154,11 +151,12 @@ def _header(count: int) -> bytes:
 
 def _decode_chunks(
     sources: Iterable[T],
-    count: int,
     first: int,
+    count: int,
     decode: Callable[[T], np.ndarray],
     progress: bool | None,
 ) -> Iterator[bytes]:
+    """The images from `first` to `count`, `CHUNK` at a time."""
     remaining = iter(sources)
     with (
         ThreadPoolExecutor() as pool,

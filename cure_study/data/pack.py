@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from cure_core.files import digest, file_sha256
 from cure_core.runtime.progress import bar
@@ -74,81 +75,76 @@ def read_recordio(
 
 def _list_images(paths: dict[str, Path], progress: bool | None) -> tuple[np.ndarray, np.ndarray]:
     """The first byte and the label of each image, (N,) int64, in the order of the keys."""
-    rec, has_index = paths["train.rec"], paths["train.idx"].is_file()
-    found = [
+    rec = paths["train.rec"]
+    rows = [
         (record.start, record.id, bool(record.content), float(record.labels[0]))
         for record in bar(read_records(rec), "reading", progress, "record")
     ]
-    if not found:
+    if not rows:
         raise ValueError(f"{rec} is empty; fetch it again")
-    order, keys = np.arange(len(found)), np.arange(len(found))
-    if has_index:
-        order, keys = _order_by_key(paths, [record[0] for record in found])
-    starts, ids, has_image, labels = (
-        np.array(column)[order] for column in zip(*found, strict=True)
-    )
-    if not has_image[0]:  # InsightFace's header record, whose label is the first key after them
-        _check_header(paths, keys, ids, has_image, labels[0])
-    elif not has_image.all():
-        shuffled = f", or {paths['train.idx']} is shuffled" if has_index else ""
+    records = pd.DataFrame(rows, columns=["start", "id", "has_image", "label"])
+    records["key"] = _keys(paths, records.start.tolist())
+    records = records.sort_values("key", ignore_index=True)
+    images = records[records.has_image]
+    if not records.has_image[0]:
+        _check_header(paths, records)
+    elif len(images) < len(records):
+        first = records.start[records.has_image.argmin()]
+        shuffled = f", or {paths['train.idx']} is shuffled" if paths["train.idx"].is_file() else ""
         raise ValueError(
-            f"{rec}, byte {starts[has_image.argmin()]}: the record holds no image{shuffled}; "
-            "fetch it again"
+            f"{rec}, byte {first}: the record holds no image{shuffled}; fetch it again"
         )
-    if not has_image.any():
+    if images.empty:
         raise ValueError(f"{rec} holds no image; fetch it again")
-    starts, labels = starts[has_image], labels[has_image]
-    valid = (labels >= 0) & (labels < 2**24) & (labels == np.floor(labels))
-    if not valid.all():
-        first = valid.argmin()
+    wrong = images[~(images.label.between(0, 2**24 - 1) & (images.label % 1 == 0))]
+    if len(wrong):
         raise ValueError(
-            f"{rec}, byte {starts[first]}: the label {labels[first]} is not the number of a "
-            "person; fetch it again"
+            f"{rec}, byte {wrong.start.iloc[0]}: the label {wrong.label.iloc[0]} is not the number "
+            "of a person; fetch it again"
         )
-    _check_property(paths["property"], rec, len(np.unique(labels)))
-    return starts, labels.astype(np.int64)
+    _check_property(paths["property"], rec, images.label.nunique())
+    return images.start.to_numpy(), images.label.to_numpy(np.int64)
 
 
-def _order_by_key(paths: dict[str, Path], starts: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """The records' order by key, and the keys, if the index names every record once."""
+def _keys(paths: dict[str, Path], starts: list[int]) -> list[int]:
+    """Each record's key, by the index if there is one, which must name every record once."""
     rec, idx = paths["train.rec"], paths["train.idx"]
-    index = read_index(idx)
-    number = {start: i for i, start in enumerate(starts)}
+    if not idx.is_file():
+        return list(range(len(starts)))
+    index, known = read_index(idx), set(starts)
     for line, (key, start) in enumerate(index.items(), start=1):
-        if start not in number:
+        if start not in known:
             raise ValueError(
                 f"{idx}:{line}: key {key} points to byte {start}, where no record of {rec} "
                 f"({rec.stat().st_size:,} bytes) begins; the two belong to different packs, or "
                 "the index is damaged: without it the images are taken in the file's order"
             )
-    if len(index) != len(starts) or len(set(index.values())) != len(starts):
+    key_of = {start: key for key, start in index.items()}
+    if not len(key_of) == len(index) == len(starts):
         raise ValueError(
-            f"{idx} names {len(set(index.values())):,} records, {rec} holds {len(starts):,}; "
-            "one of the two is cut short: fetch them again"
+            f"{idx} names {len(key_of):,} records, {rec} holds {len(starts):,}; one of the two is "
+            "cut short: fetch them again"
         )
-    keys = sorted(index)
-    return np.array([number[index[key]] for key in keys]), np.array(keys)
+    return [key_of[start] for start in starts]
 
 
-def _check_header(
-    paths: dict[str, Path],
-    keys: np.ndarray,
-    ids: np.ndarray,
-    has_image: np.ndarray,
-    end: float,
-) -> None:
-    """The header says that the keys 1 to `end` - 1 are images; each record's id is its key."""
-    wrong = np.flatnonzero((ids != keys) & (ids != 0))
+def _check_header(paths: dict[str, Path], records: pd.DataFrame) -> None:
+    """InsightFace's header, the first record: its label is the key after those of the images.
+
+    The id of each other record is its key, or 0.
+    """
+    wrong = records[(records.id != records.key) & (records.id != 0)]
     if len(wrong):
         raise ValueError(
-            f"{paths['train.idx']}: key {keys[wrong[0]]} points to the record of id "
-            f"{ids[wrong[0]]} in {paths['train.rec']}; the index is shuffled: fetch it again"
+            f"{paths['train.idx']}: key {wrong.key.iloc[0]} points to the record of id "
+            f"{wrong.id.iloc[0]} in {paths['train.rec']}; the index is shuffled: fetch it again"
         )
-    if not np.array_equal((keys > 0) & (keys < end), has_image):
+    end = records.label[0]
+    if not ((records.key > 0) & (records.key < end)).equals(records.has_image):
         raise ValueError(
             f"{paths['train.rec']}, byte 0: the header announces {max(0, end - 1):,.0f} images "
-            f"with the keys 1 to {end - 1:,.0f}, {has_image.sum():,} records hold one; the pack "
-            "is cut short or combined from several"
+            f"with the keys 1 to {end - 1:,.0f}, {records.has_image.sum():,} records hold one; the "
+            "pack is cut short or combined from several"
         )
 
 

@@ -3,7 +3,6 @@
 A pickle of (images, same): 2P encoded images, the two of a pair next to each other, and P booleans.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,14 @@ def read_pairs(
     encoded, genuine = _unpack(read_pickle(content, str(path)), path)
     key = digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns, resize, bgr)
 
-    def numbered(first: int) -> Iterator[tuple[int, bytes]]:
-        return iter(enumerate(encoded[first:], first))
-
-    def decode(numbered_image: tuple[int, bytes]) -> np.ndarray:
-        number, image = numbered_image
+    def decode(number: int) -> np.ndarray:
         try:
-            return read_image(image, resize, name=f"{number} of {path}", bgr=bgr)
+            return read_image(encoded[number], resize, name=f"{number} of {path}", bgr=bgr)
         except ValueError as error:
-            raise ValueError(f"byte {content.find(image)}: {error}") from error
+            raise ValueError(f"byte {content.find(encoded[number])}: {error}") from error
 
-    return cached_images(key, len(encoded), numbered, decode, progress), genuine
+    count = len(encoded)
+    return cached_images(key, count, lambda first: range(first, count), decode, progress), genuine
 
 
 def _unpack(held: Any, path: Path) -> tuple[list[bytes], np.ndarray]:

@@ -29,9 +29,10 @@ def read_pickle(content: bytes, name: str) -> Any:
     try:
         return _Unpickler(file, len(content)).load()
     except Exception as error:  # a malformed pickle can make the unpickler raise anything
+        reason = str(error) or "the file ends too early"
         raise ValueError(
-            f"{name}, before byte {file.tell()}: {str(error) or 'the file ends too early'}; expected "
-            "a list of images and a list of booleans: the file is damaged, or of another kind"
+            f"{name}, before byte {file.tell()}: {reason}; expected a list of images and a list of "
+            "booleans: the file is damaged, or of another kind"
         ) from error
 
 

@@ -91,18 +91,11 @@ class ForgetRequest:
         return cls(*(ImageView(images, index.astype(np.int64)) for index in sides.values()))
 
     @classmethod
-    def of_people(
-        cls,
-        faces: FaceSet,
-        train: np.ndarray,
-        people: np.ndarray,
-        retain_people: np.ndarray | None = None,
-    ) -> "ForgetRequest":
+    def of_people(cls, faces: FaceSet, train: np.ndarray, people: np.ndarray) -> "ForgetRequest":
         """A request by identity: every sample of `people` among `train` goes, the others stay.
 
-        Identities are used here, to make the request, and not passed on. `retain_people` names
-        those who stay (default: everyone else). Raises ForgetRequestError as `from_indices` does,
-        for a person without a sample, and for an identity on both sides.
+        Identities are used here, to make the request, and not passed on. Raises ForgetRequestError
+        for a person without a sample, and if nobody is forgotten or nobody stays.
         """
         train, people = np.asarray(train), np.unique(people)
         identities = faces.identities[train]
@@ -113,16 +106,7 @@ class ForgetRequest:
                 "ask for people in the training set"
             )
         forget = np.isin(identities, people)
-        retain = ~forget
-        if retain_people is not None:
-            both = np.intersect1d(people, retain_people)
-            if len(both):
-                raise ForgetRequestError(
-                    f"{len(both)} identities are on both sides (first: {both[0]}); a request by "
-                    "identity takes all of a person's samples"
-                )
-            retain = np.isin(identities, retain_people)
-        return cls.from_indices(faces, train[forget], train[retain])
+        return cls.from_indices(faces, train[forget], train[~forget])
 
     @classmethod
     def random_people(

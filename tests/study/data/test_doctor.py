@@ -120,7 +120,7 @@ def test_a_shifted_set_is_seen(drawn, right, down):
 
 def test_eyes_are_found_where_they_were_drawn():
     face = np.full((112, 112, 3), 200.0)
-    for (x, y), (right, down) in zip(list(TEMPLATE.values())[:2], [(3, -2), (0, 5)], strict=True):
+    for (x, y), (right, down) in zip(TEMPLATE[:2], [(3, -2), (0, 5)], strict=True):
         row, column = round(y) + down, round(x) + right
         face[row - 2 : row + 3, column - 2 : column + 3] = 20
     offsets = eye_offsets(face)

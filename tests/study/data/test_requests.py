@@ -86,17 +86,6 @@ def test_a_person_goes_with_all_training_samples():
     assert request.retain_index.tolist() == [0, 5, 6]
 
 
-def test_those_who_stay_can_be_named():
-    request = ForgetRequest.of_people(faces(), np.arange(10), [3], retain_people=[7, 12])
-    assert request.forget_index.tolist() == [2, 3, 4]
-    assert request.retain_index.tolist() == [0, 1, 7, 8, 9]
-
-
-def test_one_identity_on_both_sides_is_refused():
-    with pytest.raises(ForgetRequestError, match=r"2 identities are on both sides \(first: 3\)"):
-        ForgetRequest.of_people(faces(), np.arange(10), [3, 9, 12], retain_people=[7, 9, 3])
-
-
 def test_a_person_without_a_training_sample_is_named():
     with pytest.raises(ForgetRequestError, match=r"2 people have no training sample \(first: 9\)"):
         ForgetRequest.of_people(faces(), np.arange(5), [3, 9, 12])
