@@ -49,7 +49,7 @@ def image_statistics(images: np.ndarray | ConcatImages | ImageView) -> ImageStat
     return ImageStatistics(
         red=red,
         blue=blue,
-        grey=bool((np.ptp(sample, axis=3) == 0).all()),
+        grey=bool((sample[..., 1:] == sample[..., :1]).all()),
         low=int(sample.min()),
         high=int(sample.max()),
         contrast=float(high - low),

@@ -44,10 +44,10 @@ class Array:
 
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, _, content = state
-        if len(shape) != 1:
-            raise ValueError(f"an array of shape {shape} is refused: more than one dimension")
-        if len(content) != shape[0] * kind.dtype.itemsize or not isinstance(content, bytes):
-            raise ValueError(f"an array of shape {shape} holds {len(content):,} bytes")
+        if len(shape) != 1 or not isinstance(content, bytes):
+            raise ValueError("an array of more than one dimension, or without bytes, is refused")
+        if len(content) != int(shape[0]) * kind.dtype.itemsize:
+            raise ValueError(f"an array of {int(shape[0])} items holds {len(content):,} bytes")
         self.dtype, self.content = kind.dtype, content
 
 
@@ -129,5 +129,7 @@ def _scalar(kind: Any, content: Any) -> bool | int:
 
 
 def _text(value: Any) -> str:
-    """Text as Python 3 has it, from either version of Python."""
-    return value.decode("ascii") if isinstance(value, bytes) else str(value)
+    """Text from either version of Python; no other value, whose `str` may be far larger."""
+    if not isinstance(value, bytes | str):
+        raise ValueError(f"expected text, got {type(value).__name__}")
+    return value.decode("ascii") if isinstance(value, bytes) else value

@@ -20,11 +20,11 @@ from cure_study.data.pairs_pack import read_pairs
 from cure_study.data.recordio import read_index, read_records
 from cure_study.paths import cache_root
 
-PICTURES = [
+IMAGES = [
     np.random.default_rng(seed).integers(0, 256, (7, 7, 3), np.uint8).repeat(16, 0).repeat(16, 1)
     for seed in range(6)
 ]
-PNGS = [encoded(picture) for picture in PICTURES]
+PNGS = [encoded(image) for image in IMAGES]
 KINDS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 DRAWN = {"people": 1, "images_per_person": 2, "unseen_people": 0}
 DRAWN |= {"unseen_images": 1, "unseen_pairs": 0, "cross_age_pairs": 0}
@@ -57,9 +57,9 @@ def manifest(folder, layout):
         text += "options: {people: 3, images_per_person: 2, unseen_people: 0, unseen_images: 1,\n"
         text += "  unseen_pairs: 20, cross_age_pairs: 0, min_gap: 30.0, seed: 1}\n"
     else:
-        text += "path: data/own\ncolour: rgb\nrange: [0, 255]\nresize: false\nimages: 10\n"
+        text += "path: data/custom\ncolour: rgb\nrange: [0, 255]\nresize: false\nimages: 10\n"
         more = f", sha256: {'a' * 64}" if layout == "folder" else ", count: 20"
-        text += "" if layout == "pairs" else f"pairs:\n  own: {{path: a/b.bin{more}}}\n"
+        text += "" if layout == "pairs" else f"pairs:\n  custom: {{path: a/b.bin{more}}}\n"
     path = written(folder / f"{layout}.yaml", f"{text}layout: {layout}\n".encode())
     return Target(f"manifest, {layout}", path, lambda: manifests.read(path))
 
@@ -81,7 +81,7 @@ def lfw_pairs(folder, protocol):
 
 
 def bin_pairs(folder, manner):
-    path = write_bin(folder / "own.bin", PNGS[:4], [True, False], manner)
+    path = write_bin(folder / "pairs.bin", PNGS[:4], [True, False], manner)
     read = lambda: same(*read_pairs(path, progress=False))  # noqa: E731
     return Target(f".bin pairs, {manner}", path, read, reset=forget)
 
@@ -98,19 +98,19 @@ def pack(folder, name):
 
 def records(folder):
     content = image_record(1, [2.0, 3.0], b"an image") + image_record(2, 1.0, b"\n#\xd7\xce" * 5)
-    path = written(folder / "own.rec", content)
+    path = written(folder / "records.rec", content)
     read = lambda: [(r.start, r.id, r.labels.tolist(), r.content) for r in read_records(path)]  # noqa: E731
     return Target("records", path, lambda: repr(read()))
 
 
 def index(folder):
-    path = written(folder / "own.idx", b"0\t0\n1\t40\n2\t2000\n3\t123456789\n")
+    path = written(folder / "index.idx", b"0\t0\n1\t40\n2\t2000\n3\t123456789\n")
     return Target("index", path, lambda: read_index(path))
 
 
 def image(folder, kind):
     file = io.BytesIO()
-    Image.fromarray(PICTURES[0]).save(file, kind)
+    Image.fromarray(IMAGES[0]).save(file, kind)
     path = written(folder / f"image.{kind.lower()}", file.getvalue())
     return Target(f"image, {kind}", path, lambda: same(read_image(path)))
 
@@ -133,11 +133,11 @@ def map_in_cache(folder):
     def read():
         image_cache._verified.clear()
         return same(
-            np.asarray(cached_images("own", 5, lambda n: range(n, 5), PICTURES.__getitem__))
+            np.asarray(cached_images("custom", 5, lambda n: range(n, 5), IMAGES.__getitem__))
         )
 
     read()
-    path = cache_root() / "faces" / "own.npy"
+    path = cache_root() / "faces" / "custom.npy"
     return Target("decoded images in the cache", path, read, detects_damage=True)
 
 
@@ -149,11 +149,11 @@ def interrupted(folder, name, monkeypatch):
     def killed(number):
         if number == 4:
             raise KeyboardInterrupt
-        return PICTURES[number]
+        return IMAGES[number]
 
     with pytest.raises(KeyboardInterrupt):
-        cached_images("own", 5, lambda n: range(n, 5), killed)
-    for path in (cache_root() / "faces").glob("own.*"):
+        cached_images("custom", 5, lambda n: range(n, 5), killed)
+    for path in (cache_root() / "faces").glob("custom.*"):
         left[path] = path.read_bytes()
 
     def reset():
@@ -163,7 +163,7 @@ def interrupted(folder, name, monkeypatch):
 
     def read():
         return same(
-            np.asarray(cached_images("own", 5, lambda n: range(n, 5), PICTURES.__getitem__))
+            np.asarray(cached_images("custom", 5, lambda n: range(n, 5), IMAGES.__getitem__))
         )
 
     path = cache_root() / "faces" / name
@@ -205,7 +205,7 @@ TARGETS = {
     **{f"image-{x}": (image, x, 1500) for x in KINDS},
     "tree": (tree, None, 1000),
     "map": (map_in_cache, None, 500),
-    **{f"resume-{x}": (interrupted, x, 500) for x in ("own.part", "own.digests")},
+    **{f"resume-{x}": (interrupted, x, 500) for x in ("custom.part", "custom.digests")},
     **{f"listing-{x}": (listing, x, 500) for x in ("*.npz", "*.sha256")},
     **{f"drawn-{x}": (drawn, x, 300) for x in ("*.npy",)},
 }

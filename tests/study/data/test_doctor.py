@@ -29,7 +29,7 @@ def drawn(tmp_path_factory):
 def changed(faces, images=None, **fields):
     known = {"identities": faces.identities, "attributes": faces.attributes}
     known |= {"protocols": faces.protocols} | fields
-    return FaceSet("own", faces.images if images is None else images, fingerprint="", **known)
+    return FaceSet("custom", faces.images if images is None else images, fingerprint="", **known)
 
 
 def verdicts(faces):
@@ -105,7 +105,7 @@ def test_files_left_out_are_seen(drawn, tmp_path):
     ]
 
 
-def test_dark_and_empty_pictures_are_seen(drawn):
+def test_dark_and_empty_images_are_seen(drawn):
     assert "values" in verdicts(changed(drawn, drawn.images // 8))
     empty = drawn.images.copy()
     empty[[7, 9]] = 128
@@ -128,14 +128,14 @@ def test_eyes_are_found_where_they_were_drawn():
     assert offsets["right eye"] == pytest.approx((0, 5), abs=0.5)
 
 
-def test_a_picture_under_two_people_is_seen(drawn):
+def test_an_image_under_two_people_is_seen(drawn):
     images = drawn.images.copy()
     images[15] = images[3]  # of another person
     images[4] = images[5]  # of the same
     assert verdicts(changed(drawn, images)) == {"images under two people"}
 
 
-def test_a_test_picture_in_training_is_seen_though_saved_again(drawn):
+def test_a_test_image_in_training_is_seen_though_saved_again(drawn):
     images = drawn.images.copy()
     file = io.BytesIO()
     Image.fromarray(images[310]).save(file, "JPEG", quality=70)
@@ -163,16 +163,16 @@ def test_the_command_states_counts_against_the_manifest(drawn, tmp_path, capsys)
     write_pack(
         folder, [encoded(image, "BMP") for image in drawn.images[:60]], drawn.identities[:60]
     )
-    write_bin(folder / "own.bin", [encoded(i, "BMP") for i in drawn.images[300:320]], [True] * 10)
+    write_bin(folder / "pairs.bin", [encoded(i, "BMP") for i in drawn.images[300:320]], [True] * 10)
     fields = yaml.safe_load((manifests.FOLDER / "casia_webface.yaml").read_text())
     fields |= {"path": "pack", "images": 60, "people": 6}
-    fields["pairs"] = {"own": {"path": "pack/own.bin", "count": 10}}
-    path = tmp_path / "own.yaml"
+    fields["pairs"] = {"custom": {"path": "pack/pairs.bin", "count": 10}}
+    path = tmp_path / "custom.yaml"
     path.write_text(yaml.safe_dump(fields))
     command = ["data", "doctor", str(path), "--root", str(tmp_path / "root")]
     assert cli.main([*command, "--picture", str(tmp_path / "mean.png")]) == 0
     output = capsys.readouterr().out
-    assert output.startswith("own\n")
+    assert output.startswith("custom\n")
     lines = {line[:30].strip(): line.split() for line in output.splitlines()}
     assert lines["images"][1:] == ["60", "60", "ok"]
     assert lines["people"][1:] == ["6", "6", "ok"]

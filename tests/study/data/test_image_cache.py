@@ -1,9 +1,8 @@
 """A decoded set in the cache: in order, once, and taken up where it stood."""
 
 import errno
+import multiprocessing
 import os
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -54,7 +53,7 @@ def test_a_decoded_set_is_not_decoded_again():
 
 @pytest.mark.parametrize("stop", [0, 3, 4, 5, 8, 9])
 def test_an_interrupted_decoding_goes_on_from_the_last_chunk_known_safe(cache, stop):
-    asked = []
+    first_images = []
 
     def until(value):
         if value == stop:
@@ -62,14 +61,17 @@ def test_an_interrupted_decoding_goes_on_from_the_last_chunk_known_safe(cache, s
         return flat(value)
 
     def sources(first):
-        asked.append(first)
+        first_images.append(first)
         return numbered(first)
 
     with pytest.raises(KeyboardInterrupt):
         cached_images("ten", 10, sources, until)
     assert not (cache / "ten.npy").exists()
     assert values(cached_images("ten", 10, sources, flat)) == list(range(10))
-    assert asked == [0, {0: 0, 3: 0, 4: 4, 5: 4, 8: 8, 9: 8}[stop]]  # chunks begin at 0, 4, 8
+    assert first_images == [
+        0,
+        {0: 0, 3: 0, 4: 4, 5: 4, 8: 8, 9: 8}[stop],
+    ]  # chunks begin at 0, 4, 8
     assert sorted(path.suffix for path in cache.iterdir()) == [".lock", ".npy"]
 
 
@@ -151,11 +153,11 @@ def test_a_map_is_checked_once_in_a_process_and_again_when_it_has_changed(cache,
 
 
 def test_a_kept_text_that_is_damaged_is_named_and_made_again(cache):
-    assert cached_bytes("own.txt", lambda: b"abc") == b"abc"
-    assert cached_bytes("own.txt", None) == b"abc"
-    damage(cache / "own.txt", 1)
-    with pytest.warns(UserWarning, match=r"own\.txt is damaged"):
-        assert cached_bytes("own.txt", lambda: b"abc") == b"abc"
+    assert cached_bytes("custom.txt", lambda: b"abc") == b"abc"
+    assert cached_bytes("custom.txt", None) == b"abc"
+    damage(cache / "custom.txt", 1)
+    with pytest.warns(UserWarning, match=r"custom\.txt is damaged"):
+        assert cached_bytes("custom.txt", lambda: b"abc") == b"abc"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
@@ -186,7 +188,7 @@ def test_what_cannot_be_decoded_leaves_nothing_behind(cache):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
-def test_a_full_disk_is_told_and_the_work_so_far_kept(cache):
+def test_a_full_disk_is_reported_and_the_work_so_far_kept(cache):
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -196,9 +198,9 @@ def test_a_full_disk_is_told_and_the_work_so_far_kept(cache):
             cached_images("ten", 10, numbered, flat)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    asked = []
-    cached_images("ten", 10, lambda first: (asked.append(first), numbered(first))[1], flat)
-    assert asked == [4]
+    first_images = []
+    cached_images("ten", 10, lambda first: (first_images.append(first), numbered(first))[1], flat)
+    assert first_images == [4]
     assert values(np.load(cache / "ten.npy")) == list(range(10))
 
 
@@ -222,24 +224,20 @@ def test_two_at_the_same_time_decode_once(cache):
     assert sorted(calls) == list(range(10))
 
 
-KILLED = """
-import time, numpy as np
-from cure_study.data import image_cache
-image_cache.CHUNK = 4
-def decode(value):
-    if value == 9:
-        print("now", flush=True)
-        time.sleep(60)
-    return np.full((112, 112, 3), value, np.uint8)
-image_cache.cached_images("ten", 10, lambda first: iter(range(first, 10)), decode)
-"""
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+def test_a_killed_process_blocks_nobody(cache):
+    fork = multiprocessing.get_context("fork")
+    reached = fork.Event()
 
+    def stuck(value):
+        if value == 9:
+            reached.set()
+            time.sleep(60)
+        return flat(value)
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_a_killed_process_holds_nobody_up(cache):
-    process = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "now\n"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
+    process = fork.Process(target=cached_images, args=("ten", 10, numbered, stuck))
+    process.start()
+    assert reached.wait(60)
+    process.kill()
+    process.join()
     assert values(cached_images("ten", 10, numbered, flat)) == list(range(10))

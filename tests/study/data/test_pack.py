@@ -261,14 +261,14 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_pack_is_told_by_file_and_place(folder, damage):
+def test_a_damaged_pack_is_named_by_file_and_place(folder, damage):
     name, change, message = DAMAGES[damage]
     rewritten(folder, name, change)
     with pytest.raises(ValueError, match=message):
         read_recordio(folder)
 
 
-def test_a_shuffled_index_is_told(folder):
+def test_a_shuffled_index_is_reported(folder):
     first, second = (f"{key}\t{starts(folder)[key]}\n".encode() for key in (1, 2))
     swapped = [line.replace(b"1\t", b"x\t").replace(b"2\t", b"1\t") for line in (first, second)]
     swapped = [line.replace(b"x\t", b"2\t") for line in swapped]
@@ -277,7 +277,7 @@ def test_a_shuffled_index_is_told(folder):
         read_recordio(folder)
 
 
-def test_an_index_that_leads_to_no_image_first_is_told_with_both_files(folder):
+def test_an_index_that_leads_to_no_image_first_names_both_files(folder):
     """The header comes first by its key, 0; under another key it looks like a broken image."""
     rewritten(folder, "train.idx", lambda b: b.replace(b"0\t0\n", b"77\t0\n"))
     with pytest.raises(ValueError, match=r"rec, byte \d+: the record holds no image, or .*idx is"):
