@@ -9,32 +9,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 
 from cure_core import html
-from cure_core.encoders.embedding import take
-from cure_core.files import digest
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.verification import ten_folds
-from cure_core.runtime.progress import bar
 from cure_study.data import manifests
 from cure_study.data.faceset import ConcatImages, FaceSet, ImageView
-from cure_study.data.image_statistics import image_statistics
+from cure_study.data.image_statistics import Summary, eye_offsets, image_statistics, summarise
 from cure_study.data.manifest_schema import FolderManifest, Manifest, StoredManifest
 from cure_study.synthfaces.view import TEMPLATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-REACH = 12  # pixels around the template in which an eye is looked for
 MISALIGNED = 4.0  # pixels from the template
 COPY = 0.995  # cosine similarity of thumbnails: higher for copies, lower for different photographs
-FLAT = 3.0  # standard deviation in grey levels of an image that shows nothing
 
 
 Check = tuple[str, str, str, bool | None]  # check, found, expected, ok (None: for information)
@@ -97,7 +91,7 @@ def examine(
     if not isinstance(faces, FaceSet):
         manifest = manifests.read(faces)
         faces = manifests.load(faces, root=root)
-    summary = _summarise(faces, progress)
+    summary = summarise(faces.images, progress)
     train, test = _train_and_test(faces, manifest)
     copies = _find_copies(summary.thumbnails, train, test)
     checks = [
@@ -114,31 +108,6 @@ def examine(
         columns=["check", "found", "expected", "verdict"],
     )
     return Examination(faces.name, findings, summary.mean.round().astype(np.uint8), copies)
-
-
-class _Summary(NamedTuple):
-    """What one pass over the images gives."""
-
-    thumbnails: np.ndarray  # (N, 256) float32, centred and of length one; zero for flat images
-    digests: np.ndarray  # (N,) text
-    flat: int
-    mean: np.ndarray  # (112, 112, 3) float
-
-
-def _summarise(faces: FaceSet, progress: bool | None) -> _Summary:
-    thumbnails = np.empty((len(faces), 256), np.float32)
-    digests, flat, total = [], 0, np.zeros((112, 112, 3))
-    for start in bar(range(0, len(faces), 512), "looking", progress, "batch"):
-        index = np.arange(start, min(start + 512, len(faces)))
-        images = take(faces.images, index).permute(0, 2, 3, 1).numpy()
-        small = images.reshape(len(images), 16, 7, 16, 7, 3).mean((2, 4, 5)).reshape(-1, 256)
-        small -= small.mean(1, keepdims=True)
-        flat += int((small.std(1) < FLAT).sum())
-        length = np.linalg.norm(small, axis=1, keepdims=True)
-        thumbnails[index] = small / np.maximum(length, 1e-6)
-        digests += [digest(image) for image in images]
-        total += images.sum(0, dtype=np.int64)
-    return _Summary(thumbnails, np.array(digests), flat, total / len(faces))
 
 
 def _none(check: str, count: int) -> Check:
@@ -209,7 +178,7 @@ def _parts(faces: FaceSet) -> dict[str, np.ndarray | ConcatImages | ImageView]:
     return parts
 
 
-def _check_images(faces: FaceSet, summary: _Summary) -> list[Check]:
+def _check_images(faces: FaceSet, summary: Summary) -> list[Check]:
     """Empty images, the alignment, and equal images of different people."""
     offsets = eye_offsets(summary.mean)
     found = ", ".join(f"{name} ({x:+.0f}, {y:+.0f})" for name, (x, y) in offsets.items())
@@ -221,22 +190,6 @@ def _check_images(faces: FaceSet, summary: _Summary) -> list[Check]:
         ("eyes of the mean face off by", found, f"< {MISALIGNED:.0f} pixels", aligned),
         _none("images under two people", int((people_of_image > 1).sum())),
     ]
-
-
-def eye_offsets(mean: np.ndarray) -> dict[str, tuple[float, float]]:
-    """By how many pixels, right and down, the eyes of a mean face (112, 112, 3) miss the template.
-
-    An eye is the darkest spot near its place in the template, which is about 1.5 pixels above the
-    eye's centre because of the brow. For a set that is far off, the offsets mean little.
-    """
-    grey = gaussian_filter(mean.mean(2), 2.5)
-    offsets = {}
-    for name, (x, y) in zip(("left eye", "right eye"), TEMPLATE[:2], strict=True):
-        top, left = round(y) - REACH, round(x) - REACH
-        window = grey[top : top + 2 * REACH + 1, left : left + 2 * REACH + 1]
-        row, column = np.unravel_index(window.argmin(), window.shape)
-        offsets[name] = (float(left + column - x), float(top + row - y))
-    return offsets
 
 
 def _check_pairs(

@@ -1,14 +1,22 @@
-"""Statistics of a set of images that reveal a wrong channel order or value range."""
+"""Statistics of a set of images that reveal how they were stored, aligned and copied."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
+from cure_core.encoders.embedding import take
+from cure_core.files import digest
+from cure_core.runtime.progress import bar
 from cure_study.data.faceset import ConcatImages, ImageView
+from cure_study.synthfaces.view import TEMPLATE
 
 SAMPLE = 512  # images of the sample, evenly spaced over the set
 MIDDLE = slice(32, 80)  # rows and columns that a face fills
+REACH = 12  # pixels around the template in which an eye is looked for
+FLAT = 3.0  # standard deviation in grey levels of an image that shows nothing
 CLEAR = 2.0  # grey levels by which red and blue must differ for the channel order to be clear
 
 
@@ -84,3 +92,45 @@ def check_statistics(
             f"{claim} read so, the faces are bluer ({found.blue:.0f}) than red ({found.red:.0f}); "
             f"set `colour` to {other}, or to null to leave it unchecked"
         )
+
+
+class Summary(NamedTuple):
+    """What one pass over the images gives."""
+
+    thumbnails: np.ndarray  # (N, 256) float32, centred and of length one; zero for flat images
+    digests: np.ndarray  # (N,) text
+    flat: int  # how many images show nothing
+    mean: np.ndarray  # (112, 112, 3) float
+
+
+def summarise(images: np.ndarray | ConcatImages | ImageView, progress: bool | None) -> Summary:
+    """Thumbnails, digests, the number of flat images and the mean of images (N, 112, 112, 3)."""
+    thumbnails = np.empty((len(images), 256), np.float32)
+    digests, flat, total = [], 0, np.zeros((112, 112, 3))
+    for start in bar(range(0, len(images), 512), "looking", progress, "batch"):
+        index = np.arange(start, min(start + 512, len(images)))
+        batch = take(images, index).permute(0, 2, 3, 1).numpy()
+        small = batch.reshape(len(batch), 16, 7, 16, 7, 3).mean((2, 4, 5)).reshape(-1, 256)
+        small -= small.mean(1, keepdims=True)
+        flat += int((small.std(1) < FLAT).sum())
+        length = np.linalg.norm(small, axis=1, keepdims=True)
+        thumbnails[index] = small / np.maximum(length, 1e-6)
+        digests += [digest(image) for image in batch]
+        total += batch.sum(0, dtype=np.int64)
+    return Summary(thumbnails, np.array(digests), flat, total / len(images))
+
+
+def eye_offsets(mean: np.ndarray) -> dict[str, tuple[float, float]]:
+    """By how many pixels, right and down, the eyes of a mean face (112, 112, 3) miss the template.
+
+    An eye is the darkest spot near its place in the template, which is about 1.5 pixels above the
+    eye's centre because of the brow. For a set that is far off, the offsets mean little.
+    """
+    grey = gaussian_filter(mean.mean(2), 2.5)
+    offsets = {}
+    for name, (x, y) in zip(("left eye", "right eye"), TEMPLATE[:2], strict=True):
+        top, left = round(y) - REACH, round(x) - REACH
+        window = grey[top : top + 2 * REACH + 1, left : left + 2 * REACH + 1]
+        row, column = np.unravel_index(window.argmin(), window.shape)
+        offsets[name] = (float(left + column - x), float(top + row - y))
+    return offsets
