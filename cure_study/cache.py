@@ -1,4 +1,4 @@
-"""Cache entries that several processes share: each is made once, and made again where damaged."""
+"""Cache entries shared by several processes: each is made once, and again if it is damaged."""
 
 import errno
 import sys
@@ -18,32 +18,40 @@ QUIET = 3.0  # seconds of waiting for another process before a line says so
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def cached(path: Path, make: Callable[[], None], read: Callable[[Path], T]) -> T:
-    """What `read` gives of the cache entry at `path`, which `make` writes where it is missing.
+def cached(
+    path: Path, make: Callable[[], None], read: Callable[[Path], T], *, group: bool = True
+) -> T:
+    """What `read` returns for the cache entry at `path`, which `make` writes if it is missing.
 
-    Of several processes one makes it; the others wait, then read it. `read` raises
-    DamagedFileError for a damaged entry, which is named in a warning and made again. The processes
-    of a group (`runtime.distributed`) make it together; the first of them locks and reads.
-    Raises OSError naming the path where the cache cannot be read or written.
+    One process makes the entry; others wait, then read it. `read` raises FileNotFoundError for a
+    missing entry and DamagedFileError for a damaged one, which is named in a warning and made
+    again. With `group`, the processes of a distributed group make the entry together, and the
+    first one locks, reads, and sends the value to the others; otherwise each acts for itself.
+    Raises OSError naming the path if the cache cannot be read or written.
     """
-    found = on_rank_zero(lambda: _read(path, read))
-    if found is not None:
-        return found
-    held: list[BaseFileLock] = []  # in the first process of a group
+    once = on_rank_zero if group else _call
+    value = once(lambda: _read(path, read))
+    if value is not None:
+        return value
+    locks: list[BaseFileLock] = []  # empty in all processes of a group but the first
     try:
-        on_rank_zero(lambda: held.append(_lock(path)))
-        found = on_rank_zero(lambda: _read(path, read, warn=True))
-        if found is None:
+        once(lambda: locks.append(_lock(path)))
+        value = once(lambda: _read(path, read, warn=True))
+        if value is None:
             make()
-            found = on_rank_zero(lambda: read(path))
-        return found
+            value = once(lambda: read(path))
+        return value
     finally:
-        for lock in held:
+        for lock in locks:
             lock.release()
 
 
+def _call(function: Callable[[], T]) -> T:
+    return function()
+
+
 def _read(path: Path, read: Callable[[Path], T], warn: bool = False) -> T | None:
-    """What `read` gives; None where there is no entry, or a damaged one."""
+    """What `read` returns; None if the entry is missing or damaged."""
     try:
         return read(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Where data and derived files lie, and the locks that guard them."""
+"""Where data and derived files are stored, and the locks that guard them."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def cache_root() -> Path:
 def locked(path: str | Path) -> FileLock:
     """The lock of a cache entry or table: hold it while `path` is looked up, made and written.
 
-    A second process, or thread, waits; the system frees the lock of a process that has ended.
+    Other processes and threads wait; the operating system frees the lock of a process that ended.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

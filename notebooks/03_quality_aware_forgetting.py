@@ -59,7 +59,6 @@ import numpy as np
 import pandas as pd
 
 from cure_study import figures
-from cure_study.data.requests import ForgetRequest
 from cure_study.evaluation.report import save_table
 from cure_study.experiments.quality import scorers
 from cure_study.experiments.quality import study as quality_study
@@ -140,12 +139,12 @@ figures.draw("quality_discard", curves)
 # %% [markdown]
 # ## A request by quality
 #
-# `ForgetRequest.lowest_quality` takes a fraction or a threshold. It looks at no label to choose.
+# `scorers.lowest_quality` takes a fraction or a threshold. It looks at no label to choose.
 # Who is hit is another matter, and whoever answers for the request should look: a person with few
 # or only poor pictures may lose them all (that warns).
 
 # %%
-request = ForgetRequest.lowest_quality(
+request = scorers.lowest_quality(
     faces, scorer, fraction=max(fractions), encoder=bench.teacher.encoder
 )
 print(request)

@@ -1,4 +1,4 @@
-"""Sets of face images: drawn, or read from folders and packs."""
+"""Sets of face images: synthetic, or read from folders and packs."""
 
 from cure_study.data.faceset import FaceSet
 from cure_study.data.pack import read_recordio

@@ -1,4 +1,4 @@
-"""The one type for a set of faces: images on one side, who they are on the other."""
+"""The type for a set of faces: the images, and, separately, whose they are."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ SHAPE = (112, 112, 3)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Stack:
-    """Several arrays or maps of images (N, 112, 112, 3), indexed as one without a copy of all."""
+class ConcatImages:
+    """Several arrays or maps of images (N, 112, 112, 3), indexed as one, without copying all."""
 
-    parts: tuple["np.ndarray | Stack", ...]
+    parts: tuple[np.ndarray, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -27,21 +27,21 @@ class Stack:
         return sum(map(len, self.parts))
 
     def __getitem__(self, key: int | slice | np.ndarray) -> np.ndarray:
-        wanted = np.arange(len(self))[key]
+        index = np.arange(len(self))[key]
         ends = np.cumsum([len(part) for part in self.parts])
-        of = np.searchsorted(ends, wanted, side="right")
-        if wanted.ndim == 0:
-            return self.parts[of][wanted - ends[of]]  # counted from the part's end
-        images = np.empty((len(wanted), *self.shape[1:]), np.uint8)
-        for i, part in enumerate(self.parts):
-            own = of == i
-            images[own] = part[wanted[own] - (ends[i] - len(part))]
+        part_of = np.searchsorted(ends, index, side="right")
+        if index.ndim == 0:
+            return self.parts[part_of][index - ends[part_of]]  # counted from the part's end
+        images = np.empty((len(index), *self.shape[1:]), np.uint8)
+        for i, (part, end) in enumerate(zip(self.parts, ends, strict=True)):
+            rows = part_of == i
+            images[rows] = part[index[rows] - end]
         return images
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a folder of images holds that is not read: `files` by reason, `people` without image."""
+    """What is not read of a folder: `files` with the reason, and `people` without an image."""
 
     files: Mapping[str, str] = field(default_factory=dict)
     people: tuple[str, ...] = ()
@@ -66,17 +66,17 @@ class LeftOut:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FaceSet:
-    """Faces of 112 x 112 RGB uint8, and, kept apart, who they are.
+    """Faces of 112 x 112 RGB uint8, and, separately, whose they are.
 
-    `images` (N, 112, 112, 3) uint8, often a read-only memory map or a `Stack` of them;
-    `identities` (N,) int64 numbers people; `people` names them; `attributes`, one row an image,
-    holds what is known beside (for SynthFaces the true capture values); `protocols` are named
-    verification pairs; `left_out` says what lay beside the images and was not read;
-    `fingerprint` is a digest of the content, or of what it is drawn from, for caches and results.
+    `images` (N, 112, 112, 3) uint8, often a read-only memory map or `ConcatImages` of several;
+    `identities` (N,) int64 numbers people; `people` names them; `attributes` has one row an image
+    (for SynthFaces the true capture values, and in `unseen` whether an image is for the protocols
+    only); `protocols` are named verification pairs; `left_out` is what was found and not read;
+    `fingerprint` is a digest of the content, or of the drawing's options, for caches and results.
     """
 
     name: str
-    images: np.ndarray | Stack
+    images: np.ndarray | ConcatImages
     identities: np.ndarray
     fingerprint: str
     people: tuple[str, ...] = ()
@@ -90,6 +90,13 @@ class FaceSet:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.images[index]
 
+    @property
+    def unseen(self) -> np.ndarray:
+        """(N,) bool: the images that are for the protocols only."""
+        if self.attributes is None or "unseen" not in self.attributes:
+            return np.zeros(len(self), bool)
+        return self.attributes["unseen"].to_numpy(bool)
+
     def __repr__(self) -> str:
         known = "".join(f", {name}: {len(pairs):,} pairs" for name, pairs in self.protocols.items())
         left_out = f"; {self.left_out}" if self.left_out else ""
@@ -99,24 +106,24 @@ class FaceSet:
         )
 
     def _repr_html_(self) -> str:
-        """Numbers, and the first pictures of SynthFaces: real faces are not shown unasked."""
+        """Numbers, and the first images if they are drawn: real faces are not shown unasked."""
         people, counts = np.unique(self.identities, return_counts=True)
-        told = {
+        rows = {
             "images": f"{len(self):,} of {SHAPE[0]} x {SHAPE[1]}",
             "people": f"{len(people):,}, with {counts.min()} to {counts.max()} images",
             **{f"pairs, {name}": f"{len(pairs):,}" for name, pairs in self.protocols.items()},
             **({"left out": str(self.left_out)} if self.left_out else {}),
             "fingerprint": self.fingerprint,
         }
-        drawn = self.name == "synthfaces"
-        return html.table(f"FaceSet {self.name}", told) + (html.strip(self.images[:8]) * drawn)
+        table = html.table(f"FaceSet {self.name}", rows)
+        return table + html.strip(self.images[:8]) if self.name == "synthfaces" else table
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ImageView:
-    """Some images of a set, by index, read when asked for: no copy, and no way to a label."""
+    """Some images of a set, by index, read on access: no copy, and no access to a label."""
 
-    images: np.ndarray | Stack
+    images: np.ndarray | ConcatImages
     index: np.ndarray
 
     @property

@@ -1,4 +1,4 @@
-"""What a manifest says: the fields of each layout, checked where one is read."""
+"""The fields of a manifest, for each layout of a data set."""
 
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal
@@ -22,22 +22,20 @@ def _relative(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_relative)]
 Colour = Literal["rgb", "bgr", "grey"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-# YAML has lists only, which a strict tuple does not take; its numbers stay strict.
-Span = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_ascending)]
+Count = Annotated[int, Field(ge=1)]
 PairCount = Annotated[int, Field(ge=0, multiple_of=20)]
+# YAML has lists only, which a strict tuple does not accept; its numbers stay strict.
+Span = Annotated[tuple[int, int], Field(strict=False), AfterValidator(_ascending)]
 
 
 class Model(BaseModel):
-    """What all parts of a manifest have in common: every field known, none changed later.
-
-    Strict, so that text such as "5" or a boolean is no number, and the text `no` no boolean.
-    """
+    """Every field known, none changed later; strict: the text "5" and True are not numbers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Splits(Model):
-    """What the study uses by default: the arguments of `cure_study.data.splits.split_people`."""
+    """The study's default arguments of `cure_study.data.splits.split_people`."""
 
     min_images: int = Field(ge=3)
     max_images: int | None = Field(ge=3)
@@ -53,14 +51,11 @@ class PairsFile(Model):
 
 
 class PackedPairs(Model):
-    """Verification pairs in InsightFace's `.bin` form, `count` of them.
-
-    `colour` is given where it differs from the pack's.
-    """
+    """`count` verification pairs in InsightFace's `.bin` form; `colour` if not the pack's."""
 
     path: RelativePath
     colour: Colour | None = None
-    count: int | None = Field(default=None, ge=1)
+    count: Count | None = None
     sha256: Sha256 | None = None
 
 
@@ -70,10 +65,10 @@ class Drawing(Model):
     A count of pairs of 0 leaves its protocol out; `min_gap` is in years.
     """
 
-    people: int = Field(ge=1)
-    images_per_person: int = Field(ge=1)
+    people: Count
+    images_per_person: Count
     unseen_people: int = Field(ge=0)
-    unseen_images: int = Field(ge=1)
+    unseen_images: Count
     unseen_pairs: PairCount
     cross_age_pairs: PairCount
     min_gap: float = Field(ge=0)
@@ -81,7 +76,7 @@ class Drawing(Model):
 
 
 class Manifest(Model):
-    """What every manifest says."""
+    """The fields that every manifest has."""
 
     title: str
     source: str
@@ -96,15 +91,15 @@ class StoredManifest(Manifest):
 
     `colour` is the order of the stored channels and `range` the values in use; both are compared
     with the images, and null leaves the colour unchecked. Other sizes than 112 x 112 are an error
-    unless `resize`. Counts and checksum are compared where they are given.
+    unless `resize`. Counts and checksum are compared if they are given.
     """
 
     path: RelativePath | None = None
     colour: Colour | None = None
     range: Span = (0, 255)
     resize: bool = False
-    images: int | None = Field(default=None, ge=1)
-    people: int | None = Field(default=None, ge=1)
+    images: Count | None = None
+    people: Count | None = None
     checksum: Sha256 | None = None
 
 
@@ -116,7 +111,7 @@ class FolderManifest(StoredManifest):
 
 
 class RecordIOManifest(StoredManifest):
-    """InsightFace's pack, a folder with `train.rec`, whose SHA-256 the checksum is.
+    """InsightFace's pack, a folder with `train.rec`; the checksum is that file's SHA-256.
 
     `pairs` name `.bin` files with paths from the root; their images join the set as `unseen`.
     """
@@ -126,20 +121,19 @@ class RecordIOManifest(StoredManifest):
 
 
 class PairsManifest(StoredManifest):
-    """Verification pairs in one `.bin` file, whose SHA-256 the checksum is."""
+    """Verification pairs in one `.bin` file; the checksum is its SHA-256."""
 
     layout: Literal["pairs"]
 
 
 class SynthFacesManifest(Manifest):
-    """Drawn faces; `options` are the defaults for what `load` may be given."""
+    """Synthetic faces; `options` are the defaults of the options of `manifests.load`."""
 
     layout: Literal["synthfaces"]
     options: Drawing
 
 
-AnyManifest = FolderManifest | RecordIOManifest | PairsManifest | SynthFacesManifest
-LAYOUTS: dict[str, type[AnyManifest]] = {
+LAYOUTS: dict[str, type[Manifest]] = {
     "folder": FolderManifest,
     "recordio": RecordIOManifest,
     "pairs": PairsManifest,

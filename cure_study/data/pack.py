@@ -3,26 +3,17 @@
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from cure_core.files import digest, file_sha256
 from cure_core.runtime.progress import bar
-from cure_study.data.cache import cached_bytes
-from cure_study.data.decoding import decoded, read_image
 from cure_study.data.faceset import SHAPE, FaceSet
+from cure_study.data.image_cache import cached_bytes, cached_images
+from cure_study.data.images import read_image
 from cure_study.data.recordio import Record, read_index, read_record, read_records
-
-
-@dataclass(frozen=True, eq=False)
-class Listing:
-    """A pack's images in the order of their keys: key, first byte and label of each, (N,) int64."""
-
-    key: np.ndarray
-    start: np.ndarray
-    label: np.ndarray
 
 
 def read_recordio(
@@ -38,138 +29,127 @@ def read_recordio(
 
     Identities are numbered in the order of their labels; `people` holds the labels as text.
     Without `train.idx` the images come in the file's order. `checksum` is that of `train.rec`.
-    Raises FileNotFoundError where there is no pack, and ValueError naming file and byte (of the
-    index: the line) of what is damaged, contradictory or no image.
+    Raises FileNotFoundError if there is no pack, and ValueError naming file and byte (of the
+    index: the line) of what is damaged, contradictory or not an image.
     """
     folder = Path(folder).expanduser()
-    paths = {suffix: folder / f"train.{suffix}" for suffix in ("rec", "idx")}
-    paths["property"] = folder / "property"
-    if not paths["rec"].is_file():
+    paths = {kind: folder / kind for kind in ("train.rec", "train.idx", "property")}
+    rec = paths["train.rec"]
+    if not rec.is_file():
         raise FileNotFoundError(f"no train.rec in {folder}; name the folder that holds it")
-    stats = {kind: path.stat() for kind, path in paths.items() if path.is_file()}
-    facts = [(kind, s.st_size, s.st_mtime_ns) for kind, s in stats.items()]
-    key = digest(str(folder.resolve()), facts)
-    listing = _listing(paths, key, progress)
-    sha256 = cached_bytes(f"{key}.sha256", lambda: file_sha256(paths["rec"]).encode()).decode()
+    stats = [(kind, path.stat()) for kind, path in paths.items() if path.is_file()]
+    versions = [(kind, stat.st_size, stat.st_mtime_ns) for kind, stat in stats]
+    key = digest(str(folder.resolve()), versions)
+
+    def packed_listing() -> bytes:
+        file = io.BytesIO()
+        starts, labels = _list_images(paths, progress)
+        np.savez(file, start=starts, label=labels)
+        return file.getvalue()
+
+    with np.load(io.BytesIO(cached_bytes(f"{key}.npz", packed_listing))) as listing:
+        starts, labels = listing["start"], listing["label"]
+    sha256 = cached_bytes(f"{key}.sha256", lambda: file_sha256(rec).encode()).decode()
     if checksum not in (None, sha256):
-        raise ValueError(
-            f"{paths['rec']} has the checksum {sha256}, expected {checksum}; fetch it again"
-        )
+        raise ValueError(f"{rec} has the checksum {sha256}, expected {checksum}; fetch it again")
 
     def records(first: int) -> Iterator[Record]:
-        with open(paths["rec"], "rb", buffering=1 << 20) as file:
-            for start in listing.start[first:]:
+        with open(rec, "rb", buffering=1 << 20) as file:
+            for start in starts[first:]:
                 yield read_record(file, int(start))
 
-    def image(record: Record) -> np.ndarray:
-        where = f"in {paths['rec']}, byte {record.start} (id {record.id})"
-        return read_image(record.content, resize, name=where, bgr=bgr)
+    def decode(record: Record) -> np.ndarray:
+        place = f"in {rec}, byte {record.start} (id {record.id})"
+        return read_image(record.content, resize, name=place, bgr=bgr)
 
-    images = decoded(digest(key, resize, bgr), len(listing.start), records, image, progress)
-    labels, identities = np.unique(listing.label, return_inverse=True)
+    images = cached_images(digest(key, resize, bgr), len(starts), records, decode, progress)
+    people, identities = np.unique(labels, return_inverse=True)
     return FaceSet(
         name=name or folder.name,
         images=images,
         identities=identities.astype(np.int64),
         fingerprint=sha256[:16],
-        people=tuple(map(str, labels.tolist())),
+        people=tuple(map(str, people.tolist())),
     )
 
 
-def _listing(paths: dict[str, Path], key: str, progress: bool | None) -> Listing:
-    """The pack's listing, from the cache where the same files were listed before."""
-
-    def packed() -> bytes:
-        file, listing = io.BytesIO(), _list(paths, progress)
-        np.savez(file, key=listing.key, start=listing.start, label=listing.label)
-        return file.getvalue()
-
-    with np.load(io.BytesIO(cached_bytes(f"{key}.npz", packed))) as saved:
-        return Listing(saved["key"], saved["start"], saved["label"])
-
-
-def _list(paths: dict[str, Path], progress: bool | None) -> Listing:
-    rec, found = paths["rec"], []
-    for record in bar(read_records(rec), "reading", progress, "record"):
-        found.append((record.start, record.id, record.labels[:2].tolist(), bool(record.content)))
-    if not found:
+def _list_images(paths: dict[str, Path], progress: bool | None) -> tuple[np.ndarray, np.ndarray]:
+    """The first byte and the label of each image, (N,) int64, in the order of the keys."""
+    rec = paths["train.rec"]
+    rows = [
+        (record.start, record.id, bool(record.content), float(record.labels[0]))
+        for record in bar(read_records(rec), "reading", progress, "record")
+    ]
+    if not rows:
         raise ValueError(f"{rec} is empty; fetch it again")
-    order, keys = np.arange(len(found)), np.arange(len(found))
-    if paths["idx"].is_file():
-        index = read_index(paths["idx"])
-        order, keys = _in_step(paths, index, [start for start, *_ in found])
-    start, ids, labels, has_image = zip(*(found[i] for i in order), strict=True)
-    chosen = np.flatnonzero(has_image)
-    if not has_image[0]:  # InsightFace's header: key of the first person's range, and of their end
-        _check_header(paths, keys, np.array(ids), np.array(has_image), labels[0])
-    elif len(chosen) < len(keys):
-        missing = int(np.flatnonzero(~np.array(has_image))[0])
-        shuffled = f", or {paths['idx']} is shuffled" if paths["idx"].is_file() else ""
+    records = pd.DataFrame(rows, columns=["start", "id", "has_image", "label"])
+    records["key"] = _keys(paths, records.start.tolist())
+    records = records.sort_values("key", ignore_index=True)
+    images = records[records.has_image]
+    if not records.has_image[0]:
+        _check_header(paths, records)
+    elif len(images) < len(records):
+        first = records.start[records.has_image.argmin()]
+        shuffled = f", or {paths['train.idx']} is shuffled" if paths["train.idx"].is_file() else ""
         raise ValueError(
-            f"{rec}, byte {start[missing]}: the record holds no image{shuffled}; fetch it again"
+            f"{rec}, byte {first}: the record holds no image{shuffled}; fetch it again"
         )
-    if not len(chosen):
+    if images.empty:
         raise ValueError(f"{rec} holds no image; fetch it again")
-    label = np.array([labels[i][0] for i in chosen])
-    wrong = np.flatnonzero(~((label >= 0) & (label < 2**24) & (label == np.floor(label))))
+    wrong = images[~(images.label.between(0, 2**24 - 1) & (images.label % 1 == 0))]
     if len(wrong):
         raise ValueError(
-            f"{rec}, byte {start[chosen[wrong[0]]]}: the label {label[wrong[0]]} is no person's "
-            "number; fetch it again"
+            f"{rec}, byte {wrong.start.iloc[0]}: the label {wrong.label.iloc[0]} is not the number "
+            "of a person; fetch it again"
         )
-    listing = Listing(keys[chosen], np.array(start)[chosen], label.astype(np.int64))
-    _check_property(paths["property"], rec, len(np.unique(listing.label)))
-    return listing
+    _check_property(paths["property"], rec, images.label.nunique())
+    return images.start.to_numpy(), images.label.to_numpy(np.int64)
 
 
-def _in_step(
-    paths: dict[str, Path], index: dict[int, int], starts: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The records' order by key, and the keys, where the index names every record once."""
-    number = {start: i for i, start in enumerate(starts)}
+def _keys(paths: dict[str, Path], starts: list[int]) -> list[int]:
+    """Each record's key, by the index if there is one, which must name every record once."""
+    rec, idx = paths["train.rec"], paths["train.idx"]
+    if not idx.is_file():
+        return list(range(len(starts)))
+    index, known = read_index(idx), set(starts)
     for line, (key, start) in enumerate(index.items(), start=1):
-        if start not in number:
-            size = paths["rec"].stat().st_size
+        if start not in known:
             raise ValueError(
-                f"{paths['idx']}:{line}: key {key} points to byte {start}, where no record of "
-                f"{paths['rec']} ({size:,} bytes) begins; the two belong to different packs, or "
+                f"{idx}:{line}: key {key} points to byte {start}, where no record of {rec} "
+                f"({rec.stat().st_size:,} bytes) begins; the two belong to different packs, or "
                 "the index is damaged: without it the images are taken in the file's order"
             )
-    if len(index) != len(starts) or len(set(index.values())) != len(starts):
+    key_of = {start: key for key, start in index.items()}
+    if not len(key_of) == len(index) == len(starts):
         raise ValueError(
-            f"{paths['idx']} names {len(set(index.values())):,} records, {paths['rec']} holds "
-            f"{len(starts):,}; one of the two is cut short: fetch them again"
+            f"{idx} names {len(key_of):,} records, {rec} holds {len(starts):,}; one of the two is "
+            "cut short: fetch them again"
         )
-    keys = np.array(sorted(index), dtype=np.int64)
-    return np.array([number[index[key]] for key in keys.tolist()]), keys
+    return [key_of[start] for start in starts]
 
 
-def _check_header(
-    paths: dict[str, Path],
-    keys: np.ndarray,
-    ids: np.ndarray,
-    has_image: np.ndarray,
-    header: list[float],
-) -> None:
-    """The header record says how many images there are, and each record's id is its key."""
-    wrong = np.flatnonzero((ids != keys) & (ids != 0))
+def _check_header(paths: dict[str, Path], records: pd.DataFrame) -> None:
+    """InsightFace's header, the first record: its label is the key after those of the images.
+
+    The id of each other record is its key, or 0.
+    """
+    wrong = records[(records.id != records.key) & (records.id != 0)]
     if len(wrong):
         raise ValueError(
-            f"{paths['idx']}: key {keys[wrong[0]]} points to the record of id {ids[wrong[0]]} in "
-            f"{paths['rec']}; the index is shuffled: fetch it again"
+            f"{paths['train.idx']}: key {wrong.key.iloc[0]} points to the record of id "
+            f"{wrong.id.iloc[0]} in {paths['train.rec']}; the index is shuffled: fetch it again"
         )
-    claimed = np.flatnonzero((keys > 0) & (keys < header[0]))
-    images = np.flatnonzero(has_image)
-    if not np.array_equal(claimed, images):
+    end = records.label[0]
+    if not ((records.key > 0) & (records.key < end)).equals(records.has_image):
         raise ValueError(
-            f"{paths['rec']}, byte 0: the header announces {max(0, header[0] - 1):,.0f} images "
-            f"with the keys 1 to {header[0] - 1:,.0f}, {len(images):,} records hold one; the pack "
-            "is cut short or put together of several"
+            f"{paths['train.rec']}, byte 0: the header announces {max(0, end - 1):,.0f} images "
+            f"with the keys 1 to {end - 1:,.0f}, {records.has_image.sum():,} records hold one; the "
+            "pack is cut short or combined from several"
         )
 
 
 def _check_property(path: Path, rec: Path, people: int) -> None:
-    """`property` holds people, height and width, where there is such a file."""
+    """`property` holds the number of people, height and width, if there is such a file."""
     if not path.is_file():
         return
     text = path.read_bytes()[:200].decode("ascii", "replace").strip()

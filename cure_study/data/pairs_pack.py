@@ -1,16 +1,16 @@
 """Verification pairs as InsightFace packs them: `lfw.bin`, `agedb_30.bin`, `cfp_fp.bin`.
 
-A pickle of (images, same): 2P encoded images, a pair's two beside each other, and P booleans.
+A pickle of (images, same): 2P encoded images, the two of a pair next to each other, and P booleans.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cure_core.files import digest
-from cure_study.data.decoding import decoded, read_image
+from cure_study.data.image_cache import cached_images
+from cure_study.data.images import read_image
 from cure_study.data.pickled import Array, read_pickle
 
 
@@ -20,39 +20,37 @@ def read_pairs(
     """Images (2P, 112, 112, 3) uint8 of P pairs, and which are `genuine` (P,) bool.
 
     Pair p is images 2p and 2p + 1. Decoded on the first call only; nothing in the file is run.
-    Raises FileNotFoundError where there is no file, and ValueError naming it and the byte, the
-    image or the pair that is wrong.
+    Raises FileNotFoundError if there is no file, and ValueError naming it and the byte, the image
+    or the pair that is wrong.
     """
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
     stat = path.stat()
     content = path.read_bytes()
-    encoded, genuine = _unpacked(read_pickle(content, str(path)), path)
+    encoded, genuine = _unpack(read_pickle(content, str(path)), path)
     key = digest(str(path.resolve()), stat.st_size, stat.st_mtime_ns, resize, bgr)
 
-    def numbered(first: int) -> Iterator[tuple[int, bytes]]:
-        return iter(enumerate(encoded[first:], first))
-
-    def image(source: tuple[int, bytes]) -> np.ndarray:
-        number, image = source
+    def decode(number: int) -> np.ndarray:
         try:
-            return read_image(image, resize, name=f"{number} of {path}", bgr=bgr)
+            return read_image(encoded[number], resize, name=f"{number} of {path}", bgr=bgr)
         except ValueError as error:
-            raise ValueError(f"byte {content.find(image)}: {error}") from error
+            raise ValueError(f"byte {content.find(encoded[number])}: {error}") from error
 
-    return decoded(key, len(encoded), numbered, image, progress), genuine
+    count = len(encoded)
+    return cached_images(key, count, lambda first: range(first, count), decode, progress), genuine
 
 
-def _unpacked(held: Any, path: Path) -> tuple[list[bytes], np.ndarray]:
+def _unpack(held: Any, path: Path) -> tuple[list[bytes], np.ndarray]:
+    """The encoded images and `genuine` of an unpickled value, checked."""
     if not isinstance(held, tuple | list) or len(held) != 2:
         raise ValueError(f"{path} holds {_kind(held)}; expected (images, booleans)")
     images, same = held
     if isinstance(same, Array):
-        same = np.frombuffer(same.content, same.dtype or np.uint8).tolist()
-    for what, side in (("images", images), ("booleans", same)):
-        if not isinstance(side, list):
-            raise ValueError(f"{path}: its {what} are {_kind(side)}; expected a list")
+        same = np.frombuffer(same.content, same.dtype).tolist()
+    for what, values in (("images", images), ("booleans", same)):
+        if not isinstance(values, list):
+            raise ValueError(f"{path}: its {what} are {_kind(values)}; expected a list")
     encoded = [image.content if isinstance(image, Array) else image for image in images]
     for i, image in enumerate(encoded):
         if not isinstance(image, bytes):

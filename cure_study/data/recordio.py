@@ -1,7 +1,7 @@
 """RecordIO, the container of MXNet's packs, read without MXNet.
 
 A record is one part or several. A part is the magic word, a word of three bits of flag and 29 of
-length, the bytes, and zeros up to a multiple of four. A writer splits a payload wherever it meets
+length, the bytes, and zeros up to a multiple of four. A writer splits a payload where it contains
 the magic word at a multiple of four, and drops the word; a reader puts it back between the parts.
 Flags: 0 whole, 1 first, 2 middle, 3 last part.
 Source: dmlc-core, include/dmlc/recordio.h; python/mxnet/recordio.py (IRHeader).
@@ -22,7 +22,7 @@ HEADER = struct.Struct("<IfQQ")  # flag, label, id, id2
 
 
 class Record(NamedTuple):
-    """A record at byte `start` of its file: its id, labels (L,) float32, and what it carries."""
+    """A record at byte `start` of its file: its id, labels (L,) float32, and content."""
 
     start: int
     id: int
@@ -33,10 +33,10 @@ class Record(NamedTuple):
 def read_records(path: Path) -> Iterator[Record]:
     """Every record of a file, in order. Raises ValueError naming the file and the byte."""
     with open(path, "rb", buffering=1 << 20) as file:
-        size, at = os.fstat(file.fileno()).st_size, 0
-        while at < size:
-            yield read_record(file, at)
-            at = file.tell()
+        size, start = os.fstat(file.fileno()).st_size, 0
+        while start < size:
+            yield read_record(file, start)
+            start = file.tell()
 
 
 def read_record(file: BinaryIO, start: int) -> Record:
@@ -44,22 +44,21 @@ def read_record(file: BinaryIO, start: int) -> Record:
 
     Raises ValueError naming the file and the byte.
     """
-    payload = _payload(file, start)
+    payload = _read_payload(file, start)
     if len(payload) < HEADER.size:
-        raise _wrong(file, start, f"a record of {len(payload)} bytes has no image header")
+        raise _error(file, start, f"a record of {len(payload)} bytes has no image header")
     flag, label, number, _ = HEADER.unpack_from(payload)
-    behind = HEADER.size + 4 * flag  # a flag above 0 counts the labels that follow the header
-    if behind > len(payload):
-        raise _wrong(
-            file, start, f"a record of {len(payload):,} bytes claims to hold {flag:,} labels"
-        )
+    labels_end = HEADER.size + 4 * flag  # a flag above 0 counts the labels after the header
+    if labels_end > len(payload):
+        message = f"a record of {len(payload):,} bytes claims to hold {flag:,} labels"
+        raise _error(file, start, message)
     labels = np.array([label], np.float32)
     if flag:
         labels = np.frombuffer(payload, "<f4", flag, HEADER.size)
-    return Record(start, number, labels, payload[behind:])
+    return Record(start, number, labels, payload[labels_end:])
 
 
-def _payload(file: BinaryIO, start: int) -> bytes:
+def _read_payload(file: BinaryIO, start: int) -> bytes:
     """The parts of the record at byte `start`, joined."""
     size, at = os.fstat(file.fileno()).st_size, start
     parts: list[bytes] = []
@@ -67,35 +66,30 @@ def _payload(file: BinaryIO, start: int) -> bytes:
     while True:
         head = file.read(8)
         if len(head) < 8:
-            raise _wrong(file, at, "the file ends where a record should begin: it is cut short")
+            raise _error(file, at, "the file ends where a record should begin: it is cut short")
         if head[:4] != MAGIC:
-            raise _wrong(
-                file, at, f"no record begins here: {head[:4].hex()} is not the magic {MAGIC.hex()}"
-            )
+            message = f"no record begins here: {head[:4].hex()} is not the magic {MAGIC.hex()}"
+            raise _error(file, at, message)
         word = int.from_bytes(head[4:], "little")
         flag, length = word >> 29, word & (1 << 29) - 1
         if flag not in ((MIDDLE, LAST) if parts else (WHOLE, FIRST)):
-            raise _wrong(file, at, f"part {len(parts) + 1} of a record has the flag {flag}")
-        padded = -(-length // 4) * 4
-        if at + 8 + padded > size:
-            raise _wrong(
-                file,
-                at,
-                f"the record claims {length:,} bytes where {size - at - 8:,} are left: the file "
-                "is cut short, or the length is damaged",
-            )
+            raise _error(file, at, f"part {len(parts) + 1} of a record has the flag {flag}")
+        padded, remaining = -(-length // 4) * 4, size - at - 8
+        if padded > remaining:
+            message = f"the record claims {length:,} bytes where {remaining:,} are left: "
+            raise _error(file, at, message + "the file is cut short, or the length is damaged")
         parts.append(file.read(padded)[:length])
         if flag in (WHOLE, LAST):
             return MAGIC.join(parts)
         at += 8 + padded
 
 
-def _wrong(file: BinaryIO, at: int, message: str) -> ValueError:
+def _error(file: BinaryIO, at: int, message: str) -> ValueError:
     return ValueError(f"{file.name}, byte {at}: {message}; fetch the file again")
 
 
 def read_index(path: Path) -> dict[int, int]:
-    """Where each key's record begins, from an `.idx` file (a key, a tab and a byte a line).
+    """Each key's first byte, from an `.idx` file (a key, a tab and a byte a line).
 
     Raises ValueError naming the file and the line.
     """

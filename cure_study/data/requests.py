@@ -1,12 +1,10 @@
-"""What is asked to be forgotten."""
+"""Requests to forget: which images must go and which must stay."""
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from cure_core import html
 from cure_core.checks import whole
@@ -14,18 +12,18 @@ from cure_study.data.faceset import FaceSet, ImageView
 
 
 class ForgetRequestError(ValueError):
-    """A request that cannot be carried out as it stands."""
+    """A request that cannot be fulfilled."""
 
 
-def check_count(count: int, there_are: int, what: str) -> int:
-    """`count` as an int. Raises ForgetRequestError where as many cannot go and leave one."""
+def check_count(count: int, total: int, what: str) -> int:
+    """`count` as an int. Raises ForgetRequestError unless it is from 1 to `total` - 1."""
     try:
-        number = whole("count", count)
+        number = whole("count", count, 1)
     except ValueError:
-        number = 0
-    if not 0 < number < there_are:
+        number = total
+    if number >= total:
         raise ForgetRequestError(
-            f"cannot forget {count!r} of {there_are} {what}; ask for 1 to {there_are - 1}"
+            f"cannot forget {count!r} of {total} {what}; ask for 1 to {total - 1}"
         )
     return number
 
@@ -34,8 +32,8 @@ def check_count(count: int, there_are: int, what: str) -> int:
 class ForgetRequest:
     """Which training samples must go (`forget`) and which must stay (`retain`): images only.
 
-    `forget_index` and `retain_index` (int64) point into the face set they come from; nothing here
-    leads to an identity.
+    `forget_index` and `retain_index` (int64) are indices into their face set; nothing here gives
+    access to an identity.
     """
 
     forget: ImageView
@@ -54,11 +52,11 @@ class ForgetRequest:
 
     def _repr_html_(self) -> str:
         share = len(self.forget) / (len(self.forget) + len(self.retain))
-        told = {
+        rows = {
             "forget": f"{len(self.forget):,} images ({share:.1%})",
             "retain": f"{len(self.retain):,} images",
         }
-        return html.table("ForgetRequest", told)
+        return html.table("ForgetRequest", rows)
 
     @classmethod
     def from_indices(
@@ -66,8 +64,8 @@ class ForgetRequest:
     ) -> "ForgetRequest":
         """A request by sample: indices into `faces`.
 
-        Raises ForgetRequestError for an empty side, what is no index, an index outside the set,
-        or samples on both sides.
+        Raises ForgetRequestError for an empty side, values that are not indices, an index outside
+        the set, or samples on both sides.
         """
         sides = {"forget": np.unique(forget), "retain": np.unique(retain)}
         for name, index in sides.items():
@@ -93,38 +91,22 @@ class ForgetRequest:
         return cls(*(ImageView(images, index.astype(np.int64)) for index in sides.values()))
 
     @classmethod
-    def of_people(
-        cls,
-        faces: FaceSet,
-        train: np.ndarray,
-        people: np.ndarray,
-        retain_people: np.ndarray | None = None,
-    ) -> "ForgetRequest":
+    def of_people(cls, faces: FaceSet, train: np.ndarray, people: np.ndarray) -> "ForgetRequest":
         """A request by identity: every sample of `people` among `train` goes, the others stay.
 
-        Identities are used here, where the request is made, and not handed on. `retain_people`
-        names those who stay (default: everyone else). Raises ForgetRequestError as `from_indices`
-        does, for a person who has no sample, and for one identity on both sides.
+        Identities are used here, to make the request, and not passed on. Raises ForgetRequestError
+        for a person without a sample, and if nobody is forgotten or nobody stays.
         """
         train, people = np.asarray(train), np.unique(people)
-        own = faces.identities[train]
-        absent = np.setdiff1d(people, own)
+        identities = faces.identities[train]
+        absent = np.setdiff1d(people, identities)
         if len(absent):
             raise ForgetRequestError(
                 f"{len(absent)} people have no training sample (first: {absent[0]}); "
                 "ask for people in the training set"
             )
-        goes = np.isin(own, people)
-        stays = ~goes
-        if retain_people is not None:
-            both = np.intersect1d(people, retain_people)
-            if len(both):
-                raise ForgetRequestError(
-                    f"{len(both)} identities are on both sides (first: {both[0]}); a request by "
-                    "identity takes all of a person's samples"
-                )
-            stays = np.isin(own, retain_people)
-        return cls.from_indices(faces, train[goes], train[stays])
+        forget = np.isin(identities, people)
+        return cls.from_indices(faces, train[forget], train[~forget])
 
     @classmethod
     def random_people(
@@ -152,9 +134,10 @@ class ForgetRequest:
     ) -> "ForgetRequest":
         """A request for the `count` people who look most like somebody who stays.
 
-        `embeddings`: the teacher's of the images `train`, (N, D), L2-normalised. People are as
-        alike as their mean embeddings; from the most alike pair downwards one goes and the other
-        is bound to stay (our choice). Raises ForgetRequestError where fewer than `count` can go so.
+        `embeddings`: the teacher's of the images `train`, (N, D), L2-normalised. The similarity of
+        two people is that of their mean embeddings; from the most similar pair downwards, one of
+        the two is forgotten and the other must stay (our choice). Raises ForgetRequestError if
+        fewer than `count` people can be found so.
         """
         people, codes = np.unique(faces.identities[np.asarray(train)], return_inverse=True)
         count = check_count(count, len(people), "people")
@@ -163,89 +146,82 @@ class ForgetRequest:
         means /= np.linalg.norm(means, axis=1, keepdims=True)
         first, second = np.triu_indices(len(people), 1)
         order = np.argsort(-(means @ means.T)[first, second], kind="stable")
-        goes, stays = set[int](), set[int]()
+        forget, retain = set[int](), set[int]()
         for one, other in zip(first[order], second[order], strict=True):
-            if len(goes) == count:
+            if len(forget) == count:
                 break
-            if one in goes or other in goes or (one in stays and other in stays):
+            if one in forget or other in forget or (one in retain and other in retain):
                 continue
-            leaver, keeper = (other, one) if one in stays else (one, other)
-            goes.add(leaver)
-            stays.add(keeper)
-        if len(goes) < count:
+            forget.add(other if one in retain else one)
+            retain.add(one if one in retain else other)
+        if len(forget) < count:
             raise ForgetRequestError(
-                f"{len(goes)} of {len(people)} people can go with a likeness who stays, not "
+                f"{len(forget)} of {len(people)} people can go while a lookalike stays, not "
                 f"{count}; ask for fewer"
             )
-        return cls.of_people(faces, train, people[sorted(goes)])
+        return cls.of_people(faces, train, people[sorted(forget)])
 
     @classmethod
     def lowest_quality(
         cls,
         faces: FaceSet,
-        scorer: str | Callable[..., np.ndarray],
+        scores: np.ndarray,
         *,
         fraction: float | None = None,
         threshold: float | None = None,
-        encoder: nn.Module | None = None,
     ) -> "ForgetRequest":
-        """A request for the poorest pictures of `faces`, by one of `quality.SCORERS` or your own.
+        """A request for the images of `faces` with the lowest `scores` (N,), higher is better.
 
         Either the lowest `fraction` of them, between 0 and 1 (at least one; of equal scores the
-        earlier goes), or all scored below `threshold`. Warns (UserWarning) where somebody would
-        lose every picture: identities are looked at for that alone, and not handed on.
-        Raises ForgetRequestError for none or both of the two, a fraction out of range, a threshold
-        that is not finite, takes nothing or everything, or is asked of "fused" or "cluster_margin",
-        whose scores hold within one call only; and ValueError as `quality.score` does.
+        earlier image goes), or all scored below `threshold`. Warns (UserWarning) if somebody would
+        lose every image: identities are used for that alone, and not passed on.
+        Raises ForgetRequestError for scores that are not N finite numbers, none or both of the two
+        limits, a fraction out of range, or a threshold that is not finite or takes none or all.
         """
-        from cure_study.experiments.quality import scorers
-
+        scores = np.asarray(scores)
+        limit = f"fraction={fraction}" if threshold is None else f"threshold={threshold}"
         if (fraction is None) == (threshold is None):
             raise ForgetRequestError(
                 f"fraction={fraction} and threshold={threshold}; give one of the two"
             )
         if fraction is not None and not 0 < fraction < 1:
-            raise ForgetRequestError(f"fraction={fraction}; it is a share between 0 and 1")
-        if threshold is not None and scorer in scorers.RELATIVE:
-            raise ForgetRequestError(
-                f"{scorer!r} compares the images of one call, so a threshold on it means nothing; "
-                "give a fraction, or take a single scorer"
-            )
+            raise ForgetRequestError(f"{limit}; it is a share between 0 and 1")
         if threshold is not None and not np.isfinite(threshold):
-            raise ForgetRequestError(f"threshold={threshold}; it is a finite score")
-        scores = scorers.score(faces.images, scorer, encoder)
-        if fraction is not None:
-            order = np.argsort(scores, kind="stable")
-            goes = np.zeros(len(faces), bool)
-            goes[order[: max(1, round(fraction * len(faces)))]] = True
-        else:
-            goes = scores < threshold
-        if goes.all() or not goes.any():
-            asked = f"fraction={fraction}" if fraction is not None else f"threshold={threshold}"
+            raise ForgetRequestError(f"{limit}; it is a finite score")
+        if scores.shape != (len(faces),) or not np.isfinite(scores).all():
             raise ForgetRequestError(
-                f"{asked} takes {int(goes.sum())} of {len(faces)} pictures; their scores lie from "
-                f"{scores.min():.4g} to {scores.max():.4g}"
+                f"scores of shape {scores.shape}; give a finite number for each of {len(faces)} "
+                "images"
             )
-        request = cls.from_indices(faces, np.flatnonzero(goes), np.flatnonzero(~goes))
+        if fraction is not None:
+            count = max(1, round(fraction * len(faces)))
+            forget = np.argsort(scores, kind="stable")[:count]
+        else:
+            forget = np.flatnonzero(scores < threshold)
+        if len(forget) in (0, len(faces)):
+            raise ForgetRequestError(
+                f"{limit} takes {len(forget)} of {len(faces)} images; their scores are between "
+                f"{scores.min():.4g} and {scores.max():.4g}"
+            )
+        request = cls.from_indices(faces, forget, np.setdiff1d(np.arange(len(faces)), forget))
         emptied = int((request.affected(faces).share == 1).sum())
         if emptied:
             warnings.warn(
-                f"{emptied} people would lose every picture; see request.affected(faces)",
+                f"{emptied} people would lose every image; see request.affected(faces)",
                 stacklevel=2,
             )
         return request
 
     def affected(self, faces: FaceSet) -> pd.DataFrame:
-        """Who loses what: person, pictures in the request's reach, how many go, and their share.
+        """The people who lose images: person, images in the request, images lost, and their share.
 
-        One row a person who loses any, the hardest hit first. For whoever answers for the request;
+        One row a person, the largest share first. For the person responsible for the request;
         unlearning never sees it.
         """
-        everyone = np.concatenate([self.forget_index, self.retain_index])
-        people, counts = np.unique(faces.identities[everyone], return_counts=True)
-        table = pd.DataFrame({"person": people, "pictures": counts})
-        lost = pd.Series(faces.identities[self.forget_index]).value_counts()
-        table["lost"] = table.person.map(lost).fillna(0).astype(int)
-        table["share"] = table.lost / table.pictures
-        hit = table[table.lost > 0].sort_values(["share", "person"], ascending=[False, True])
-        return hit.reset_index(drop=True)
+        index = np.concatenate([self.forget_index, self.retain_index])
+        lost = np.isin(index, self.forget_index)
+        images = pd.DataFrame({"person": faces.identities[index], "lost": lost})
+        table = images.groupby("person")["lost"].agg(images="size", lost="sum").reset_index()
+        table["share"] = table.lost / table.images
+        table = table[table.lost > 0].sort_values(["share", "person"], ascending=[False, True])
+        return table.reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Who is trained on, held out and kept out. Evaluation's side: labels are allowed here."""
+"""Splits of people and images into training, held-out and outsiders; uses identity labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ FIELDS = ("min_images", "max_images", "outsiders", "heldout")  # what a study se
 class Split:
     """Image indices (int64) of a study: `train` and `heldout` of the same people, and `outsiders`.
 
-    Outsiders look like members (as many images each) and are in no training: the non-members that
-    a membership attack needs.
+    Outsiders have as many images each as the trained people, but are never trained on: the
+    non-members that a membership attack needs.
     """
 
     train: np.ndarray
@@ -53,10 +53,10 @@ def split_people(
 ) -> Split:
     """Split the people who have `min_images` or more; of each, at most `max_images` are used.
 
-    `identities` (N,); images where `unseen` (N,) bool is true belong to nobody who takes part.
-    `outsiders` people are kept out of everything but membership; of every other person a share
-    `heldout` of the images (at least two, for a pair) is held out of training.
-    Raises ValueError where too few people or images remain.
+    `identities` (N,); images that `unseen` (N,) bool marks do not take part. `outsiders` people
+    are used for membership attacks only; of every other person, a fraction `heldout` of the images
+    (at least two, for a pair) is held out of training. Raises ValueError if too few people or
+    images remain.
     """
     check_split(dict(zip(FIELDS, (min_images, max_images, outsiders, heldout), strict=True)))
     rng = np.random.default_rng(seed)
@@ -68,15 +68,15 @@ def split_people(
             f"{len(people)} people have {min_images} images or more, too few for {outsiders} "
             "outsiders and two to train on; lower min_images or outsiders"
         )
-    apart = set(rng.choice(people, outsiders, replace=False).tolist())
-    train, held, out = [], [], []
-    for person in people:
-        own = rng.permutation(np.flatnonzero(identities == person))[:max_images]
-        if person in apart:
-            out.append(own)
-            continue
-        n = min(max(2, round(heldout * len(own))), len(own) - 1)
-        held.append(own[:n])
-        train.append(own[n:])
+    outside = set(rng.choice(people, outsiders, replace=False).tolist())
     empty = np.empty(0, dtype=np.int64)
-    return Split(*(np.sort(np.concatenate([empty, *part])) for part in (train, held, out)))
+    train, held_out, outsider_images = [empty], [empty], [empty]
+    for person in people:
+        images = rng.permutation(np.flatnonzero(identities == person))[:max_images]
+        if person in outside:
+            outsider_images.append(images)
+            continue
+        n = min(max(2, round(heldout * len(images))), len(images) - 1)
+        held_out.append(images[:n])
+        train.append(images[n:])
+    return Split(*(np.sort(np.concatenate(part)) for part in (train, held_out, outsider_images)))

@@ -1,4 +1,4 @@
-"""Data sets on disk as their manifests describe them: read, and compared with what is said."""
+"""Data sets on disk, read as their manifests describe them, and checked against that."""
 
 import warnings
 from dataclasses import replace
@@ -11,9 +11,9 @@ from scipy.sparse.csgraph import connected_components
 
 from cure_core.files import digest, file_sha256
 from cure_core.metrics.pairs import Pairs
-from cure_study.data.faceset import FaceSet, Stack
-from cure_study.data.folder import Tree, decode, lfw_protocol, list_tree
-from cure_study.data.looks import check_looks
+from cure_study.data.faceset import ConcatImages, FaceSet
+from cure_study.data.folder import lfw_protocol, list_tree, read_tree
+from cure_study.data.image_statistics import check_statistics
 from cure_study.data.manifest_schema import (
     FolderManifest,
     PackedPairs,
@@ -25,43 +25,44 @@ from cure_study.data.pack import read_recordio
 from cure_study.data.pairs_pack import read_pairs
 from cure_study.paths import data_root
 
-Stored = FolderManifest | RecordIOManifest | PairsManifest
 
-
-def read_stored(manifest: Stored, name: str, root: str | Path | None) -> FaceSet:
+def read_stored(manifest: StoredManifest, name: str, root: str | Path | None) -> FaceSet:
     """The data set of a manifest; errors as in `cure_study.data.manifests.load`."""
     if root is None and manifest.path is None:
-        raise ValueError(f'{name} needs to be told where: load("{name}", root="/my/crops")')
+        raise ValueError(f'{name} needs a root: load("{name}", root="/my/crops")')
     base = data_root() if root is None else Path(root).expanduser()
-    place = base / (manifest.path or ".")
-    _present(place, name, manifest, folder=not isinstance(manifest, PairsManifest))
+    path = base / (manifest.path or ".")
+    _check_present(path, name, manifest, folder=not isinstance(manifest, PairsManifest))
+    if isinstance(manifest, FolderManifest | RecordIOManifest):
+        for pairs in manifest.pairs.values():
+            _check_present(base / pairs.path, name, manifest, folder=False)
     if isinstance(manifest, FolderManifest):
-        return _folder(manifest, name, base, place)
+        return _read_folder(manifest, name, base, path)
     if isinstance(manifest, RecordIOManifest):
-        return _pack(manifest, name, base, place)
-    faces = _pairs(place, name, manifest.checksum, manifest)
-    _check_counts(place, len(faces), None, manifest)
+        return _read_pack(manifest, name, base, path)
+    description = PackedPairs(path=path.name, sha256=manifest.checksum)
+    faces = _read_pairs(path, name, description, manifest)
+    _check_counts(path, len(faces), None, manifest)
     return faces
 
 
-def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> FaceSet:
-    tree = list_tree(place)
+def _read_folder(manifest: FolderManifest, name: str, base: Path, path: Path) -> FaceSet:
+    tree = list_tree(path)
     if tree.left_out:
-        named = ", ".join(list(tree.left_out.files)[:3])
-        warnings.warn(
-            f"{place}: {tree.left_out}{f' (first: {named})' if named else ''}", stacklevel=2
-        )
+        first = ", ".join(list(tree.left_out.files)[:3])
+        first = f" (first: {first})" if first else ""
+        warnings.warn(f"{path}: {tree.left_out}{first}", stacklevel=4)
     people, identities = np.unique(tree.people, return_inverse=True)
-    _check_counts(place, len(tree.files), len(people), manifest)
-    protocols = {
-        protocol: _read_pairs(
-            _present(base / file.path, name, manifest, folder=False), file.sha256, tree
-        )
-        for protocol, file in manifest.pairs.items()
-    }
+    _check_counts(path, len(tree.files), len(people), manifest)
+    protocols = {}
+    for protocol, pairs in manifest.pairs.items():
+        _check_sha256(base / pairs.path, pairs.sha256)
+        protocols[protocol] = lfw_protocol(base / pairs.path, tree)
     bgr = manifest.colour == "bgr"
-    images, fingerprint = decode(tree, resize=manifest.resize, bgr=bgr, checksum=manifest.checksum)
-    check_looks(images, manifest.colour, manifest.range, place)
+    images, fingerprint = read_tree(
+        tree, resize=manifest.resize, bgr=bgr, checksum=manifest.checksum
+    )
+    check_statistics(images, manifest.colour, manifest.range, path)
     return FaceSet(
         name=name,
         images=images,
@@ -73,68 +74,53 @@ def _folder(manifest: FolderManifest, name: str, base: Path, place: Path) -> Fac
     )
 
 
-def _pack(manifest: RecordIOManifest, name: str, base: Path, place: Path) -> FaceSet:
+def _read_pack(manifest: RecordIOManifest, name: str, base: Path, path: Path) -> FaceSet:
     """The pack's people, then those of its verification pairs, marked `unseen`."""
-    asked = {
-        protocol: (file, _present(base / file.path, name, manifest, folder=False))
-        for protocol, file in manifest.pairs.items()
-    }
+    bgr = manifest.colour == "bgr"
     faces = read_recordio(
-        place,
-        name=name,
-        resize=manifest.resize,
-        bgr=manifest.colour == "bgr",
-        checksum=manifest.checksum,
+        path, name=name, resize=manifest.resize, bgr=bgr, checksum=manifest.checksum
     )
-    _check_counts(place, len(faces), len(faces.people), manifest)
-    check_looks(faces.images, manifest.colour, manifest.range, place)
-    if not asked:
-        return faces
-    packs = {
-        protocol: _pairs(path, protocol, file.sha256, manifest, file)
-        for protocol, (file, path) in asked.items()
-    }
-    parts = [faces, *packs.values()]
-    first = np.cumsum([0, *map(len, parts)])
-    people = np.cumsum([0, *(len(part.people) for part in parts)])
+    _check_counts(path, len(faces), len(faces.people), manifest)
+    assert isinstance(faces.images, np.ndarray)
+    check_statistics(faces.images, manifest.colour, manifest.range, path)
+    packs = [
+        _read_pairs(base / pairs.path, protocol, pairs, manifest)
+        for protocol, pairs in manifest.pairs.items()
+    ]
+    return _concatenate(faces, packs) if packs else faces
+
+
+def _concatenate(faces: FaceSet, packs: list[FaceSet]) -> FaceSet:
+    """`faces` with the images, people and protocols of `packs` added, as `unseen`."""
+    parts = [faces, *packs]
+    first_image = np.cumsum([0, *map(len, parts)])
+    first_person = np.cumsum([0, *(len(part.people) for part in parts)])
     protocols = {
-        protocol: Pairs(
-            pack.protocols[protocol].left + first[i],
-            pack.protocols[protocol].right + first[i],
-            pack.protocols[protocol].genuine,
-        )
-        for i, (protocol, pack) in enumerate(packs.items(), start=1)
+        protocol: Pairs(pairs.left + first, pairs.right + first, pairs.genuine)
+        for first, pack in zip(first_image[1:], packs, strict=False)
+        for protocol, pairs in pack.protocols.items()
     }
+    identities = [part.identities + n for part, n in zip(parts, first_person, strict=False)]
     return replace(
         faces,
-        images=Stack(tuple(part.images for part in parts)),
-        identities=np.concatenate(
-            [part.identities + offset for part, offset in zip(parts, people, strict=False)]
-        ),
+        images=ConcatImages(tuple(part.images for part in parts)),  # type: ignore[misc]
+        identities=np.concatenate(identities),
         people=tuple(person for part in parts for person in part.people),
         fingerprint=digest(*(part.fingerprint for part in parts)),
-        attributes=pd.DataFrame({"unseen": np.arange(first[-1]) >= len(faces)}),
+        attributes=pd.DataFrame({"unseen": np.arange(first_image[-1]) >= len(faces)}),
         protocols=protocols,
     )
 
 
-def _pairs(
-    path: Path,
-    name: str,
-    sha256: str | None,
-    manifest: StoredManifest,
-    expected: PackedPairs | None = None,
-) -> FaceSet:
+def _read_pairs(path: Path, name: str, pairs: PackedPairs, manifest: StoredManifest) -> FaceSet:
     """The images of a `.bin` file, with its pairs as the protocol `name`."""
-    actual = file_sha256(path)
-    if sha256 not in (None, actual):
-        raise ValueError(f"{path} has the checksum {actual}, expected {sha256}; fetch it again")
-    colour = (expected and expected.colour) or manifest.colour
+    sha256 = _check_sha256(path, pairs.sha256)
+    colour = pairs.colour or manifest.colour
     images, genuine = read_pairs(path, resize=manifest.resize, bgr=colour == "bgr")
-    check_looks(images, colour, manifest.range, path)
-    if expected is not None and expected.count not in (None, len(genuine)):
+    check_statistics(images, colour, manifest.range, path)
+    if pairs.count not in (None, len(genuine)):
         raise ValueError(
-            f"{path} holds {len(genuine):,} pairs, expected {expected.count:,}; fetch it again"
+            f"{path} holds {len(genuine):,} pairs, expected {pairs.count:,}; fetch it again"
         )
     identities = people_of_pairs(images, genuine)
     left = np.arange(0, len(images), 2)
@@ -142,52 +128,51 @@ def _pairs(
         name=name,
         images=images,
         identities=identities,
-        fingerprint=actual[:16],
+        fingerprint=sha256[:16],
         people=tuple(f"{name} {i}" for i in range(identities.max() + 1)),
         protocols={name: Pairs(left, left + 1, genuine)},
     )
 
 
 def people_of_pairs(images: np.ndarray, genuine: np.ndarray) -> np.ndarray:
-    """Who is who, as far as pairs tell: (2P,) int64, numbered in the order of first appearance.
+    """Identities (2P,) int64 as far as pairs determine them, in the order of first appearance.
 
-    The same picture is the same person, and so are the two of a genuine pair; whoever is not tied
-    so counts as someone else. A person can thus be several here, never several one.
+    Equal images are one person, and so are the two images of a genuine pair; all others count as
+    different people. One person may thus get several numbers, but never several people one.
     """
-    pictures = [digest(image) for image in images]
-    node = np.unique(pictures, return_inverse=True)[1]
-    ties = node[0::2][genuine], node[1::2][genuine]
-    graph = coo_matrix((np.ones(len(ties[0])), ties), shape=(node.max() + 1,) * 2)
-    person = connected_components(graph, directed=False)[1][node]
-    _, first, code = np.unique(person, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[code].astype(np.int64)
+    image = np.unique([digest(image) for image in images], return_inverse=True)[1]
+    links = image[0::2][genuine], image[1::2][genuine]
+    graph = coo_matrix((np.ones(len(links[0])), links), shape=(image.max() + 1,) * 2)
+    person = connected_components(graph, directed=False)[1][image]
+    return pd.factorize(person)[0].astype(np.int64)
 
 
-def _check_counts(place: Path, images: int, people: int | None, manifest: StoredManifest) -> None:
+def _check_counts(path: Path, images: int, people: int | None, manifest: StoredManifest) -> None:
     for what, expected, found in (
         ("images", manifest.images, images),
         ("people", manifest.people, people),
     ):
         if found is not None and expected not in (None, found):
             raise ValueError(
-                f"{place} holds {found:,} {what}, expected {expected:,}; fetch it again. "
+                f"{path} holds {found:,} {what}, expected {expected:,}; fetch it again. "
                 f"{manifest.how_to_get}"
             )
 
 
-def _present(path: Path, name: str, manifest: StoredManifest, *, folder: bool) -> Path:
+def _check_present(path: Path, name: str, manifest: StoredManifest, *, folder: bool) -> None:
     if path.is_dir() if folder else path.is_file():
-        return path
+        return
     wrong = "a file instead of a folder" if folder else "a folder instead of a file"
     found = wrong if path.exists() else "nothing"
     raise FileNotFoundError(
-        f"{name}: {found} at {path}; set CURE_DATA_ROOT, or pass root, if it lies elsewhere. "
+        f"{name}: {found} at {path}; set CURE_DATA_ROOT, or pass root, if it is elsewhere. "
         f"How to get it: {manifest.how_to_get}"
     )
 
 
-def _read_pairs(path: Path, sha256: str, tree: Tree) -> Pairs:
+def _check_sha256(path: Path, expected: str | None) -> str:
+    """A file's SHA-256. Raises ValueError if it is not the expected one."""
     actual = file_sha256(path)
-    if actual != sha256:
-        raise ValueError(f"{path} has the checksum {actual}, expected {sha256}; fetch it again")
-    return lfw_protocol(path, tree)
+    if expected not in (None, actual):
+        raise ValueError(f"{path} has the checksum {actual}, expected {expected}; fetch it again")
+    return actual

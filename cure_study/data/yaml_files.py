@@ -1,18 +1,22 @@
-"""The one reader of the project's YAML: version 1.2, plain values only, every error by its file."""
+"""The project's reader of YAML: version 1.2, plain values only, and errors that name the file."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
+
+from cure_core.checks import nearest
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
     By the rules of YAML 1.2: `1e-3` is a number, `no` is text; a name given twice is an error.
-    Raises FileNotFoundError, and ValueError naming the file where it is not UTF-8, not YAML, or
-    not a mapping of text to plain values.
+    Raises FileNotFoundError, and ValueError naming the file if it is not UTF-8, not YAML, or not a
+    mapping of text to plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -32,10 +36,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """The value that a YAML text holds: None, bool, int, float, str, list or dict.
+    """The value of a YAML text: None, bool, int, float, str, list or dict.
 
-    `source` is what an error calls the text. Raises ValueError where it is not YAML 1.2, or holds
-    anything but plain values (a date, a tag, a node that contains itself).
+    `source` names the text in errors. Raises ValueError if it is not YAML 1.2, or holds anything
+    but plain values (a date, a tag, a node that contains itself).
     """
     try:
         value = YAML(typ="safe", pure=True).load(text)  # the C reader follows YAML 1.1
@@ -44,3 +48,22 @@ def parse_yaml(text: str, source: str) -> Any:
         reason = " ".join(str(error).split())
         raise ValueError(f"{source} is not valid YAML: {reason}") from error
     return value
+
+
+def validation_message(error: ValidationError, known: Collection[str] = ()) -> str:
+    """Each field that pydantic refused, with its value and the reason, in one line.
+
+    `known`: the fields there are, to suggest the nearest to an unknown one.
+    """
+    messages = []
+    for problem in error.errors():
+        field = ".".join(map(str, problem["loc"]))
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "missing":
+            messages.append(f"`{field}` is missing")
+        elif problem["type"] == "extra_forbidden":
+            hint = f"; {nearest(field, known)}" if known else ""
+            messages.append(f"`{field}` is not a known field{hint}")
+        else:
+            messages.append(f"`{field}` is {problem['input']!r}: {reason}" if field else reason)
+    return "; ".join(messages)

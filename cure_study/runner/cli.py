@@ -224,7 +224,7 @@ def look_at(name: str, root: Path | None = None, picture: Path | None = None) ->
     checkup = examine(name, root=root)
     print(checkup)
     if picture is not None:
-        checkup.picture().savefig(picture)
+        checkup.figure().savefig(picture)
         print(picture)
 
 

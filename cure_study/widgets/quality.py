@@ -15,7 +15,7 @@ from cure_study.figures.style import PAGE, STYLE, Picture
 
 def request_of(faces: FaceSet, scores: np.ndarray, fraction: float) -> ForgetRequest:
     """The request for the poorest `fraction` by scores that were taken before."""
-    return ForgetRequest.lowest_quality(faces, lambda _: scores, fraction=fraction)
+    return ForgetRequest.lowest_quality(faces, scores, fraction=fraction)
 
 
 def draw_choice(faces: FaceSet, scores: np.ndarray, fraction: float, shown: int = 12) -> Figure:

@@ -1,4 +1,4 @@
-"""Cache entries: made once by whoever comes first, made again where they are damaged."""
+"""Cache entries: made once by the first process, and again if they are damaged."""
 
 import os
 import threading
@@ -19,17 +19,20 @@ from cure_study.training_cache import train_cached
 
 SETUP = """
 import numpy as np, torch
-from cure_core import encoders, recognition, study
+from cure_core import encoders
 from cure_core.config import CureConfig
 from cure_core.encoders import SmallEncoder
+from cure_core.training.arcface import Recipe
+from cure_study import training_cache
 from cure_study.data.faceset import FaceSet
+from cure_study.experiments import study
 
 def counted(name, real):
     return lambda *args, **options: (print(name), real(*args, **options))[1]
 
 torch.set_num_threads(1)
 encoders.REGISTRY["tiny"] = lambda: SmallEncoder(dim=8, widths=(4, 4, 4))
-recognition.train = counted("teacher trained", recognition.train)
+training_cache.train = counted("teacher trained", training_cache.train)
 study.unlearn = counted("student trained", study.unlearn)
 images = np.random.default_rng(0).integers(0, 256, (98, 112, 112, 3)).astype(np.uint8)
 faces = FaceSet("painted", images, np.arange(98) // 7, "abc")
@@ -37,7 +40,7 @@ setting = study.Setting(
     "tiny",
     forget_people=3,
     split={"min_images": 6, "outsiders": 4, "heldout": 0.3},
-    recipe=recognition.Recipe(epochs=1, batch_size=16),
+    recipe=Recipe(epochs=1, batch_size=16),
     config=CureConfig(clusters=(2, 3), epochs=1, batch_size=(8, 8)),
     n_pairs=20,
 )
@@ -91,7 +94,7 @@ def test_a_damaged_entry_is_named_and_made_again(tmp_path):
     assert len(calls) == 2
 
 
-def test_who_waits_for_another_process_says_so(tmp_path, monkeypatch, capsys):
+def test_waiting_for_another_process_is_reported(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cache, "QUIET", 0.01)
     path, calls, make = entry(tmp_path)
     held = threading.Event()
@@ -131,8 +134,8 @@ def test_a_cache_that_cannot_be_written_is_an_oserror_by_its_path(tmp_path, monk
         patched.setattr(cache, "locked", refuse)
         with pytest.raises(PermissionError, match=f"set CURE_CACHE to another .*{path}"):
             cached(path, make, read_sealed)
-        write_sealed(path, b"of somebody else")  # what is there is read without a lock
-        assert cached(path, make, read_sealed) == b"of somebody else"
+        write_sealed(path, b"of another process")  # what is there is read without a lock
+        assert cached(path, make, read_sealed) == b"of another process"
     blocked = tmp_path / "file"
     blocked.write_text("a file where the cache should be", encoding="utf-8")
     with pytest.raises(OSError, match=str(blocked)):

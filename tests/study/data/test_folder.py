@@ -10,14 +10,14 @@ import pytest
 from PIL import Image, features
 
 from cure_study.data import folder
-from cure_study.data.decoding import _deep, open_image, read_image
 from cure_study.data.faceset import FaceSet, ImageView
-from cure_study.data.folder import Tree, decode, lfw_protocol, list_tree, tree_checksum
+from cure_study.data.folder import Tree, lfw_protocol, list_tree, read_tree, tree_checksum
+from cure_study.data.images import _is_deep, open_image, read_image
 
 AVIF = "avif" in features.get_supported_modules()  # from Pillow 11.3 on
 
 
-def picture(seed, size=(112, 112), channels=3):
+def noise(seed, size=(112, 112), channels=3):
     shape = (size[1], size[0], channels)[: 3 if channels > 1 else 2]
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -32,7 +32,7 @@ def save(path, pixels, **options):
 def root(tmp_path):
     """Three people's images, 2, 1 and 1, saved without loss."""
     for seed, name in enumerate(("Ann/Ann_0001", "Ann/Ann_0002", "Bob/Bob_0001", "Cy/Cy_0001")):
-        save(tmp_path / "tree" / f"{name}.png", picture(seed))
+        save(tmp_path / "tree" / f"{name}.png", noise(seed))
     return tmp_path / "tree"
 
 
@@ -43,11 +43,11 @@ def cache(tmp_path, monkeypatch):
 
 
 def read(root, **options):
-    return decode(list_tree(root), **{"resize": False, "checksum": None} | options)
+    return read_tree(list_tree(root), **{"resize": False, "checksum": None} | options)
 
 
 def test_a_tree_is_listed_by_name(root):
-    save(root / "Bob" / "Bob_0002.JPG", picture(9), format="JPEG")
+    save(root / "Bob" / "Bob_0002.JPG", noise(9), format="JPEG")
     tree = list_tree(root)
     assert tree.files == (
         *("Ann/Ann_0001.png", "Ann/Ann_0002.png", "Bob/Bob_0001.png", "Bob/Bob_0002.JPG"),
@@ -114,17 +114,17 @@ def test_images_are_recognised_by_their_content(root):
     tree = list_tree(root)
     assert [file for file in tree.files if file.startswith("Di/")] == [f"Di/{n}" for n in formats]
     assert not tree.left_out
-    images, _ = decode(tree)
+    images, _ = read_tree(tree)
     assert (np.abs(images[4:].astype(int) - 80) <= 2).all()
 
 
 def test_a_cameras_raw_file_is_left_out_though_it_is_a_tiff(root):
-    save(root / "Di" / "Di.dng", picture(0), format="TIFF")
+    save(root / "Di" / "Di.dng", noise(0), format="TIFF")
     assert list_tree(root).left_out.files == {"Di/Di.dng": ".dng"}
 
 
 def test_links_to_images_and_to_the_folder_of_a_person_are_followed(root, tmp_path):
-    save(tmp_path / "elsewhere" / "Di" / "Di_0001.png", picture(5))
+    save(tmp_path / "elsewhere" / "Di" / "Di_0001.png", noise(5))
     (root / "Di").symlink_to(tmp_path / "elsewhere" / "Di")
     (root / "Cy" / "Cy_0002.png").symlink_to(root / "Ann" / "Ann_0001.png")
     tree = list_tree(root)
@@ -166,7 +166,7 @@ def test_a_name_that_is_not_utf_8_is_named(root, name):
 
 def test_two_folders_of_one_name_in_two_forms_of_unicode_are_refused(root):
     for form in ("NFC", "NFD"):
-        save(root / unicodedata.normalize(form, "José") / "a.png", picture(1))
+        save(root / unicodedata.normalize(form, "José") / "a.png", noise(1))
     with pytest.raises(ValueError, match=r"two folders for .*'Jose\\u0301' and 'Jos\\xe9'"):
         list_tree(root)
 
@@ -175,7 +175,7 @@ def test_two_folders_of_one_name_in_two_forms_of_unicode_are_refused(root):
     "place", ["loose.png", "Ann/video/frame.png", "Ann/video/of/Monday/frame.png"]
 )
 def test_an_image_outside_its_persons_folder_is_named(root, place):
-    save(root / place, picture(5))
+    save(root / place, noise(5))
     with pytest.raises(ValueError, match=rf"1 images .*<identity>/<image> \(first: {place}\)"):
         list_tree(root)
 
@@ -191,11 +191,11 @@ def test_pixels_come_back_as_saved(root):
     assert images.shape == (4, 112, 112, 3)
     assert images.dtype == np.uint8
     for seed in range(4):
-        assert (images[seed] == picture(seed)).all()
+        assert (images[seed] == noise(seed)).all()
 
 
 def test_grey_is_repeated_to_three_channels(tmp_path):
-    grey = picture(0, channels=1)
+    grey = noise(0, channels=1)
     image = read_image(save(tmp_path / "grey.png", grey))
     assert all((image[:, :, channel] == grey).all() for channel in range(3))
 
@@ -203,22 +203,22 @@ def test_grey_is_repeated_to_three_channels(tmp_path):
 def test_a_turned_camera_is_turned_back(tmp_path):
     upside_down = Image.Exif()
     upside_down[0x0112] = 3
-    path = save(tmp_path / "turned.png", picture(0), exif=upside_down)
-    assert (read_image(path) == picture(0)[::-1, ::-1]).all()
+    path = save(tmp_path / "turned.png", noise(0), exif=upside_down)
+    assert (read_image(path) == noise(0)[::-1, ::-1]).all()
 
 
-def test_another_size_is_an_error_unless_resizing_is_asked_for(root):
+def test_another_size_is_an_error_unless_resizing_is_requested(root):
     save(root / "Cy" / "Cy_0001.png", np.full((96, 128, 3), 77, np.uint8))
     with pytest.raises(ValueError, match=r"Cy_0001\.png is 128 x 96 pixels, not 112 x 112.*resize"):
         read(root)
     images, _ = read(root, resize=True)
     assert (images[3] == 77).all()
-    assert (images[0] == picture(0)).all()
+    assert (images[0] == noise(0)).all()
 
 
 def test_channels_stored_the_other_way_round_are_turned(root):
     images, _ = read(root, bgr=True)
-    assert (images[0] == picture(0)[:, :, ::-1]).all()
+    assert (images[0] == noise(0)[:, :, ::-1]).all()
 
 
 def test_a_file_for_a_format_that_starts_a_program_is_not_opened(tmp_path):
@@ -286,19 +286,19 @@ def test_sixteen_bits_are_refused(tmp_path, written):
 @pytest.mark.skipif(not AVIF, reason="needs Pillow with AVIF")
 def test_the_depth_of_avif_is_read_from_its_configuration(tmp_path):
     """AV1's ISO media binding, av1C: the second bit of the third byte is `high_bitdepth`."""
-    path = save(tmp_path / "a.avif", picture(0))
+    path = save(tmp_path / "a.avif", noise(0))
     with open_image(path) as image:
-        assert not _deep(image)
+        assert not _is_deep(image)
     content = path.read_bytes()
     at = content.index(b"av1C") + 6
     with open_image(path) as image:
         image.fp = io.BytesIO(content[:at] + bytes([content[at] | 0x40]) + content[at + 1 :])
-        assert _deep(image)
+        assert _is_deep(image)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "TIFF", "WEBP"])
 def test_more_frames_than_one_are_refused(tmp_path, kind):
-    frames = [Image.fromarray(picture(seed)) for seed in range(3)]
+    frames = [Image.fromarray(noise(seed)) for seed in range(3)]
     path = tmp_path / "moving.image"
     frames[0].save(path, kind, save_all=True, append_images=frames[1:])
     with pytest.raises(ValueError, match=r"moving\.image holds 3 images; save the one"):
@@ -314,7 +314,7 @@ def test_a_cameras_jpeg_with_a_preview_is_its_first_image(tmp_path):
 
 @pytest.mark.parametrize("extension", ["jpg", "png"])
 def test_a_truncated_image_is_named_and_nothing_is_cached(root, cache, extension):
-    path = save(root / "Bob" / f"Bob_0002.{extension}", picture(7))
+    path = save(root / "Bob" / f"Bob_0002.{extension}", noise(7))
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ValueError, match=rf"cannot read the image .*Bob_0002\.{extension}: "):
         read(root)
@@ -339,9 +339,9 @@ def test_a_decoded_tree_is_loaded_again_without_decoding_or_copies(root, monkeyp
     assert np.shares_memory(view.images, again)
 
 
-def test_a_changed_tree_is_decoded_anew_and_the_old_map_stays_readable(root):
+def test_a_changed_tree_is_decoded_again_and_the_old_map_stays_readable(root):
     before, old = read(root)
-    save(root / "Ann" / "Ann_0001.png", 255 - picture(0))
+    save(root / "Ann" / "Ann_0001.png", 255 - noise(0))
     after, new = read(root)
     assert (after[0] == 255 - before[0]).all()
     assert old != new
@@ -439,12 +439,12 @@ class Untouchable:
 
 def test_images_are_used_without_touching_a_label(root):
     images, fingerprint = read(root)
-    faces = FaceSet("own", images, Untouchable(), fingerprint)
+    faces = FaceSet("custom", images, Untouchable(), fingerprint)
     assert len(faces) == 4
-    assert (faces[1] == picture(1)).all()
+    assert (faces[1] == noise(1)).all()
     view = ImageView(faces.images, np.array([3, 1]))
     assert view.shape == (2, 112, 112, 3)
-    assert (view[np.array([1, 0])] == np.stack([picture(1), picture(3)])).all()
+    assert (view[np.array([1, 0])] == np.stack([noise(1), noise(3)])).all()
     assert not {"identities", "people", "attributes", "protocols"} & set(dir(view))
     with pytest.raises(AssertionError, match="identity label"):
         np.unique(faces.identities)

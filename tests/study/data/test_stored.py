@@ -11,8 +11,8 @@ from cure_core.config import CureConfig
 from cure_core.files import file_sha256
 from cure_core.training.arcface import Recipe
 from cure_study.data import manifests
-from cure_study.data.faceset import Stack
-from cure_study.data.looks import look
+from cure_study.data.faceset import ConcatImages
+from cure_study.data.image_statistics import image_statistics
 from cure_study.data.stored import people_of_pairs
 from cure_study.experiments import study
 
@@ -57,7 +57,7 @@ def manifest(tmp_path, name="casia_webface", **changes):
         "cross_age": {"path": "pack/cross_age.bin", "count": 20},
     }
     fields["splits"] = {"min_images": 5, "max_images": None, "outsiders": 2, "heldout": 0.3}
-    path = tmp_path / "own.yaml"
+    path = tmp_path / "custom.yaml"
     path.write_text(yaml.safe_dump(fields | changes, sort_keys=False))
     return path
 
@@ -65,20 +65,20 @@ def manifest(tmp_path, name="casia_webface", **changes):
 def test_a_pack_with_its_pairs_is_the_set_it_was_made_from(root, tmp_path, drawn, monkeypatch):
     monkeypatch.setenv("CURE_DATA_ROOT", str(root))
     faces = manifests.load(manifest(tmp_path))
-    assert repr(faces).startswith("FaceSet(own: 200 images of ")
+    assert repr(faces).startswith("FaceSet(custom: 200 images of ")
     assert repr(faces).endswith(" people, unseen: 40 pairs, cross_age: 20 pairs)")
     assert (faces.images[np.arange(80)] == drawn.images[:80]).all()
     assert faces.identities[:80].tolist() == drawn.identities[:80].tolist()
     assert faces.attributes["unseen"].tolist() == [False] * 80 + [True] * 120
     assert len(faces.people) == faces.identities.max() + 1
     for name, pairs in drawn.protocols.items():
-        own = faces.protocols[name]
-        assert (own.genuine == pairs.genuine).all()
-        assert (faces.images[own.left] == drawn.images[pairs.left]).all()
-        assert (faces.images[own.right] == drawn.images[pairs.right]).all()
-        assert min(own.left.min(), own.right.min()) >= 80
-        same = faces.identities[own.left] == faces.identities[own.right]
-        assert same[own.genuine].all()
+        found = faces.protocols[name]
+        assert (found.genuine == pairs.genuine).all()
+        assert (faces.images[found.left] == drawn.images[pairs.left]).all()
+        assert (faces.images[found.right] == drawn.images[pairs.right]).all()
+        assert min(found.left.min(), found.right.min()) >= 80
+        same = faces.identities[found.left] == faces.identities[found.right]
+        assert same[found.genuine].all()
 
 
 def test_the_study_runs_on_a_pack_as_on_any_set(root, tmp_path):
@@ -86,7 +86,7 @@ def test_the_study_runs_on_a_pack_as_on_any_set(root, tmp_path):
     faces = manifests.load(manifest(tmp_path), root=root)
     setting = study.Setting(
         forget_people=2,
-        split=manifests.read(tmp_path / "own.yaml").splits.model_dump(),
+        split=manifests.read(tmp_path / "custom.yaml").splits.model_dump(),
         recipe=Recipe(epochs=1, batch_size=32),
         config=CureConfig(epochs=1, batch_size=(8, 8), clusters=2),
         n_pairs=20,
@@ -99,12 +99,12 @@ def test_the_study_runs_on_a_pack_as_on_any_set(root, tmp_path):
 
 
 def test_pairs_alone_are_a_set_to_verify_on(root, tmp_path, drawn):
-    path = tmp_path / "own.yaml"
+    path = tmp_path / "custom.yaml"
     fields = yaml.safe_load((manifests.FOLDER / "agedb_30.yaml").read_text())
     path.write_text(yaml.safe_dump(fields | {"path": "pack/unseen.bin", "images": 80}))
     faces = manifests.load(path, root=root)
     assert len(faces) == 80
-    pairs = faces.protocols["own"]
+    pairs = faces.protocols["custom"]
     assert pairs.left.tolist() == list(range(0, 80, 2))
     assert pairs.right.tolist() == list(range(1, 80, 2))
     assert faces.fingerprint == file_sha256(root / "pack" / "unseen.bin")[:16]
@@ -129,7 +129,7 @@ def test_pairs_alone_are_a_set_to_verify_on(root, tmp_path, drawn):
         ({"range": [16, 235]}, r"values from \d+ to 255, outside .* `range` \[16, 235\]"),
     ],
 )
-def test_a_pack_other_than_described_is_told(root, tmp_path, changes, message):
+def test_a_pack_other_than_described_is_reported(root, tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):
         manifests.load(manifest(tmp_path, **changes), root=root)
 
@@ -152,8 +152,8 @@ def test_pairs_may_have_another_order_of_channels_than_their_pack(root, tmp_path
     swap_channels(root / "pack" / "unseen.bin", drawn)
     pairs = {"unseen": {"path": "pack/unseen.bin", "colour": "bgr"}}
     faces = manifests.load(manifest(tmp_path, pairs=pairs), root=root)
-    own, expected = faces.protocols["unseen"], drawn.protocols["unseen"]
-    assert (faces.images[own.left] == drawn.images[expected.left]).all()
+    found, expected = faces.protocols["unseen"], drawn.protocols["unseen"]
+    assert (faces.images[found.left] == drawn.images[expected.left]).all()
     assert (faces.images[np.arange(80)] == drawn.images[:80]).all()
 
 
@@ -166,7 +166,7 @@ def test_missing_pairs_are_named_before_anything_is_decoded(root, tmp_path):
 
 @pytest.mark.parametrize("place", ["pairs", "path"])
 def test_a_path_out_of_the_root_is_refused(tmp_path, place):
-    out = {"pairs": {"pairs": {"own": {"path": "../own.bin"}}}, "path": {"path": "a/../../b"}}
+    out = {"pairs": {"pairs": {"custom": {"path": "../pairs.bin"}}}, "path": {"path": "a/../../b"}}
     with pytest.raises(ValueError, match=r"give a path below the root, without '\.\.'"):
         manifests.load(manifest(tmp_path, **out[place]), root=tmp_path)
 
@@ -183,8 +183,8 @@ def test_the_counts_of_the_field():
         assert (alone.path, alone.images) == (pack.pairs[name].path, 2 * count)
 
 
-def test_people_are_tied_by_pictures_and_genuine_pairs():
-    """A picture that comes twice is one person, and so are the two of a genuine pair."""
+def test_people_are_tied_by_images_and_genuine_pairs():
+    """A image that comes twice is one person, and so are the two of a genuine pair."""
     a, b, c, d = (np.full((112, 112, 3), value, np.uint8) for value in (1, 2, 3, 4))
     images = np.stack([d, a, a, b, b, c])
     assert people_of_pairs(images, np.array([False, True, True])).tolist() == [0, 1, 1, 1, 1, 1]
@@ -198,25 +198,25 @@ def test_people_are_tied_by_pictures_and_genuine_pairs():
 )
 def test_a_stack_is_indexed_like_its_concatenation(key):
     images = np.random.default_rng(0).integers(0, 256, (7, 112, 112, 3), dtype=np.uint8)
-    stack = Stack((images[:3], images[3:4], images[4:]))
+    stack = ConcatImages((images[:3], images[3:4], images[4:]))
     assert stack.shape == images.shape
     assert np.array_equal(stack[key], images[key])
 
 
-def test_looks_of_colours_told_apart(drawn):
-    seen = look(drawn.images)
+def test_channel_orders_are_recognised(drawn):
+    found = image_statistics(drawn.images)
     middle = drawn.images[:, 32:80, 32:80].reshape(-1, 3).mean(0)
     assert len(drawn) <= 512
-    assert (seen.red, seen.green, seen.blue) == pytest.approx(tuple(middle), rel=1e-6)
-    assert seen.colour == "rgb"
-    assert look(drawn.images[..., ::-1]).colour == "bgr"
-    assert look(drawn.images[..., :1].repeat(3, 3)).colour == "grey"
+    assert (found.red, found.blue) == pytest.approx(tuple(middle[[0, 2]]), rel=1e-6)
+    assert found.colour == "rgb"
+    assert image_statistics(drawn.images[..., ::-1]).colour == "bgr"
+    assert image_statistics(drawn.images[..., :1].repeat(3, 3)).colour == "grey"
     dull = drawn.images.copy()
     dull[..., 2] = dull[..., 0]
-    assert look(dull).colour is None
+    assert image_statistics(dull).colour is None
 
 
-def test_pictures_scaled_to_one_before_saving_are_told(root, tmp_path, drawn):
+def test_images_scaled_to_one_before_saving_are_reported(root, tmp_path, drawn):
     dark = [encoded((image // 255).astype(np.uint8)) for image in drawn.images[:4]]
     write_pack(root / "pack", dark, [0, 0, 1, 1])
     path = manifest(tmp_path, images=4, people=2, pairs={}, colour=None)

@@ -19,9 +19,11 @@ from torch import nn
 
 from cure_core.checks import nearest
 from cure_core.encoders.images import Images, check_images, take
+from cure_study.data.faceset import FaceSet
+from cure_study.data.requests import ForgetRequest, ForgetRequestError
 from cure_study.experiments.quality.scorers import classical, encoded
 
-__all__ = ["CLASSICAL", "ENCODED", "FUSED", "RELATIVE", "SCORERS", "score"]
+__all__ = ["CLASSICAL", "ENCODED", "FUSED", "RELATIVE", "SCORERS", "lowest_quality", "score"]
 
 Scorer = str | Callable[[Images], np.ndarray]
 
@@ -75,6 +77,28 @@ def score(images: Images, scorer: Scorer, encoder: nn.Module | None = None) -> n
         return _checked(ENCODED[scorer](encoder, images), len(images), scorer)
     parts = [CLASSICAL[scorer](grey) for grey in _grey(images)]
     return _checked(np.concatenate(parts), len(images), scorer)
+
+
+def lowest_quality(
+    faces: FaceSet,
+    scorer: Scorer,
+    *,
+    fraction: float | None = None,
+    threshold: float | None = None,
+    encoder: nn.Module | None = None,
+) -> ForgetRequest:
+    """`ForgetRequest.lowest_quality` by the scores of `score(faces.images, scorer, encoder)`.
+
+    Raises what the two raise, and ForgetRequestError for a threshold on a scorer of `RELATIVE`,
+    whose scores hold within one call only.
+    """
+    if threshold is not None and scorer in RELATIVE:
+        raise ForgetRequestError(
+            f"{scorer!r} compares the images of one call, so a threshold on it means nothing; "
+            "give a fraction, or take a single scorer"
+        )
+    scores = score(faces.images, scorer, encoder)
+    return ForgetRequest.lowest_quality(faces, scores, fraction=fraction, threshold=threshold)
 
 
 def fused(images: Images, encoder: nn.Module | None = None) -> np.ndarray:

@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_laplace
 from torch import nn
 
+from cure_study.data.faceset import FaceSet
 from cure_study.experiments.quality import scorers
 from cure_study.synthfaces import generate
 
@@ -230,6 +231,16 @@ def test_a_scorer_of_ones_own(faces):
 def test_wrong_ways_to_ask(images, scorer, encoder, told):
     with pytest.raises(ValueError, match=told):
         scorers.score(images, scorer, encoder)
+
+
+def test_a_request_takes_a_threshold_only_on_scores_that_hold_for_other_images():
+    drawn = FaceSet("painted", np.zeros((4, 112, 112, 3), np.uint8), np.arange(4), "0")
+    brightest_last = lambda images: np.arange(len(images))  # noqa: E731
+    with pytest.warns(UserWarning, match="1 people would lose every image"):
+        request = scorers.lowest_quality(drawn, brightest_last, threshold=0.5)
+    assert request.forget_index.tolist() == [0]
+    with pytest.raises(ValueError, match="'fused' compares the images of one call"):
+        scorers.lowest_quality(drawn, "fused", threshold=0.1)
 
 
 def test_the_encoder_keeps_its_mode(faces):
