@@ -10,7 +10,8 @@ import yaml
 
 from cure_study import figures
 from cure_study.figures import index as figure_index
-from cure_study.runner import cli, run_folder
+from cure_study.run_record import write_record
+from cure_study.runner import cli
 from cure_study.runner import runs as run_definitions
 
 NOTEBOOK = """
@@ -105,7 +106,7 @@ def test_a_parameter_can_be_set_and_makes_another_run(notebooks, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("wrod=hello", "--set: throwaway has no parameter wrod; did you mean word?"),
+        ("wrod=hello", "--set: throwaway: `wrod` is unknown; did you mean word?"),
         ("word", "--set word; write it as NAME=VALUE"),
         ("word=[", "--set word=[ is not valid YAML"),
     ],
@@ -242,7 +243,7 @@ def test_figures_of_real_faces_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     run = tmp_path / "run"
     run.mkdir()
-    run_folder.write_record(run, {"profile": "lfw", "parameters": {"dataset": "lfw"}})
+    write_record(run, {"profile": "lfw", "parameters": {"dataset": "lfw"}})
     assert cli.main(["figures", "--from", str(run)]) == 1
     assert "only figures of SynthFaces" in capsys.readouterr().err
     assert not (tmp_path / "figures").exists()
