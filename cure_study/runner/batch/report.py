@@ -84,11 +84,17 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
 def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
     """What the page shows of one notebook: a table of headlines, a figure, and each group."""
     conditions = _conditions(table)
+    rows = {group: f"{group + 1}  {textwrap.shorten(c, 34)}" for group, c in conditions.items()}
     means = measures(table)
-    means["label"] = [_label(*key) for key in zip(means.metric, means.set, strict=True)]
+    for results in (means, table := table.copy()):
+        keys = zip(results.metric, results.set, strict=True)
+        results["label"] = [_label(metric, which) for metric, which in keys]
+        results["condition"] = results.group.map(rows)
     means["text"] = _texts(means)
     model = MODEL if MODEL in set(means.model) else means.model.iloc[0]
     first = means[means.model == model]
+    seeds = table[table.model == model].drop(columns=["low", "high"])
+    seeds = seeds.rename(columns={"value": "seed_value"})
     known = list(LABELS.values())
     order = sorted(
         first.label.unique(),
@@ -104,7 +110,9 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
         "name": name,
         "model": model,
         "overview": overview.rename_axis(None).rename_axis(None, axis=1),
-        "figure": draw_groups(first, headlines, conditions, table[table.model == model]),
+        "figure": draw_measures(
+            first[first.label.isin(headlines)], seeds[seeds.label.isin(headlines)]
+        ),
         "left_out": len(order) - len(headlines),
         "marks": "; ".join(
             meaning for mark, meaning in MARKS.items() if means.text.str.endswith(mark).any()
@@ -121,43 +129,30 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
     }
 
 
-def draw_groups(
-    means: pd.DataFrame, labels: list[str], conditions: dict[int, str], table: pd.DataFrame
-) -> bytes:
-    """The measures of one model, one panel per label, one row per group, as a PNG.
+def draw_measures(means: pd.DataFrame, seeds: pd.DataFrame) -> bytes:
+    """A panel per label, a row per condition: mean and interval, and below them each seed; a PNG.
 
-    Squares and lines are the mean and interval of `means`, dots the seeds of `table`.
+    Both tables have the columns label and condition; `means` has value, low and high, `seeds` has
+    seed_value.
     """
-    import matplotlib as mpl
+    import seaborn.objects as so
 
-    from cure_study.figures import COLOURS, PAGE, STYLE, Picture
-
-    groups = sorted(means.group.unique())
-    columns = min(len(labels), 4)
-    rows = -(-len(labels) // columns)
-    colour = COLOURS.get(means.model.iloc[0], "#0072B2")
-    with mpl.rc_context(STYLE):
-        height = rows * (0.8 + 0.25 * len(groups))
-        figure = Picture(figsize=(PAGE * 1.3, height), layout="constrained")
-        axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
-        for ax, label in zip(axes.flat, labels, strict=False):
-            for row in means[means.label == label].itertuples():
-                y = groups.index(row.group)
-                same = (table[["group", "metric", "set"]] == [row.group, row.metric, row.set]).all(
-                    axis=1
-                )
-                seeds = table.value[same]
-                ax.plot([row.low, row.high], [y, y], color=colour, lw=1)
-                ax.plot(seeds, [y + 0.25] * len(seeds), "o", color=colour, ms=2.5, alpha=0.4)
-                ax.plot(row.value, y, "s", color=colour, ms=4.5)
-            ax.set_title(textwrap.fill(label, 26))
-        for ax in axes.flat[len(labels) :]:
-            ax.set_visible(False)
-        ticks = [f"{g + 1}  {textwrap.shorten(conditions[g], 34, placeholder='…')}" for g in groups]
-        axes[0, 0].set_yticks(range(len(groups)), ticks)
-        axes[0, 0].set_ylim(len(groups) - 0.5, -0.5)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    panels = means.label.nunique()
+    columns = min(panels, 4)
+    height = -(-panels // columns) * (0.8 + 0.25 * means.condition.nunique())
+    plot = (
+        so.Plot(pd.concat([means, seeds], ignore_index=True), y="condition")
+        .facet("label", wrap=columns)
+        .share(x=False)
+        .add(so.Range(), xmin="low", xmax="high", orient="y")
+        .add(so.Dot(marker="s", pointsize=5), x="value")
+        .add(so.Dots(pointsize=3), so.Shift(y=0.25), x="seed_value")
+        .label(x="", y="", title=lambda label: textwrap.fill(label, 26))
+        .layout(size=(3 + 2 * columns, height), engine="constrained")
+        .theme({"font.size": 8, "axes.titlesize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7})
+    )
+    buffer = io.BytesIO()
+    plot.save(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
 
 
