@@ -101,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run_study(
-    notebook: str, profile: str, where: Path, changes: Mapping[str, Any] | None = None
+    notebook: str, profile: str, runs_folder: Path, changes: Mapping[str, Any] | None = None
 ) -> None:
     """Execute a notebook in a profile into its run folder, and print where it is and its results.
 
@@ -115,7 +115,7 @@ def run_study(
     check_machine(given)
     run = runs.plan_run(source, profile, given)
     began = time.perf_counter()
-    folder = run_folder.execute(run, where, bar=sys.stderr.isatty())
+    folder = run_folder.execute(run, runs_folder, bar=sys.stderr.isatty())
     seconds = time.perf_counter() - began
     if (folder / "table.csv").is_file():
         import pandas as pd

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic import NonNegativeInt as Count
@@ -88,7 +88,7 @@ def check_types(what: str, given: Mapping[str, Any], defaults: Mapping[str, Any]
     value of another type.
     """
     types = {name: _type(default) for name, default in defaults.items()}
-    schema: Any = TypedDict("schema", types, total=False)  # type: ignore[misc]
+    schema = cast(Any, TypedDict)("Parameters", types, total=False)
     schema.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
     try:
         return TypeAdapter(schema).validate_python(dict(given))

@@ -48,7 +48,7 @@ class Run:
 
     @cached_property
     def recipe(self) -> str:
-        """A digest of notebook and parameters, whatever the versions."""
+        """A digest of notebook and parameters, without the versions."""
         return _digest(self.notebook, self.parameters)
 
     @cached_property

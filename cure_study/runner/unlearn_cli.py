@@ -8,12 +8,12 @@ from typing import Any
 NOTEBOOK = "02_unlearning"
 
 
-def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None = None) -> None:
-    """Teacher, student, oracle and report for each seed of a profile; the tables go to `where`.
+def run_unlearning(profile: str, folder: Path, changes: Mapping[str, Any] | None = None) -> None:
+    """Teacher, student, oracle and report for each seed of a profile; the tables go to `folder`.
 
     Under `accelerate launch` all processes share the work and the first writes. What is trained is
     cached: a stopped command goes on, and `cure study` with the same profile draws its figures
-    without training. Two commands with the same `where` write one after the other.
+    without training. Two commands with the same `folder` write one after the other.
     Raises FileNotFoundError for an unknown profile, ValueError for an unknown name or a value that
     does not fit, before any work.
     """
@@ -30,7 +30,7 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     source = runs.find_notebook(NOTEBOOK)
     given = runs.declared(source) | runs.profile_parameters(source, profile, changes)
     parameters.check_machine(given)
-    where.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is reported at once
+    folder.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is reported at once
     setting = study.setting_of(given)
     join()
     dataset, options = given["dataset"], given["dataset_options"]
@@ -42,9 +42,9 @@ def run_unlearning(profile: str, where: Path, changes: Mapping[str, Any] | None 
     if rank() == 0:
         tidy = pd.concat([outcome.tidy() for outcome in outcomes], ignore_index=True)
         table = summarise(tidy)
-        with locked(where / "parameters.json"):
-            save_table(tidy, where / "results.csv")
-            save_table(table.rename_axis("measure").reset_index(), where / "table.csv")
-            with atomic_path(where / "parameters.json") as temporary:
+        with locked(folder / "parameters.json"):
+            save_table(tidy, folder / "results.csv")
+            save_table(table.rename_axis("measure").reset_index(), folder / "table.csv")
+            with atomic_path(folder / "parameters.json") as temporary:
                 temporary.write_text(json.dumps(given, indent=1), encoding="utf-8")
-        print(table.to_string(), end=f"\n\n{where}\n")
+        print(table.to_string(), end=f"\n\n{folder}\n")

@@ -1,9 +1,8 @@
 """Every result of a study as one tidy table, and what in it must not be averaged together."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -15,15 +14,14 @@ from cure_study.runner.run_folder import RESULTS
 LIBRARIES = ("cure_core", "torch", "python")  # columns of versions that results may have
 
 
-@dataclass(frozen=True)
-class Collected:
+class Collected(NamedTuple):
     """Every result of a study, and a message for each run that could not be part of it."""
 
     table: pd.DataFrame
     left_out: list[str]
 
 
-def collect(study: Study, where: Path) -> Collected:
+def collect(study: Study, runs_folder: Path) -> Collected:
     """Every row of every done run's `results.csv`, by whatever code and data it was run.
 
     Next to the columns of the results: `run` (the folder), `run_hash`, `notebook`, `profile`,
@@ -33,8 +31,8 @@ def collect(study: Study, where: Path) -> Collected:
     Left out are damaged runs, and runs that wrote no `results.csv` or no row of it. Raises
     ValueError if results are not tidy.
     """
-    done, damaged = done_runs(study.plan(), where)
-    left_out = [f"{error.path.relative_to(where).parts[0]}: {error}" for error in damaged]
+    done, damaged = done_runs(study.plan(), runs_folder)
+    left_out = [f"{error.path.relative_to(runs_folder).parts[0]}: {error}" for error in damaged]
     parts = []
     for folder, record in done:
         path = folder / RESULTS
@@ -61,18 +59,19 @@ def _concatenated(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return table
 
 
-def save(study: Study, where: Path) -> tuple[Path, list[str]]:
+def save(study: Study, runs_folder: Path) -> tuple[Path, list[str]]:
     """Write the table as `runs/STUDY.parquet`; returns its path, what is mixed and left out.
 
     Raises ValueError if no run has results.
     """
-    collected = collect(study, where)
+    collected = collect(study, runs_folder)
     if collected.table.empty:
         reasons = "".join(f"; {message}" for message in collected.left_out)
         raise ValueError(
-            f"no run of {study.name} in {where} has results yet{reasons}; see `cure batch status`"
+            f"no run of {study.name} in {runs_folder} has results yet{reasons}; see `cure batch "
+            "status`"
         )
-    path = where / f"{study.name}.parquet"
+    path = runs_folder / f"{study.name}.parquet"
     with atomic_path(path) as temporary:
         collected.table.to_parquet(temporary, index=False)
     left_out = [f"left out: {message}" for message in collected.left_out]

@@ -47,7 +47,7 @@ def pending(
 
 def execute_study(
     study: Study,
-    where: Path,
+    runs_folder: Path,
     *,
     scheduler: str | None = None,
     cores: int | None = None,
@@ -61,11 +61,11 @@ def execute_study(
     """
     from tqdm.auto import tqdm
 
-    where = where.resolve()
+    runs_folder = runs_folder.resolve()
     plan = study.plan()
-    where.mkdir(parents=True, exist_ok=True)
-    run_folder.clean_up_all(where)
-    states = {run: state(run, where) for run in plan}
+    runs_folder.mkdir(parents=True, exist_ok=True)
+    run_folder.clean_up_all(runs_folder)
+    states = {run: state(run, runs_folder) for run in plan}
     rest = pending(states, retry_failed, only)
     if not rest:
         return states
@@ -76,11 +76,11 @@ def execute_study(
         with tqdm(total=len(rest), disable=None, bar_format=BAR) as bar:
             while rest:
                 busy = []
-                for run, end in _executed(client, study, rest, where, again=bool(only)):
+                for run, end in _executed(client, study, rest, runs_folder, again=bool(only)):
                     if end == "busy":
                         busy.append(run)
                         continue
-                    states[run] = state(run, where)
+                    states[run] = state(run, runs_folder)
                     error = f": {states[run].error}" if end == "failed" else ""
                     left = time_left(states, at_once)
                     parameters = describe({name: run.parameters.get(name) for name in names})
@@ -94,7 +94,7 @@ def execute_study(
 
 
 def _executed(
-    client: "Client", study: Study, rest: list[Run], where: Path, again: bool
+    client: "Client", study: Study, rest: list[Run], runs_folder: Path, again: bool
 ) -> Iterator[tuple[Run, str]]:
     """Have each run executed once; yields each that ended, and how: done, failed or busy."""
     from distributed import as_completed
@@ -102,7 +102,7 @@ def _executed(
     futures = {}
     for rank, run in enumerate(rest):
         future = client.submit(
-            execute_in_process, run, str(where), cores=study.cores, memory=study.memory,
+            execute_in_process, run, str(runs_folder), cores=study.cores, memory=study.memory,
             again=again, pure=False, priority=-rank,
             resources={"cores": study.cores, "memory": study.memory},
         )  # fmt: skip
@@ -110,7 +110,7 @@ def _executed(
     try:
         for future in as_completed(list(futures)):
             run = futures.pop(future)
-            end, reason = _end(future, run, where)
+            end, reason = _end(future, run, runs_folder)
             if end == "stale":
                 raise ValueError(reason)
             yield run, end
@@ -119,7 +119,7 @@ def _executed(
         raise
 
 
-def _end(future: "Future", run: Run, where: Path) -> tuple[str, str]:
+def _end(future: "Future", run: Run, runs_folder: Path) -> tuple[str, str]:
     """How a run ended, and of a stale one the reason."""
     from distributed import KilledWorker
 
@@ -127,8 +127,8 @@ def _end(future: "Future", run: Run, where: Path) -> tuple[str, str]:
         return future.result()
     except KilledWorker as error:
         message = f"the run's worker died more than once ({error.last_worker.address})"
-        with run_folder.locked(run.name, where):
-            run_folder.keep_failure(run, where, message, 0.0)
+        with run_folder.locked(run.name, runs_folder):
+            run_folder.keep_failure(run, runs_folder, message, 0.0)
         return "failed", ""
     except CancelledError:
         raise ValueError("the scheduler dropped the runs; start again to go on") from None

@@ -31,13 +31,13 @@ IMAGE_WIDTH = 1100  # pixels of a run's figure on the page
 LABELS = {(metric, which): label.strip() for metric, which, label in LINES}
 
 
-def save(study: Study, where: Path, file: Path) -> Path:
+def save(study: Study, runs_folder: Path, file: Path) -> Path:
     """Write `runs/STUDY.html`; `file` is the study's, for the commands that run a part again."""
-    states = {run: state(run, where) for run in study.plan()}
-    collected = collect(study, where)
+    states = {run: state(run, runs_folder) for run in study.plan()}
+    collected = collect(study, runs_folder)
     table = collected.table
     names = differing(run.parameters for run in states)
-    rows = [_run(run, known, names, file, where) for run, known in states.items()]
+    rows = [_run(run, known, names, file, runs_folder) for run, known in states.items()]
     counts = Counter(known.what for known in states.values())
     environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True)
     environment.filters["png"] = lambda data: base64.b64encode(data).decode()
@@ -49,13 +49,13 @@ def save(study: Study, where: Path, file: Path) -> Path:
         mixed=mixed_versions(table) if len(table) else [],
         left_out=collected.left_out,
         notebooks=[
-            _notebook(str(name), results, where)
+            _notebook(str(name), results, runs_folder)
             for name, results in (table.groupby("notebook", sort=False) if len(table) else [])
         ],
         failed=[row for row in rows if row["what"] in ("failed", "damaged")],
         runs=rows,
     )
-    path = where / f"{study.name}.html"
+    path = runs_folder / f"{study.name}.html"
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path
@@ -81,7 +81,7 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, "seeds", "value", "low", "high"])
 
 
-def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
+def _notebook(name: str, table: pd.DataFrame, runs_folder: Path) -> dict[str, Any]:
     """What the page shows of one notebook: a table of headlines, a figure, and each group."""
     conditions = _conditions(table)
     rows = {group: f"{group + 1}  {textwrap.shorten(c, 34)}" for group, c in conditions.items()}
@@ -122,7 +122,7 @@ def _notebook(name: str, table: pd.DataFrame, where: Path) -> dict[str, Any]:
                 "number": group + 1,
                 "condition": conditions[group],
                 "table": _table(means[means.group == group]),
-                "figures": _figures(where / table.run[table.group == group].iloc[0]),
+                "figures": _figures(runs_folder / table.run[table.group == group].iloc[0]),
             }
             for group in overview.index - 1
         ],
@@ -212,9 +212,9 @@ def _figures(folder: Path) -> list[tuple[str, bytes]]:
     return figures
 
 
-def _run(run: Run, known: State, names: list[str], file: Path, where: Path) -> dict[str, Any]:
+def _run(run: Run, known: State, names: list[str], file: Path, runs_folder: Path) -> dict[str, Any]:
     """What the page shows of a run."""
-    log = where / f"{run.name}-failed" / LOG
+    log = runs_folder / f"{run.name}-failed" / LOG
     lines = log.read_text("utf-8", errors="replace").splitlines() if log.is_file() else []
     return {
         "name": run.name,
@@ -225,5 +225,5 @@ def _run(run: Run, known: State, names: list[str], file: Path, where: Path) -> d
         "cell": known.cell,
         "log": "\n".join(ANSI.sub("", line) for line in lines[-LOG_LINES:]),
         "versions": describe({name[0]: value[:8] for name, value in run.versions.items() if value}),
-        "command": rerun_command(file, run, where),
+        "command": rerun_command(file, run, runs_folder),
     }

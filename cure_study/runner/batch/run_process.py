@@ -28,7 +28,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def execute_in_process(
-    run: Run, where: str, *, cores: int, memory: int, again: bool
+    run: Run, runs_folder: str, *, cores: int, memory: int, again: bool
 ) -> tuple[str, str]:
     """Execute a run in its own process with `cores` threads and at most `memory` bytes.
 
@@ -48,7 +48,9 @@ def execute_in_process(
     assert process.stdin is not None
     assert process.stdout is not None
     with suppress(BrokenPipeError):  # if it died at once, its status and output follow below
-        process.stdin.write(json.dumps({"run": asdict(run), "where": where, "again": again}) + "\n")
+        process.stdin.write(
+            json.dumps({"run": asdict(run), "runs": runs_folder, "again": again}) + "\n"
+        )
         process.stdin.flush()
     error = _watch(process, memory)
     with suppress(BrokenPipeError):
@@ -68,8 +70,8 @@ def execute_in_process(
         cause = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         error = f"the run's process {cause}; {output[-2000:]}".removesuffix("; ")
     try:
-        with run_folder.locked(run.name, Path(where)):
-            run_folder.keep_failure(run, Path(where), error, time.perf_counter() - began)
+        with run_folder.locked(run.name, Path(runs_folder)):
+            run_folder.keep_failure(run, Path(runs_folder), error, time.perf_counter() - began)
     except run_folder.BusyError:  # another batch took the run over
         return "busy", ""
     return "failed", ""
@@ -143,7 +145,7 @@ def main() -> int:
     sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        run_folder.execute(Run(**task["run"]), Path(task["where"]), again=task["again"], log=True)
+        run_folder.execute(Run(**task["run"]), Path(task["runs"]), again=task["again"], log=True)
     except run_folder.BusyError:
         return STATUS["busy"]
     except run_folder.StaleError as error:

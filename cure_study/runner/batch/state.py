@@ -28,17 +28,20 @@ class State:
     cell: int | None = None
 
 
-def state(run: Run, where: Path) -> State:
+def state(run: Run, runs_folder: Path) -> State:
     """The state of a run in a folder of runs; changes nothing."""
-    partials = run_folder.partials(where, run.name)
+    partials = run_folder.partials(runs_folder, run.name)
     if partials:
         try:
-            with run_folder.locked(run.name, where):
+            with run_folder.locked(run.name, runs_folder):
                 pass
         except run_folder.BusyError:
             since = min((path.stat().st_ctime for path in partials if path.exists()), default=0.0)
             return State("running", time.time() - since if since else 0.0)
-    folder, failure = where / run.name, where / f"{run.name}-failed" / run_folder.FAILURE
+    folder, failure = (
+        runs_folder / run.name,
+        runs_folder / f"{run.name}-failed" / run_folder.FAILURE,
+    )
     try:
         if (folder / RECORD).exists():
             record = read_record(folder / RECORD)
@@ -63,7 +66,7 @@ def _state(what: str, path: Path, record: dict[str, Any]) -> State:
 
 
 def done_runs(
-    plan: Iterable[Run], where: Path
+    plan: Iterable[Run], runs_folder: Path
 ) -> tuple[list[tuple[Path, dict[str, Any]]], list[DamagedFileError]]:
     """Folder and record of every done run of a plan, in its order, and the errors of damaged ones.
 
@@ -72,7 +75,7 @@ def done_runs(
     """
     position = {run.recipe: number for number, run in enumerate(plan)}
     done, damaged = [], []
-    for path in sorted(where.glob(f"*/{RECORD}")):
+    for path in sorted(runs_folder.glob(f"*/{RECORD}")):
         try:
             record = read_record(path)
             if record.get("recipe") in position:  # a sweep's record has none
@@ -100,7 +103,9 @@ def time_left(states: Mapping[Run, State], at_once: int) -> str:
     return f"about {minutes:.0f} min left" if minutes < 90 else f"about {minutes / 60:.1f} h left"
 
 
-def rerun_command(study: Path, run: Run, where: Path) -> str:
+def rerun_command(study: Path, run: Run, runs_folder: Path) -> str:
     """The command that executes one run of a study again."""
     command = ["cure", "batch", "run", str(study), "--only", run.version[:8]]
-    return shlex.join(command if where == runs.RUNS else [*command, "--runs", str(where)])
+    return shlex.join(
+        command if runs_folder == runs.RUNS else [*command, "--runs", str(runs_folder)]
+    )

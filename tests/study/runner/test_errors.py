@@ -1,4 +1,4 @@
-"""What a user does wrong, or a disk refuses, is told in a line with the remedy: no traceback."""
+"""Wrong input and what the system refuses are reported in one line with the remedy."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["study", "--profile", "quik"], "no quik.yaml in profiles/; did you mean quick?"),
         (["study", "--notebook", "02_unlearn"], "in notebooks/; did you mean 02_unlearning?"),
@@ -74,13 +74,13 @@ def place(tmp_path, monkeypatch):
         (["data", "doctor", "synthfaces", "--picture", "."], ".: Is a directory; name a file"),
     ],
 )
-def test_wrong_input_is_told_before_the_work(place, capsys, monkeypatch, command, said):
+def test_wrong_input_is_reported_before_the_work(place, capsys, monkeypatch, command, message):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert cli.main(command) == 1
     error = capsys.readouterr().err
     assert error.startswith("cure: ")
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
 
 
 @pytest.mark.parametrize("seeds", ["a", "1,,2", "1.5"])
@@ -103,7 +103,7 @@ def os_error(number, *names):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (os_error(errno.ENOSPC), "MB free): No space left on device; free some space"),
         (os_error(errno.ENOSPC, "/x/y"), "/x/y: No space left on device; free some space"),
@@ -116,23 +116,23 @@ def os_error(number, *names):
         (ImportError("No module named 'onnx'"), "No module named 'onnx'"),
     ],
 )
-def test_what_the_system_refuses_is_told_with_place_and_remedy(
-    place, capsys, monkeypatch, error, said
+def test_what_the_system_refuses_is_reported_with_place_and_remedy(
+    place, capsys, monkeypatch, error, message
 ):
     monkeypatch.setattr(manifests, "load", failing(error))
     assert cli.main([*UNLEARN, "--out", "out"]) == 1
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert said in told
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert message in output
 
 
 def test_a_full_disk_without_a_name_tells_where_the_command_writes(place, capsys, monkeypatch):
     monkeypatch.setenv("CURE_CACHE", str(place / "cache" / "not" / "made"))
     monkeypatch.setattr(manifests, "load", failing(os_error(errno.ENOSPC)))
     assert cli.main([*UNLEARN, "--out", "out"]) == 1
-    told = capsys.readouterr().err
-    assert str(place / "cache" / "not" / "made") in told
-    assert "out (" in told
+    output = capsys.readouterr().err
+    assert str(place / "cache" / "not" / "made") in output
+    assert "out (" in output
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write anything")
@@ -150,7 +150,7 @@ def test_ctrl_c_ends_with_a_line_and_130(place, capsys, monkeypatch):
     assert capsys.readouterr().err == "\ncure: stopped; the same command goes on from here\n"
 
 
-def test_a_dead_kernel_is_told(place, capsys, monkeypatch):
+def test_a_dead_kernel_is_reported(place, capsys, monkeypatch):
     from nbclient.exceptions import DeadKernelError
 
     monkeypatch.setattr(

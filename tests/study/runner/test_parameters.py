@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import nbformat
 import pytest
 
 from cure_core.config import CureConfig
@@ -27,12 +26,15 @@ undefined: int
 """
 
 
-@pytest.fixture
-def notebook(tmp_path):
-    path = tmp_path / "own.ipynb"
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": CELL}
+def write_notebook(path, source):
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
     path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    return write_notebook(tmp_path / "notebook.ipynb", CELL)
 
 
 def test_the_cell_is_read_without_running_it(notebook):
@@ -63,17 +65,13 @@ def test_a_file_that_is_not_a_notebook_is_named(tmp_path, text):
 
 @pytest.mark.parametrize("source", ["a = (", "a = 1\0"])
 def test_a_parameters_cell_that_is_not_python_is_named(tmp_path, source):
-    path = tmp_path / "bad.ipynb"
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
-    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    path = write_notebook(tmp_path / "bad.ipynb", source)
     with pytest.raises(ValueError, match=r"bad\.ipynb: its parameters cell is not Python"):
         declared(path)
 
 
 def test_a_default_that_python_itself_would_refuse_is_its_text(tmp_path):
-    path = tmp_path / "own.ipynb"
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "a = {[1]: 2}"}
-    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    path = write_notebook(tmp_path / "notebook.ipynb", "a = {[1]: 2}")
     assert declared(path) == {"a": "{[1]: 2}"}
 
 
@@ -97,7 +95,7 @@ def test_a_whole_number_serves_as_a_float_so_that_1_and_1_0_are_one_run(notebook
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("count", "1e3", "`count` is '1e3': Input should be a valid integer"),
         ("count", 2.0, "`count` is 2.0: Input should be a valid integer"),
@@ -122,14 +120,14 @@ def test_a_whole_number_serves_as_a_float_so_that_1_and_1_0_are_one_run(notebook
                    "settings, anything, made, one, two"),
     ],
 )  # fmt: skip
-def test_any_other_value_is_refused_with_its_place_and_type(notebook, name, value, said):
+def test_any_other_value_is_refused_with_its_place_and_type(notebook, name, value, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         check_types("study.yaml", {name: value}, declared(notebook))
-    assert str(error.value) == f"study.yaml: {said}"
+    assert str(error.value) == f"study.yaml: {message}"
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"method": "curee"}, "method is 'curee'; did you mean cure?"),
         ({"methods": ["cure", "zzz"]}, "method is 'zzz'; there are cure, cure_plus"),
@@ -162,10 +160,10 @@ def test_any_other_value_is_refused_with_its_place_and_type(notebook, name, valu
         ({"device": "gpu"}, "device is 'gpu'"),
     ],
 )  # fmt: skip
-def test_what_the_study_s_steps_would_refuse_is_refused_before_them(given, said):
+def test_what_the_study_s_steps_would_refuse_is_refused_before_them(given, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         check_content(given, "--set")
-    assert str(error.value).startswith(f"--set: {said}")
+    assert str(error.value).startswith(f"--set: {message}")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_what_the_study_s_steps_would_refuse_is_refused_before_them(given, said)
         {"unlearning": {"amp": "bfloat16", "clusters": [3, 4], "weights": {}}},
         {"method": "cure", "split": {"max_images": None}, "weights": None, "device": None},
         {"device": "cuda:1", "weights": "models/x.safetensors"},
-        {"scale": 3, "seed": 1},  # a notebook of one's own
+        {"scale": 3, "seed": 1},  # a user.s notebook
         {},
     ],
 )
@@ -185,8 +183,10 @@ def test_what_the_study_s_steps_accept_is_accepted(given):
 
 @pytest.mark.parametrize("kind", [Recipe, CureConfig])
 def test_every_field_but_the_seed_may_be_set_to_its_default(kind):
-    own = {f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind) if f.name != "seed"}
-    assert parameters.build("--set: settings", kind, own) == kind()
+    settings = {
+        f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind) if f.name != "seed"
+    }
+    assert parameters.build("--set: settings", kind, settings) == kind()
 
 
 def test_bounds_apply_to_what_they_were_measured_with_alone():
@@ -216,8 +216,6 @@ def test_code_version_is_of_bytes_and_names(tmp_path, monkeypatch):
 
 def test_the_study_s_rules_are_for_its_own_notebooks(tmp_path):
     """Elsewhere `method` and `seeds` may be anything."""
-    path = tmp_path / "own.ipynb"
-    cell = nbformat.v4.new_code_cell('method = "ridge"\nseeds = 5\nweights = 0.5')
-    cell.metadata["tags"] = ["parameters"]
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    source = 'method = "ridge"\nseeds = 5\nweights = 0.5'
+    path = write_notebook(tmp_path / "notebook.ipynb", source)
     assert runs.with_changes(path, {}, {"method": "pca"}, "--set") == {"method": "pca"}

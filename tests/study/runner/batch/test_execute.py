@@ -65,7 +65,7 @@ def driver():
 
 @pytest.fixture
 def go_on(capsys):
-    """The same command in this process: its status, and what it said up to the summary."""
+    """The same command in this process: its status, and its output up to the summary."""
 
     def again(*more):
         status = cli.main([*RUN, *more])
@@ -89,23 +89,23 @@ def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs
     write_study(tmp_path)
     (marks / "fail-3").touch()
     first = driver()
-    told = first.communicate()[0]
-    assert first.returncode == 1, told
-    assert "4 of 4 runs are pending, 2 at a time" in told
-    assert "4 runs: 3 done, 1 failed" in told
-    assert "AssertionError: it was asked to fail" in told
+    output = first.communicate()[0]
+    assert first.returncode == 1, output
+    assert "4 of 4 runs are pending, 2 at a time" in output
+    assert "4 runs: 3 done, 1 failed" in output
+    assert "AssertionError: it should fail" in output
     assert whats(runs) == ["done", "done", "failed", "done"]
     (failed,) = runs.glob("*-failed")
-    assert f"cure batch run study.yaml --only {failed.name.split('-')[1]} --runs runs" in told
-    assert "it was asked to fail" in (failed / LOG).read_text()
+    assert f"cure batch run study.yaml --only {failed.name.split('-')[1]} --runs runs" in output
+    assert "it should fail" in (failed / LOG).read_text()
     record = json.loads(next(runs.glob("*/run.json")).read_text())
     assert {"parameters", "versions", "version", "recipe", "seconds"} <= set(record)
 
     (marks / "fail-3").unlink()
     assert go_on() == (1, "")  # nothing is run a second time
     assert len(started(marks)) == 4
-    status, told = go_on("--retry-failed")
-    assert (status, told[:24]) == (0, "1 of 4 runs are pending,")
+    status, output = go_on("--retry-failed")
+    assert (status, output[:24]) == (0, "1 of 4 runs are pending,")
     assert len(started(marks)) == 5
     assert seeds_done(runs) == [1, 2, 3, 4]
     assert not list(runs.glob("*-failed"))
@@ -132,19 +132,19 @@ def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driv
     wait_for(lambda: seeds_done(runs) == [1, 2])
     assert sorted(whats(runs)) == ["done", "done", "running", "running"]
     first.send_signal(how)
-    told = first.communicate(timeout=60)[0]
+    output = first.communicate(timeout=60)[0]
     wait_for(lambda: all(map(gone, running)))
     if how is signal.SIGINT:
         assert first.returncode == 130
-        assert "the same command goes on from here" in told
+        assert "the same command goes on from here" in output
     wait_for(lambda: "running" not in whats(runs))
     assert Counter(whats(runs))["done"] == 2
     assert not list(runs.glob("*-failed"))
 
     for seed in (3, 4):
         (marks / f"wait-{seed}").unlink()
-    status, told = go_on()
-    assert (status, told[:24]) == (0, "2 of 4 runs are pending,")
+    status, output = go_on()
+    assert (status, output[:24]) == (0, "2 of 4 runs are pending,")
     assert seeds_done(runs) == [1, 2, 3, 4]
     assert (len(started(marks, 1)), len(started(marks, 2))) == (1, 1)
     assert left_hidden(runs) == []
@@ -153,8 +153,8 @@ def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driv
 def test_two_batches_at_once_share_the_work(tmp_path, marks, runs, driver):
     write_study(tmp_path)
     both = [driver(), driver()]
-    told = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
+    output = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], output
     assert Counter(path.name.split("-")[2] for path in marks.iterdir()) == dict.fromkeys("1234", 1)
     assert seeds_done(runs) == [1, 2, 3, 4]
     assert left_hidden(runs) == []
@@ -172,15 +172,15 @@ def test_a_run_that_dies_or_takes_too_much_costs_only_itself(
     (pid,) = wait_for(lambda: started(marks, 1))
     os.kill(pid, signal.SIGKILL)
     batch_thread.join(60)
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert whats(runs) == ["failed", "failed", "done"]
-    assert "seed=1: the run's process was killed by signal 9 (" in told
-    assert "GB of memory, more than its 0.20 GB; raise `memory` in the study" in told
+    assert "seed=1: the run's process was killed by signal 9 (" in output
+    assert "GB of memory, more than its 0.20 GB; raise `memory` in the study" in output
     assert left_hidden(runs) == []
 
 
 def test_a_worker_killed_in_the_middle_loses_its_run_to_another(tmp_path, marks, runs):
-    """Several machines: each worker a process of its own, behind a scheduler's address."""
+    """Several machines: each worker is a process, behind a scheduler's address."""
     from distributed import LocalCluster
 
     study = batch.read(write_study(tmp_path, seeds=[1, 2, 3]))
@@ -208,7 +208,7 @@ def test_a_worker_killed_in_the_middle_loses_its_run_to_another(tmp_path, marks,
     assert left_hidden(runs) == []
 
 
-def test_workers_that_can_hold_no_run_are_told_at_once(tmp_path, marks, runs, monkeypatch):
+def test_workers_that_can_hold_no_run_are_reported_at_once(tmp_path, marks, runs, monkeypatch):
     from distributed import LocalCluster
 
     study = batch.read(write_study(tmp_path))

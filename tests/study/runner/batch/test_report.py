@@ -243,16 +243,16 @@ def test_a_damaged_table_is_named_not_used_and_made_again(study, where, capsys):
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("0.4", "0.9"), encoding="utf-8")  # still a table
     assert cli.main(["batch", "collect", "study.yaml"]) == 0
-    said = capsys.readouterr().err
-    assert f"note: left out: {plan[1].name}: " in said
-    assert "results.csv is damaged (its content does not match its SHA-256)" in said
+    message = capsys.readouterr().err
+    assert f"note: left out: {plan[1].name}: " in message
+    assert "results.csv is damaged (its content does not match its SHA-256)" in message
     assert set(pd.read_parquet(where / "study.parquet").run) == {
         run.name for run in plan if run is not plan[1]
     }
     assert cli.main(["batch", "status", "study.yaml"]) == 0
-    said = capsys.readouterr().out
-    assert "6 runs: 5 done, 1 damaged" in said
-    assert f"damaged: {plan[1].name}: " in said
+    message = capsys.readouterr().out
+    assert "6 runs: 5 done, 1 damaged" in message
+    assert f"damaged: {plan[1].name}: " in message
     states = {run: batch_state.state(run, where) for run in plan}
     assert execute.pending(states) == [plan[1]]
     assert cli.main(["batch", "report", "study.yaml"]) == 0
@@ -279,9 +279,9 @@ def test_runs_without_results_are_counted_and_named(study, where, capsys):
             (folder / "results.csv").write_text(content, encoding="utf-8")
         run_record.write_record(folder, run.record() | {"seconds": 1.0})
     assert cli.main(["batch", "collect", "study.yaml"]) == 0
-    said = capsys.readouterr().err
-    assert f"left out: {plan[0].name}: results.csv is not among its files" in said
-    assert f"left out: {plan[1].name}: results.csv has no row" in said
+    message = capsys.readouterr().err
+    assert f"left out: {plan[0].name}: results.csv is not among its files" in message
+    assert f"left out: {plan[1].name}: results.csv has no row" in message
     assert cli.main(["batch", "report", "study.yaml"]) == 0
     page = Page((where / "study.html").read_text(encoding="utf-8")).text
     assert "Not in what follows: 2 runs" in page

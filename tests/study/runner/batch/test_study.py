@@ -22,8 +22,8 @@ def plan(folder, **fields):
 
 def test_every_combination_with_every_seed_seeds_innermost(tmp_path):
     found = plan(tmp_path, grid={"scale": [1, 2], "marks": ["a"]}, parameters={}, seeds=[5, 3])
-    asked = [(run.given["scale"], run.given["marks"], run.given["seed"]) for run in found]
-    assert asked == [(1, "a", 5), (1, "a", 3), (2, "a", 5), (2, "a", 3)]
+    given = [(run.given["scale"], run.given["marks"], run.given["seed"]) for run in found]
+    assert given == [(1, "a", 5), (1, "a", 3), (2, "a", 5), (2, "a", 3)]
     assert len({run.name for run in found}) == 4
 
 
@@ -35,7 +35,7 @@ def test_a_list_of_runs_in_the_place_of_a_grid(tmp_path):
         {"scale": 3, "seed": 1},
         {"scale": 4, "marks": "b", "seed": 1},
     ]
-    assert found[0].parameters == {"scale": 3, "seed": 1, "marks": "."}  # defaults are told too
+    assert found[0].parameters == {"scale": 3, "seed": 1, "marks": "."}  # with the defaults
 
 
 def test_a_notebook_of_several_seeds_gets_one_at_a_time(tmp_path):
@@ -72,7 +72,7 @@ def test_a_name_follows_what_a_run_depends_on_and_nothing_else(tmp_path, monkeyp
 
 def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("CURE_DATA_ROOT", str(tmp_path))
-    monkeypatch.setattr(runs, "_fingerprint", lambda *asked: "content of {} {}".format(*asked))
+    monkeypatch.setattr(runs, "_fingerprint", lambda *options: "content of {} {}".format(*options))
     notebook = nbformat.read("payload.ipynb", as_version=4)
     more = ['dataset = "faces"', 'dataset_options = {"people": 3}', "weights = None"]
     notebook.cells[0].source = "\n".join([notebook.cells[0].source, *more])
@@ -91,7 +91,7 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"notebooks": ["09_none"]}, r"no 09_none.ipynb in notebooks/; there are .*02_unlearning"),
         ({"notebooks": ["none.ipynb"]}, r"no notebook /.*none\.ipynb"),
@@ -119,13 +119,13 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
         ({"sedes": [1]}, "`sedes` is unknown; did you mean seeds?"),
     ],
 )
-def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
+def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         plan(tmp_path, **fields)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("notebooks: [", "is not valid YAML"),
         ("- payload", "holds list; expected a mapping"),
@@ -134,10 +134,10 @@ def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
         ("notebooks: [a]\ngrid: {scale: [1], scale: [2]}", 'duplicate key "scale"'),
     ],
 )
-def test_what_is_no_study(tmp_path, text, said):
+def test_what_is_no_study(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         batch.read(path)
     with pytest.raises(FileNotFoundError, match=r"no study .*none\.yaml"):
         batch.read(tmp_path / "none.yaml")
