@@ -1,4 +1,4 @@
-"""`python -m cure_core` is the command `cure`: what `accelerate launch -m cure_study` starts."""
+"""`python -m cure_study` is the command `cure`; `accelerate launch -m cure_study` starts it."""
 
 import sys
 

@@ -32,7 +32,7 @@ while (Path(marks) / f"wait-{seed}").exists():
 if (Path(marks) / f"grab-{seed}").exists():
     taken = bytearray(400_000_000)
     time.sleep(60)
-assert not (Path(marks) / f"fail-{seed}").exists(), "it was asked to fail"
+assert not (Path(marks) / f"fail-{seed}").exists(), "it should fail"
 Path(out, "results.csv").write_text(f"metric,seed,value\\nues,{seed},{scale * seed}\\n")
 """
 
@@ -66,7 +66,7 @@ def lay_out(folder, monkeypatch):
 
 
 def write_study(folder, **fields):
-    """A study of the payload: seeds 1 to 4 unless told otherwise."""
+    """A study of the payload: seeds 1 to 4 by default."""
     study = {"notebooks": ["payload.ipynb"], "seeds": [1, 2, 3, 4], "memory": "200 MB"}
     study |= {"parameters": {"marks": str(folder / "marks")}} | fields
     path = folder / "study.yaml"

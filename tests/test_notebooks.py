@@ -126,8 +126,8 @@ def test_run_all_in_jupyterlab_is_the_profile_quick(stem):
     """What a reader of the README gets by opening a notebook is what the command gives."""
     declared = runs.declared(NOTEBOOKS / f"{stem}.ipynb")
     quick = runs.read_profile(stem, "quick")
-    assert {name: declared[name] for name in quick if name not in runs.OWN} == {
-        name: value for name, value in quick.items() if name not in runs.OWN
+    assert {name: declared[name] for name in quick if name not in runs.SET_BY_RUN} == {
+        name: value for name, value in quick.items() if name not in runs.SET_BY_RUN
     }
 
 

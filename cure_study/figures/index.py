@@ -15,7 +15,7 @@ from cure_study.data import manifests
 from cure_study.data.faceset import FaceSet
 from cure_study.data.yaml_files import read_yaml
 from cure_study.figures.entries import ENTRIES
-from cure_study.runner.run_folder import RECORD, check_results, read_record
+from cure_study.run_record import RECORD, check_results, read_record
 
 
 def adopt(run: Path, folder: Path) -> None:

@@ -23,51 +23,46 @@ def execute(source: str, target: Any, parameters: dict[str, Any], **options: Any
     """`papermill.execute_notebook` by a local kernel; `options` are papermill's.
 
     Raises KernelStartError after `START_TRIES` kernels that did not start, and papermill's error
-    where a cell fails.
+    if a cell fails.
     """
     import papermill
 
     with local_sockets() as config:
-        start(
-            lambda: papermill.execute_notebook(
-                source, target, parameters, start_timeout=START_SECONDS, config=config, **options
-            )
-        )
+        options |= {"start_timeout": START_SECONDS, "config": config}
+        start(lambda: papermill.execute_notebook(source, target, parameters, **options))
 
 
 def start(run: Callable[[], T]) -> T:
-    """What `run` returns; called again where its kernel did not start, which no cell has seen.
+    """What `run` returns; called again if its kernel did not start, before any cell.
 
-    Raises KernelStartError after `START_TRIES` of those, and at once whatever else `run` raises.
+    Raises KernelStartError after `START_TRIES` of those, and any other error of `run` at once.
     """
-    for left in reversed(range(START_TRIES)):
+    for tries_left in reversed(range(START_TRIES)):
         try:
             return run()
         except RuntimeError as error:
             if not str(error).startswith(NOT_STARTED):
                 raise
-            if not left:
-                raise KernelStartError(
-                    f"{START_TRIES} kernels did not start ({error}); is the machine overloaded, or "
-                    "ipykernel damaged? `python -m ipykernel --version` should print a number"
-                ) from error
-            logging.getLogger(__name__).warning("%s; starting another kernel", error)
-    raise AssertionError("unreachable: the last try returns or raises")
+            reason = error
+        if tries_left:
+            logging.getLogger(__name__).warning("%s; starting another kernel", reason)
+    raise KernelStartError(
+        f"{START_TRIES} kernels did not start ({reason}); is the machine overloaded, or ipykernel "
+        "damaged? `python -m ipykernel --version` should print a number"
+    ) from reason
 
 
 @contextmanager
 def local_sockets() -> Iterator[Any]:
-    """A configuration by which a kernel is reached through files that its user alone can open.
+    """A configuration with which a kernel communicates through files that only its user can open.
 
     By default it listens on TCP ports, where others on the machine can listen in and two kernels
-    can take each other's; ipykernel warns of that. Windows has no such sockets, and their paths
-    have a limit; there TCP remains.
+    can take the same; ipykernel warns of that. TCP remains on Windows, which has no such sockets,
+    and where the path would be too long for one.
     """
     from traitlets.config import Config
 
     with tempfile.TemporaryDirectory(prefix="cure-") as folder:
-        if os.name == "nt" or len(folder) > LONGEST_FOLDER:
-            yield Config()
-        else:
-            place = {"transport": "ipc", "ip": os.path.join(folder, "kernel")}
-            yield Config({"KernelManager": place})
+        sockets = {"transport": "ipc", "ip": os.path.join(folder, "kernel")}
+        usable = os.name != "nt" and len(folder) <= LONGEST_FOLDER
+        yield Config({"KernelManager": sockets} if usable else {})

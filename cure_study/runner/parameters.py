@@ -5,27 +5,42 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import NonNegativeInt as Count
+from pydantic import PositiveInt as Positive
+from typing_extensions import TypedDict
 
-TRAINS = {"method", "methods", "encoder", "teacher", "unlearning", "device"}
-COUNTS = ("forget_people", "n_pairs", "processes")  # parameters that must be 1 or more
-KINDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    list: "a list",
-    dict: "a mapping",
-}
+T = TypeVar("T")
+
+USED_IN_TRAINING = {"method", "methods", "encoder", "teacher", "unlearning", "device"}
+
+
+def unique(values: list[T]) -> list[T]:
+    """The values, of which none may be given twice; ValueError otherwise."""
+    if repeated := sorted({str(value) for value in values if values.count(value) > 1}):
+        raise ValueError(f"it names {', '.join(repeated)} more than once; name each once")
+    return values
+
+
+class StudyNumbers(BaseModel):
+    """The ranges of parameters that the study's notebooks share."""
+
+    seeds: Annotated[list[Count], Field(min_length=1), AfterValidator(unique)] = [0]
+    forget_people: Positive = 1
+    n_pairs: Positive = 1
+    processes: Positive = 1
+    n_bootstrap: Count = 0
+    weights: str | None = None
 
 
 def code_cells(source: Path) -> list[dict[str, Any]]:
     """The `source`, as one text, and the `tags` of every code cell of an `.ipynb` file.
 
-    Raises ValueError naming a file that is no notebook.
+    Raises ValueError naming a file that is not a notebook.
     """
     try:
         cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
@@ -42,59 +57,50 @@ def declared(source: Path) -> dict[str, Any]:
     """The names that a notebook's parameters cell sets, with their defaults.
 
     A default that is not a literal is its source text. Raises ValueError for a cell that does not
-    parse.
+    parse. (papermill's own inspection returns every default as text, and takes seconds to import.)
     """
+    cells = [cell["source"] for cell in code_cells(source) if "parameters" in cell["tags"]]
+    try:
+        lines = [line for cell in cells for line in ast.parse(cell).body]
+    except (SyntaxError, ValueError, RecursionError) as error:  # ValueError: a null byte
+        raise ValueError(f"{source}: its parameters cell is not Python: {error}") from error
     defaults: dict[str, Any] = {}
-    for cell in code_cells(source):
-        if "parameters" not in cell["tags"]:
-            continue
-        try:
-            lines = ast.parse(cell["source"]).body
-        except (SyntaxError, ValueError, RecursionError) as error:  # ValueError: a null byte
-            raise ValueError(f"{source}: its parameters cell is not Python: {error}") from error
-        for line in lines:
-            targets = line.targets if isinstance(line, ast.Assign) else []
-            targets = [line.target] if isinstance(line, ast.AnnAssign) else targets
-            for target in targets:
-                if isinstance(target, ast.Name) and line.value is not None:
-                    defaults[target.id] = _literal(line.value)
+    for line in lines:
+        if isinstance(line, ast.Assign | ast.AnnAssign) and line.value is not None:
+            targets = line.targets if isinstance(line, ast.Assign) else [line.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            defaults |= dict.fromkeys(names, _literal(line.value))
     return defaults
 
 
-def check(
-    source: Path, given: Mapping[str, Any], origin: str, defaults: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """The given values, each of the type of its default in the notebook: an int for a float too.
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):  # TypeError: a list as the key of a dict
+        return ast.unparse(node)
 
-    `origin` is what an error calls the place they come from. Raises ValueError for a name that the
-    notebook does not declare and for a value of another type.
+
+def check_types(what: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values, each of the type of its default: an int for a float too.
+
+    A default of None allows any value; a list whose items have one type allows no other. `what` is
+    what an error calls the values. Raises ValueError for a name that has no default, and for a
+    value of another type.
     """
-    defaults = declared(source) if defaults is None else defaults
-    for name in given:
-        if name not in defaults:
-            raise ValueError(
-                f"{origin}: {source.stem} has no parameter {name}; "
-                + suggestion(name, defaults, "its parameters cell names them")
-            )
-    return {name: fit(f"{origin}: {name}", v, defaults[name]) for name, v in given.items()}
+    types = {name: _type(default) for name, default in defaults.items()}
+    schema = cast(Any, TypedDict)("Parameters", types, total=False)
+    schema.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+    try:
+        return TypeAdapter(schema).validate_python(dict(given))
+    except ValidationError as error:
+        raise ValueError(f"{what}: {validation_message(error, defaults)}") from None
 
 
-def fit(name: str, value: Any, default: Any) -> Any:
-    """`value` as the type of `default`; a default of None allows any value.
-
-    Raises ValueError naming the value and what it should be.
-    """
-    kind = type(default)
-    if kind is float and type(value) is int:
-        return float(value)
-    if kind not in KINDS:
-        return value
-    if type(value) is not kind:
-        raise ValueError(f"{name} is {json.dumps(value)}; give {KINDS[kind]}{_remedy(value, kind)}")
-    kinds = {type(item) for item in default} if kind is list else set()
-    if len(kinds) == 1:
-        return [fit(f"{name}[{i}]", item, default[0]) for i, item in enumerate(value)]
-    return value
+def _type(default: Any) -> Any:
+    if isinstance(default, list):
+        kinds = {type(item) for item in default}
+        return list[_type(default[0])] if len(kinds) == 1 else list  # type: ignore[misc]
+    return type(default) if isinstance(default, bool | int | float | str | dict) else Any
 
 
 def check_content(parameters: Mapping[str, Any], origin: str) -> None:
@@ -103,41 +109,36 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     Of a notebook that declares them: the seeds, the method, the encoder, the split, and the fields
     of `teacher` (a Recipe) and `unlearning` (a CureConfig).
     """
-    seeds = parameters.get("seeds", [0])
-    if not seeds:
-        raise ValueError(f"{origin}: seeds is empty; give at least one")
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"{origin}: seeds is {seeds}; give each once, from 0 on")
-    for name in COUNTS:
-        if parameters.get(name, 1) < 1:
-            raise ValueError(f"{origin}: {name} is {parameters[name]}; give 1 or more")
-    if parameters.get("n_bootstrap", 0) < 0:
-        raise ValueError(f"{origin}: n_bootstrap is {parameters['n_bootstrap']}; give 0 or more")
-    weights = parameters.get("weights")
-    if not isinstance(weights, str | None):
-        raise ValueError(
-            f"{origin}: weights is {json.dumps(weights)}; give the path of a file, or null"
-        )
+    try:
+        StudyNumbers.model_validate(parameters, strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{origin}: {validation_message(error)}") from None
     if "split" in parameters:
         _check_split(f"{origin}: split", parameters["split"])
-    if not TRAINS & parameters.keys():
+    if not USED_IN_TRAINING & parameters.keys():
         return
     from cure_core import encoders, objectives
     from cure_core.config import CureConfig
     from cure_core.training.arcface import Recipe
 
     if parameters.get("device") is not None:
-        check_device(f"{origin}: device", parameters["device"])
+        _check_device(f"{origin}: device", parameters["device"])
     encoder = parameters.get("encoder")
-    if encoder is not None and ":" not in encoder:  # module:function is an encoder of one's own
+    if encoder is not None and ":" not in encoder:  # module:function is the user's encoder
         check_name(f"{origin}: encoder", encoder, sorted(encoders.REGISTRY))
-    methods = [*parameters.get("methods", ()), *filter(None, [parameters.get("method")])]
-    for method in methods:
-        check_name(f"{origin}: method", method, objectives.METHODS)
-    built(f"{origin}: teacher", Recipe, parameters.get("teacher", {}))
-    config = built(f"{origin}: unlearning", CureConfig, parameters.get("unlearning", {}))
-    if "method" in parameters:
-        _check_objective(parameters["method"], config, origin)
+    method = parameters.get("method")
+    for name in [*parameters.get("methods", ()), *filter(None, [method])]:
+        check_name(f"{origin}: method", name, objectives.METHODS)
+    build(f"{origin}: teacher", Recipe, parameters.get("teacher", {}))
+    config = build(f"{origin}: unlearning", CureConfig, parameters.get("unlearning", {}))
+    if method is None:
+        return
+    if method.startswith("supervised_"):
+        raise ValueError(
+            f"{origin}: method {method} needs identity labels, which only `cure compare` gives it"
+        )
+    weights = objectives.build(method)(config).weights
+    check_types(f"{origin}: unlearning: weights", config.weights, weights)
 
 
 def check_machine(parameters: Mapping[str, Any]) -> None:
@@ -147,12 +148,11 @@ def check_machine(parameters: Mapping[str, Any]) -> None:
     if str(parameters.get("device")).startswith("cuda") and not torch.cuda.device_count():
         raise ValueError(
             f"device is {parameters['device']}, but torch finds no CUDA device on this machine; "
-            "--set device=null takes the CPU"
+            "--set device=null uses the CPU"
         )
 
 
-def check_device(what: str, name: Any) -> None:
-    """Raise ValueError for what is not the name of a torch device."""
+def _check_device(what: str, name: Any) -> None:
     import torch
 
     try:
@@ -162,27 +162,28 @@ def check_device(what: str, name: Any) -> None:
         raise ValueError(f"{what} is {name!r}; give cuda, or null for the CPU ({reason})") from None
 
 
-def built(what: str, kind: type, settings: Mapping[str, Any]) -> Any:
+def build(what: str, kind: type[T], settings: Mapping[str, Any]) -> T:
     """A `Recipe` or `CureConfig` of these settings. Raises ValueError naming what is wrong."""
-    known = {f.name: None if f.default is MISSING else f.default for f in fields(kind)}
-    known.pop("seed")  # a study's `seeds` set it
-    check_fields(what, settings, known)
+    defaults = {f.name: None if f.default is MISSING else f.default for f in fields(kind)}  # type: ignore[arg-type]
+    del defaults["seed"]  # a study's `seeds` set it
+    numbers = {n: d if type(d) in (int, float) else None for n, d in defaults.items()}
+    check_types(what, settings, numbers)
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what}: {error}") from error
 
 
-def check_fields(what: str, settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Raise ValueError for a name that is not in `defaults`, and for what is not its number."""
-    for name, value in settings.items():
-        if name not in defaults:
-            known = f"it has {', '.join(defaults)}"
-            raise ValueError(
-                f"{what} has no field {name}; {suggestion(str(name), defaults, known)}"
-            )
-        if type(defaults[name]) in (int, float):
-            fit(f"{what}: {name}", value, defaults[name])
+def _check_split(what: str, split: Mapping[str, Any]) -> None:
+    from cure_study.data.manifest_schema import Splits
+    from cure_study.data.splits import split_people
+
+    arguments = signature(split_people).parameters
+    defaults = {name: arguments[name].default for name in Splits.model_fields}
+    try:
+        Splits.model_validate(defaults | dict(split), strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{what}: {validation_message(error, defaults)}") from None
 
 
 def bounds_apply(bounds_for: Mapping[str, Any], parameters: Mapping[str, Any]) -> bool:
@@ -194,81 +195,31 @@ def check_name(what: str, name: Any, known: Iterable[Any]) -> None:
     """Raise ValueError for a name that is not among those known, with the nearest that is."""
     known = list(known)
     if name not in known:
-        raise ValueError(
-            f"{what} is {name!r}; "
-            + suggestion(str(name), map(str, known), f"there are {', '.join(map(str, known))}")
-        )
+        raise ValueError(f"{what} is {name!r}; {suggestion(name, known)}")
 
 
-def in_a_line(error: ValidationError) -> str:
-    """Each field that pydantic refused, with its value and the reason."""
-    wrong = [
-        (".".join(map(str, e["loc"])), e["input"], e["msg"], e["type"]) for e in error.errors()
-    ]
-    return "; ".join(
-        f"`{field}` is missing"
-        if kind == "missing"
-        else f"`{field}` is {value!r}: {message}"
-        if field
-        else message.removeprefix("Value error, ")
-        for field, value, message, kind in wrong
-    )
+def suggestion(name: Any, known: Iterable[Any]) -> str:
+    """The question for the nearest known name, or, if none is near, all known names."""
+    names = [str(other) for other in known]
+    near = get_close_matches(str(name), names, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
 
 
-def suggestion(name: str, known: Iterable[str], otherwise: str) -> str:
-    """The question for the nearest known name, or, where none is near, `otherwise`."""
-    near = get_close_matches(name, list(known), n=1)
-    return f"did you mean {near[0]}?" if near else otherwise
+def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """Every value that pydantic refused, with its place and the reason.
 
-
-def _literal(node: ast.expr) -> Any:
-    try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError):  # TypeError: a list as the key of a dict
-        return ast.unparse(node)
-
-
-def _remedy(value: Any, kind: type) -> str:
-    if kind in (int, float) and isinstance(value, str) and _number(value) is not None:
-        return f": write {value} without quotes"
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return f": write {int(value)}"
-    if kind is str and not isinstance(value, list | dict | None):
-        return f': write "{json.dumps(value)}" in quotes'
-    if kind is list and not isinstance(value, dict | None):
-        return f": write [{json.dumps(value)}]"
-    return ""
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _check_split(what: str, split: Mapping[str, Any]) -> None:
-    from inspect import signature
-
-    from cure_study.data.manifest_schema import Splits
-    from cure_study.data.splits import split_people
-
-    known = {name: signature(split_people).parameters[name].default for name in Splits.model_fields}
-    numbers = {name: value for name, value in split.items() if value is not None}  # no maximum
-    check_fields(what, numbers, known)
-    try:
-        Splits.model_validate(known | dict(split))
-    except ValidationError as error:
-        raise ValueError(f"{what}: {in_a_line(error)}") from None
-
-
-def _check_objective(method: str, config: Any, origin: str) -> None:
-    from cure_core import objectives
-
-    if method.startswith("supervised_"):
-        raise ValueError(
-            f"{origin}: method {method} needs identity labels, which only `cure compare` gives it"
-        )
-    check_fields(
-        f"{origin}: unlearning: weights", config.weights, objectives.build(method)(config).weights
-    )
+    For an unknown name, the nearest of the `known` ones.
+    """
+    messages = []
+    for problem in error.errors():
+        field = ".".join(map(str, problem["loc"]))
+        reason = problem["msg"].removeprefix("Value error, ")
+        match problem["type"]:
+            case "missing":
+                messages.append(f"`{field}` is missing")
+            case "extra_forbidden":
+                messages.append(f"`{field}` is unknown; {suggestion(field, known)}")
+            case _:
+                value = f"`{field}` is {problem['input']!r}: " if field else ""
+                messages.append(value + reason)
+    return "; ".join(messages)

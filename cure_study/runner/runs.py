@@ -4,20 +4,26 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from cure_core.files import digest, file_sha256
 from cure_study.data.yaml_files import read_yaml
-from cure_study.runner import parameters
-from cure_study.runner.parameters import code_cells, declared
+from cure_study.runner.parameters import (
+    check_content,
+    check_types,
+    code_cells,
+    declared,
+    suggestion,
+)
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("cure_core", "cure_study")
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = (ROOT if NOTEBOOKS.is_dir() else Path()) / "runs"  # of commands and open notebooks alike
-OWN = ("out", "progress")  # parameters that a run sets itself, and that change no number
+SET_BY_RUN = ("out", "progress")  # parameters that a run sets, and that change no number
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,50 +44,45 @@ class Run:
     def notebook(self) -> str:
         """The notebook's path below `notebooks/`, or its name where it lies elsewhere."""
         path = Path(self.source).with_suffix("")
-        return (path.relative_to(NOTEBOOKS) if NOTEBOOKS in path.parents else path.name).__str__()
+        return str(path.relative_to(NOTEBOOKS)) if NOTEBOOKS in path.parents else path.name
 
     @cached_property
     def recipe(self) -> str:
-        """What is asked, whatever the versions."""
+        """A digest of notebook and parameters, without the versions."""
         return _digest(self.notebook, self.parameters)
 
     @cached_property
     def version(self) -> str:
-        """What is asked, and the versions it is asked of."""
+        """A digest of the recipe and the versions."""
         return _digest(self.recipe, self.versions)
 
     @property
     def name(self) -> str:
-        """Of the run's folder."""
+        """The name of the run's folder."""
         stem = self.notebook.replace(os.sep, "-")
         return "-".join(filter(None, (stem, self.profile, self.version[:8])))
 
     def record(self) -> dict[str, Any]:
         """What is written beside the results."""
-        kept = ("profile", "parameters", "versions")
-        return {
-            "notebook": self.notebook,
-            **{name: value for name, value in asdict(self).items() if name in kept},
-            "recipe": self.recipe,
-            "version": self.version,
-        }
+        names = ("notebook", "profile", "parameters", "versions", "recipe", "version")
+        return {name: getattr(self, name) for name in names}
 
 
-def find_notebook(name: str, beside: Path | None = None) -> Path:
-    """A notebook of the study by name, or any by the path of its `.ipynb` (from `beside`)."""
-    if name.endswith(".ipynb"):
-        path = ((beside or Path()) / name).resolve()
-        if not path.is_file():
-            raise FileNotFoundError(f"no notebook {path}")
-        return path
-    return _named(NOTEBOOKS / f"{name}.ipynb", ".ipynb")
+def find_notebook(name: str, folder: Path | None = None) -> Path:
+    """A notebook of the study by name, or any by the path of its `.ipynb`, relative to `folder`."""
+    if not name.endswith(".ipynb"):
+        return _existing(NOTEBOOKS / f"{name}.ipynb")
+    path = ((folder or Path()) / name).resolve()
+    if not path.is_file():
+        raise FileNotFoundError(f"no notebook {path}")
+    return path
 
 
 def profile_path(notebook: str, profile: str) -> Path:
-    """A notebook's profile: from its own folder of profiles where it has one, else the shared."""
+    """A notebook's profile: from the notebook's folder of profiles if it has one, else shared."""
     shared = NOTEBOOKS / "profiles"
-    own = shared / notebook
-    return (own if own.is_dir() else shared) / f"{profile}.yaml"
+    folder = shared / notebook
+    return (folder if folder.is_dir() else shared) / f"{profile}.yaml"
 
 
 def read_profile(notebook: str, profile: str) -> dict[str, Any]:
@@ -90,38 +91,40 @@ def read_profile(notebook: str, profile: str) -> dict[str, Any]:
     Raises FileNotFoundError naming the profiles there are, ValueError for a file that is not a
     mapping in YAML.
     """
-    return read_yaml(_named(profile_path(notebook, profile), ".yaml")) if profile else {}
+    return read_yaml(_existing(profile_path(notebook, profile))) if profile else {}
 
 
-def profile_parameters(source: Path, profile: str) -> dict[str, Any]:
-    """The parameters of a notebook's profile, checked against what the notebook declares.
+def profile_parameters(
+    source: Path, profile: str, changes: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The parameters of a notebook's profile with those of the command line, all checked.
 
     Raises what `read_profile` raises, and ValueError for a name or value that does not fit.
     """
     given = read_profile(source.stem, profile)
-    return with_changes(source, {}, given, f"{profile_path(source.stem, profile)}")
+    given = with_changes(source, {}, given, f"{profile_path(source.stem, profile)}")
+    return with_changes(source, given, changes or {}, "--set")
 
 
 def with_changes(
     source: Path, given: Mapping[str, Any], changes: Mapping[str, Any], origin: str
 ) -> dict[str, Any]:
-    """`given` with `changes` in their place, checked against what the notebook declares.
+    """`given` updated by `changes`, which are checked against what the notebook declares.
 
     `origin` is what an error calls the place of the changes. Raises ValueError for a name that the
     notebook does not declare, and for a value that does not fit, before any work.
     """
     defaults = declared(source)
-    given = {**given, **parameters.check(source, changes, origin, defaults)}
+    given = {**given, **check_types(f"{origin}: {source.stem}", changes, defaults)}
     if NOTEBOOKS in source.parents:  # another notebook's `method` may be anything
-        parameters.check_content(defaults | given, origin)
+        check_content(defaults | given, origin)
     return given
 
 
-def _named(path: Path, kind: str) -> Path:
+def _existing(path: Path) -> Path:
     if not path.is_file():
-        known = sorted(p.name.removesuffix(kind) for p in path.parent.glob(f"*{kind}"))
-        name = path.name.removesuffix(kind)
-        hint = parameters.suggestion(name, known, f"there are {', '.join(known)}")
+        known = sorted(other.stem for other in path.parent.glob(f"*{path.suffix}"))
+        hint = suggestion(path.stem, known)
         raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; {hint}")
     return path
 
@@ -131,8 +134,8 @@ def plan_run(source: Path, profile: str, given: Mapping[str, Any]) -> Run:
 
     Raises what reading the data raises where it is missing or damaged.
     """
-    given = {name: value for name, value in given.items() if name not in OWN}
-    parameters = {n: v for n, v in (declared(source) | given).items() if n not in OWN}
+    given = {name: value for name, value in given.items() if name not in SET_BY_RUN}
+    parameters = {n: v for n, v in (declared(source) | given).items() if n not in SET_BY_RUN}
     versions = {
         "notebook": notebook_version(source),
         "code": code_version(),
@@ -159,7 +162,6 @@ def _data_versions(parameters: Mapping[str, Any]) -> dict[str, str]:
     if name := parameters.get("dataset"):
         data = _fingerprint(name, json.dumps(parameters.get("dataset_options") or {}))
     if name := parameters.get("weights"):
-        from cure_core.files import file_sha256
         from cure_study.paths import data_root
 
         path = data_root() / name
@@ -179,6 +181,5 @@ def _fingerprint(dataset: str, options: str) -> str:
 
 
 def _digest(*parts: Any) -> str:
-    """A short digest of plain values; the order of a mapping's keys does not count."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """A short digest of plain values; the order of a mapping's keys does not matter."""
+    return digest(json.dumps(parts, sort_keys=True, default=str))

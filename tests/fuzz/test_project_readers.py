@@ -32,12 +32,13 @@ from cure_study.experiments.quality.study import SCHEMA as QUALITY
 from cure_study.experiments.results_store import Digest, Json, Schema, Table, read_csv
 from cure_study.figures import index as figure_index
 from cure_study.paths import cache_root
+from cure_study.run_record import RECORD, is_done, write_record
 from cure_study.runner import runs
 from cure_study.runner.batch import collect as batch_collect
 from cure_study.runner.batch import study as batch
 from cure_study.runner.batch.state import state
 from cure_study.runner.cli import _changes
-from cure_study.runner.run_folder import FAILURE, RECORD, RESULTS, is_done, write_record
+from cure_study.runner.run_folder import FAILURE, RESULTS
 
 NOTEBOOK = "02_unlearning"
 FIGURES = runs.ROOT / "figures"
@@ -329,7 +330,7 @@ def run_folder(folder, argument, monkeypatch):
     run, where = finished_run(folder)
 
     def collected():
-        found = batch_collect.gather(SimpleNamespace(plan=lambda: [run], name="own"), where)
+        found = batch_collect.collect(SimpleNamespace(plan=lambda: [run], name="own"), where)
         if found.left_out:
             raise ValueError(found.left_out[0])
         return found.table.to_csv()
@@ -364,7 +365,7 @@ def tidy_results(folder, _, monkeypatch):
     path = written(folder / RESULTS, RESULTS_CSV)
 
     def read():
-        rows = batch_collect._tidy(path)
+        rows = batch_collect.read_results(path)
         return rows.to_csv(), float(rows[["value", "low", "high"]].sum().sum())
 
     return Target("results of a run", path, read)

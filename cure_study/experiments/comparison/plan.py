@@ -15,7 +15,7 @@ from cure_core.training.arcface import Recipe
 from cure_study.data.yaml_files import read_yaml
 from cure_study.experiments.comparison.store import AGAIN
 from cure_study.experiments.study import REQUESTS
-from cure_study.runner.parameters import in_a_line
+from cure_study.runner.parameters import validation_message
 
 PLAN = Path(__file__).parents[3] / "notebooks" / "comparison.yaml"
 Settings = dict[str, Any]  # a method's settings by name: CureConfig's, `weights.X`, or its own
@@ -286,7 +286,7 @@ def read_plan(path: str | Path = PLAN) -> Plan:
     try:
         return Plan(**fields)
     except Invalid as error:
-        raise ValueError(f"{path}: {in_a_line(error)}") from error
+        raise ValueError(f"{path}: {validation_message(error)}") from error
     except TypeError as error:
         raise ValueError(f"{path}: {error}") from error
 

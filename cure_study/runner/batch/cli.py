@@ -11,7 +11,7 @@ from cure_study.runner import runs
 ACTIONS = {
     "plan": "check the study and list its runs; nothing is run",
     "run": "run what is pending: neither done nor failed",
-    "status": "how the runs stand, from another terminal too",
+    "status": "the states of the runs, from another terminal too",
     "collect": "one tidy parquet of every result",
     "report": "one HTML page of tables, figures and failed runs",
 }
@@ -36,104 +36,94 @@ def add_to(commands: Any) -> None:
                 "--cores", type=int, help="how many of this machine's cores to use (default: all)"
             )
             action.add_argument(
-                "--retry-failed", action="store_true", help="those that failed, once more"
+                "--retry-failed", action="store_true", help="run those that failed once more"
             )
             action.add_argument(
                 "--only",
                 nargs="+",
                 default=[],
                 metavar="RUN",
-                help="just these, by name or hash, whether done or failed",
+                help="only these, by name or hash, whether done or failed",
             )
 
 
-def _plan(asked: argparse.Namespace) -> int:
-    states = _survey(asked)
-    _list(states)
-    return 0
+def _plan(arguments: argparse.Namespace) -> None:
+    from cure_study.runner.batch.study import describe, differing
 
-
-def _run(asked: argparse.Namespace) -> int:
-    from cure_study.runner.batch import study as batch
-    from cure_study.runner.batch.execute import carry_out_all
-
-    if asked.cores is not None and asked.cores < 1:
-        raise ValueError(f"--cores {asked.cores}; give 1 or more")
-    study = batch.read(asked.study)
-    states = carry_out_all(
-        study,
-        asked.runs,
-        scheduler=asked.scheduler,
-        cores=asked.cores,
-        retry_failed=asked.retry_failed,
-        only=asked.only,
-    )
-    _summary(states, asked)
-    return 1 if any(own.what == "failed" for own in states.values()) else 0
-
-
-def _status(asked: argparse.Namespace) -> int:
-    _summary(_survey(asked), asked)
-    return 0
-
-
-def _collect(asked: argparse.Namespace) -> int:
-    from cure_study.runner.batch import collect as batch_collect
-    from cure_study.runner.batch import study as batch
-
-    study = batch.read(asked.study)
-    path, flags = batch_collect.save(study, asked.runs)
-    for flag in flags:
-        print(f"note: {flag}", file=sys.stderr)
-    print(path)
-    return 0
-
-
-def _report(asked: argparse.Namespace) -> int:
-    from cure_study.runner.batch import report as batch_report
-    from cure_study.runner.batch import study as batch
-
-    print(batch_report.save(batch.read(asked.study), asked.runs, asked.study))
-    return 0
-
-
-def _survey(asked: argparse.Namespace) -> dict:
-    from cure_study.runner.batch import state as batch_state
-    from cure_study.runner.batch import study as batch
-
-    return {run: batch_state.state(run, asked.runs) for run in batch.read(asked.study).plan()}
-
-
-def _list(states: dict) -> None:
-    from cure_study.runner.batch import study as batch
-
-    names = batch.varying(run.parameters for run in states)
-    for run, own in states.items():
-        print(f"{own.what:<12} {run.name}  {batch.told({n: run.parameters.get(n) for n in names})}")
+    states = _states(arguments)
+    names = differing(run.parameters for run in states)
+    for run, state in states.items():
+        parameters = describe({name: run.parameters.get(name) for name in names})
+        print(f"{state.what:<12} {run.name}  {parameters}")
     print(f"{len(states)} runs")
 
 
-def _summary(states: dict, asked: argparse.Namespace) -> None:
-    """Counts, what is left, what runs, and what failed with how to run it again."""
-    from cure_study.runner.batch import state as batch_state
+def _run(arguments: argparse.Namespace) -> int:
+    from cure_study.runner.batch import study as batch
+    from cure_study.runner.batch.execute import execute_study
 
-    counts = Counter(own.what for own in states.values())
-    parts = [f"{counts[w]} {w}" for w in batch_state.STATES if counts[w]]
+    if arguments.cores is not None and arguments.cores < 1:
+        raise ValueError(f"--cores {arguments.cores}; give 1 or more")
+    states = execute_study(
+        batch.read(arguments.study),
+        arguments.runs,
+        scheduler=arguments.scheduler,
+        cores=arguments.cores,
+        retry_failed=arguments.retry_failed,
+        only=arguments.only,
+    )
+    _print_summary(states, arguments)
+    return int(any(state.what == "failed" for state in states.values()))
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    _print_summary(_states(arguments), arguments)
+
+
+def _collect(arguments: argparse.Namespace) -> None:
+    from cure_study.runner.batch import collect
+    from cure_study.runner.batch import study as batch
+
+    path, notes = collect.save(batch.read(arguments.study), arguments.runs)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(path)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from cure_study.runner.batch import report
+    from cure_study.runner.batch import study as batch
+
+    print(report.save(batch.read(arguments.study), arguments.runs, arguments.study))
+
+
+def _states(arguments: argparse.Namespace) -> dict:
+    from cure_study.runner.batch import study as batch
+    from cure_study.runner.batch.state import state
+
+    return {run: state(run, arguments.runs) for run in batch.read(arguments.study).plan()}
+
+
+def _print_summary(states: dict, arguments: argparse.Namespace) -> None:
+    """Counts, the time left, what runs, and what failed with the command to run it again."""
+    from cure_study.runner.batch.state import ENDED, STATES, done_runs, rerun_command, time_left
+
+    counts = Counter(state.what for state in states.values())
+    parts = [f"{counts[what]} {what}" for what in STATES if counts[what]]
     print(f"{len(states)} runs: {', '.join(parts)}")
-    for run, own in states.items():
-        if own.what == "running":
-            print(f"running: {run.name} for {own.seconds:.0f} s")
-    if len(states) > sum(counts[what] for what in batch_state.ENDED):
-        print(batch_state.told_left(batch_state.remaining(states, counts["running"] or 1)))
-    for run, own in states.items():
-        if own.what == "failed":
-            cell = f"cell {own.cell}, " if own.cell else ""
-            print(f"failed: {run.name}: {cell}{own.error}")
-            print(f"  again: {batch_state.again(asked.study, run, asked.runs)}")
-        elif own.what == "damaged":
-            print(f"damaged: {run.name}: {own.error}")
+    for run, state in states.items():
+        if state.what == "running":
+            print(f"running: {run.name} for {state.seconds:.0f} s")
+    if len(states) > sum(counts[what] for what in ENDED):
+        print(time_left(states, counts["running"]))
+    for run, state in states.items():
+        if state.what in ("failed", "damaged"):
+            cell = f"cell {state.cell}, " if state.cell else ""
+            print(f"{state.what}: {run.name}: {cell}{state.error}")
+        if state.what == "failed":
+            print(f"  again: {rerun_command(arguments.study, run, arguments.runs)}")
     planned = {run.version for run in states}
-    done = [record for _, record in batch_state.done_runs(states, asked.runs)[0]]
+    done = [record for _, record in done_runs(states, arguments.runs)[0]]
     other = {record["recipe"] for record in done if record["version"] not in planned}
     if other:
         print(f"{len(other)} are done by other code or data, which `collect` takes too, and flags")

@@ -1,11 +1,12 @@
-"""Carrying a study out: which runs are due, on which machines, and what is told meanwhile.
+"""Executing the runs of a study: which are pending, on which machines, and the lines about them.
 
-Dask places the runs: on this machine a cluster of its own within this process (the runs are
-processes anyway), on several machines whatever scheduler is named. Either way a run is one task,
-which takes `cores` and `memory` of a worker.
+Dask schedules the runs: on this machine a cluster within this process (the runs are processes
+anyway), on several machines any running scheduler. Either way a run is one task, which takes
+`cores` and `memory` of a worker.
 """
 
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cure_study.runner import run_folder
-from cure_study.runner.batch.state import State, remaining, state, told_left
-from cure_study.runner.batch.study import Study, told, varying
-from cure_study.runner.batch.worker import carry_out
+from cure_study.runner.batch.run_process import execute_in_process
+from cure_study.runner.batch.state import State, state, time_left
+from cure_study.runner.batch.study import Study, describe, differing
 from cure_study.runner.runs import Run
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 
 BAR = "{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
 CONNECT_SECONDS = 20
-BUSY_SECONDS = 5.0  # before asking again for a run that another batch is at
+BUSY_SECONDS = 5.0  # before trying again the runs that another batch executes
 
 
-def due(
+def pending(
     states: Mapping[Run, State], retry_failed: bool = False, only: Collection[str] = ()
 ) -> list[Run]:
-    """The runs that are to be executed: those not done and not failed, or those named.
+    """The runs to execute: those not done and not failed, or those named.
 
     `only` holds the names of runs, or the hashes they end in; raises ValueError for one that the
     plan does not have.
@@ -40,98 +41,94 @@ def due(
             if name not in known:
                 raise ValueError(f"no run {name} in the plan; `cure batch plan` lists them")
         return [known[name] for name in only]
-    over = ("done",) if retry_failed else ("done", "failed")
-    return [run for run, own in states.items() if own.what not in over]
+    ended = ("done",) if retry_failed else ("done", "failed")
+    return [run for run, known in states.items() if known.what not in ended]
 
 
-def carry_out_all(
+def execute_study(
     study: Study,
-    where: Path,
+    runs_folder: Path,
     *,
     scheduler: str | None = None,
     cores: int | None = None,
     retry_failed: bool = False,
     only: Collection[str] = (),
 ) -> dict[Run, State]:
-    """Execute what is due of a study, and say how each run ended; returns every run's state.
+    """Execute the pending runs of a study, and say how each ended; returns every run's state.
 
-    Raises ValueError where the code changes meanwhile, or no worker can hold a run. Ctrl-C ends the
+    Raises ValueError if the code changes meanwhile, or no worker can hold a run. Ctrl-C ends the
     running runs and passes on.
     """
-    where = where.resolve()
+    from tqdm.auto import tqdm
+
+    runs_folder = runs_folder.resolve()
     plan = study.plan()
-    where.mkdir(parents=True, exist_ok=True)
-    run_folder.sweep_all(where)
-    states = {run: state(run, where) for run in plan}
-    todo = due(states, retry_failed, only)
-    if todo:
-        with _client(scheduler, cores) as client:
-            slots = _slots(client, study)
-            print(f"{len(todo)} of {len(plan)} runs are due, {slots} at a time", flush=True)
-            _drive(client, study, states, todo, where, slots, again=bool(only))
+    runs_folder.mkdir(parents=True, exist_ok=True)
+    run_folder.clean_up_all(runs_folder)
+    states = {run: state(run, runs_folder) for run in plan}
+    rest = pending(states, retry_failed, only)
+    if not rest:
+        return states
+    names = differing(run.parameters for run in states)
+    with _client(scheduler, cores) as client:
+        at_once = _count_slots(client, study)
+        print(f"{len(rest)} of {len(plan)} runs are pending, {at_once} at a time", flush=True)
+        with tqdm(total=len(rest), disable=None, bar_format=BAR) as bar:
+            while rest:
+                busy = []
+                for run, end in _executed(client, study, rest, runs_folder, again=bool(only)):
+                    if end == "busy":
+                        busy.append(run)
+                        continue
+                    states[run] = state(run, runs_folder)
+                    error = f": {states[run].error}" if end == "failed" else ""
+                    left = time_left(states, at_once)
+                    parameters = describe({name: run.parameters.get(name) for name in names})
+                    bar.set_postfix_str(left)
+                    bar.update()
+                    bar.write(f"{bar.n}/{bar.total} {end}: {run.name} {parameters}{error} ({left})")
+                    sys.stdout.flush()  # a log is read while it grows
+                rest = busy
+                time.sleep(BUSY_SECONDS if busy else 0)
     return states
 
 
-def _drive(
-    client: "Client",
-    study: Study,
-    states: dict[Run, State],
-    todo: list[Run],
-    where: Path,
-    slots: int,
-    again: bool,
-) -> None:
-    """Have every run of `todo` executed, and keep `states`."""
+def _executed(
+    client: "Client", study: Study, rest: list[Run], runs_folder: Path, again: bool
+) -> Iterator[tuple[Run, str]]:
+    """Have each run executed once; yields each that ended, and how: done, failed or busy."""
     from distributed import as_completed
-    from tqdm.auto import tqdm
 
-    def submit(run: Run, wait: float, rank: int) -> "Future":
-        return client.submit(
-            carry_out, run, str(where), cores=study.cores, memory=study.memory,
-            again=again, wait=wait, pure=False, priority=-rank,
+    futures = {}
+    for rank, run in enumerate(rest):
+        future = client.submit(
+            execute_in_process, run, str(runs_folder), cores=study.cores, memory=study.memory,
+            again=again, pure=False, priority=-rank,
             resources={"cores": study.cores, "memory": study.memory},
         )  # fmt: skip
-
-    names = varying(run.parameters for run in states)
-    asked = {submit(run, 0.0, rank): run for rank, run in enumerate(todo)}
-    finished = as_completed(list(asked))
-    ended = 0
-    with tqdm(total=len(todo), disable=None, bar_format=BAR) as bar:
-        try:
-            for future in finished:
-                run = asked.pop(future)
-                end, said = _end(future, run, where)
-                if end == "busy":  # after all those that are free
-                    once_more = submit(run, BUSY_SECONDS, len(todo))
-                    asked[once_more] = run
-                    finished.add(once_more)
-                    continue
-                if end == "stale":
-                    raise ValueError(said)
-                ended += 1
-                states[run] = state(run, where)
-                error = f": {states[run].error}" if end == "failed" else ""
-                left = told_left(remaining(states, slots))
-                own = told({name: run.parameters.get(name) for name in names})
-                bar.set_postfix_str(left)
-                bar.update()
-                bar.write(f"{ended}/{len(todo)} {end}: {run.name} {own}{error} ({left})")
-                sys.stdout.flush()  # a log is read while it grows
-        except BaseException:
-            client.cancel(list(asked), force=True)
-            raise
+        futures[future] = run
+    try:
+        for future in as_completed(list(futures)):
+            run = futures.pop(future)
+            end, reason = _end(future, run, runs_folder)
+            if end == "stale":
+                raise ValueError(reason)
+            yield run, end
+    except BaseException:
+        client.cancel(list(futures), force=True)
+        raise
 
 
-def _end(future: "Future", run: Run, where: Path) -> tuple[str, str]:
-    """How a run ended, and what there is to say of it."""
+def _end(future: "Future", run: Run, runs_folder: Path) -> tuple[str, str]:
+    """How a run ended, and of a stale one the reason."""
     from distributed import KilledWorker
 
     try:
         return future.result()
     except KilledWorker as error:
-        told = f"the run took its worker with it, more than once ({error.last_worker.address})"
-        with run_folder.held(run.name, where):
-            run_folder.keep_failure(run, where, told, 0.0)
+        message = f"the run's worker died more than once ({error.last_worker.address})"
+        with run_folder.locked(run.name, runs_folder):
+            run_folder.keep_failure(run, runs_folder, message, 0.0)
         return "failed", ""
     except CancelledError:
         raise ValueError("the scheduler dropped the runs; start again to go on") from None
@@ -168,11 +165,8 @@ def _client(scheduler: str | None, cores: int | None) -> "Iterator[Client]":
         yield client
 
 
-def _slots(client: "Client", study: Study) -> int:
-    """How many runs the workers there are now can hold at a time.
-
-    Raises ValueError where none can hold one.
-    """
+def _count_slots(client: "Client", study: Study) -> int:
+    """How many runs the present workers can hold at a time. Raises ValueError if none."""
     client.wait_for_workers(1)
     slots = 0
     for worker in client.scheduler_info(n_workers=-1)["workers"].values():

@@ -18,12 +18,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, StrictInt
-from pydantic import ValidationError as Invalid
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from cure_study.data.yaml_files import read_yaml
 from cure_study.runner import runs
-from cure_study.runner.parameters import suggestion
+from cure_study.runner.parameters import unique, validation_message
 from cure_study.runner.runs import Run
 
 SEED_NAMES = ("seed", "seeds")
@@ -34,62 +42,70 @@ class Study(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    notebooks: list[str] = Field(min_length=1)
+    notebooks: Annotated[list[str], Field(min_length=1), AfterValidator(unique)]
     profile: str = ""
     parameters: dict[str, Any] = {}
-    grid: dict[str, list[Any]] = {}
-    runs: list[dict[str, Any]] = []
-    seeds: list[StrictInt] = []
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field({}, min_length=1)
+    runs: list[dict[str, Any]] = Field([], min_length=1)
+    seeds: Annotated[list[StrictInt], Field(min_length=1), AfterValidator(unique)] = []
     cores: int = Field(1, ge=1)
     memory: Annotated[ByteSize, Field(gt=0)] = ByteSize(2 * 10**9)
     name: str
     folder: Path
 
+    @model_validator(mode="after")
+    def _each_parameter_once(self) -> "Study":
+        if self.grid and self.runs:
+            raise ValueError("it has both `grid` and `runs`; give one of them")
+        named = [("parameters", name) for name in self.parameters]
+        named += [("grid", name) for name in self.grid]
+        named += [("runs", name) for run in self.runs for name in run]
+        for field, name in named:
+            if name in runs.SET_BY_RUN:
+                raise ValueError(f"`{field}` sets {name}, which each run sets; leave it out")
+            if name in SEED_NAMES and self.seeds:
+                raise ValueError(f"`{field}` sets {name}, and `seeds` too; keep one of them")
+            if field != "parameters" and name in self.parameters:
+                raise ValueError(f"{name} is both in `parameters` and in `{field}`; keep one")
+        return self
+
     def conditions(self) -> list[dict[str, Any]]:
-        """The parameters of every run but for notebook and seed."""
-        chosen = self.runs or [
-            dict(zip(self.grid, values, strict=True))
-            for values in itertools.product(*self.grid.values())
-        ]
-        return [self.parameters | own for own in chosen]
+        """The parameters of every run, without notebook and seed."""
+        combinations = itertools.product(*self.grid.values())
+        chosen = self.runs or [dict(zip(self.grid, c, strict=True)) for c in combinations]
+        return [self.parameters | condition for condition in chosen]
 
     def plan(self) -> list[Run]:
         """Every run, seeds innermost, by code, data and weights as they are now.
 
         Raises FileNotFoundError or ValueError for what cannot be run: an unknown notebook or
-        profile, a parameter that a notebook does not declare or a value that does not fit it, one
-        run asked for twice, missing data.
+        profile, a parameter that a notebook does not declare or a value that does not fit it, two
+        equal runs, missing data.
         """
-        sources = [runs.find_notebook(name, self.folder) for name in self.notebooks]
         file = f"{self.folder / self.name}.yaml"
-        profiles = {source: runs.profile_parameters(source, self.profile) for source in sources}
-        plan = [
-            runs.plan_run(
-                source,
-                self.profile,
-                runs.with_changes(source, profiles[source], own | seed, file),
-            )
-            for source in sources
-            for own in self.conditions()
-            for seed in self._seeded(source)
-        ]
-        seen: dict[str, Run] = {}
-        for run in plan:
-            if run.recipe in seen:
-                raise ValueError(
-                    f"{self.name} asks for one run twice: {run.notebook} with "
-                    f"{told(run.given) or 'its defaults'}; drop one, or let them differ"
-                )
-            seen[run.recipe] = run
-        return plan
+        planned: dict[str, Run] = {}
+        for name in self.notebooks:
+            source = runs.find_notebook(name, self.folder)
+            profile = runs.profile_parameters(source, self.profile)
+            for condition, seed in itertools.product(self.conditions(), self._seeds_of(source)):
+                given = runs.with_changes(source, profile, condition | seed, file)
+                run = runs.plan_run(source, self.profile, given)
+                if run.recipe in planned:
+                    raise ValueError(
+                        f"{self.name} has one run twice: {run.notebook} with "
+                        f"{describe(run.given) or 'its defaults'}; drop one, or let them differ"
+                    )
+                planned[run.recipe] = run
+        return list(planned.values())
 
-    def _seeded(self, source: Path) -> list[dict[str, Any]]:
+    def _seeds_of(self, source: Path) -> list[dict[str, Any]]:
+        """The parameters that give a notebook each seed in turn."""
+        declared = runs.declared(source)
         if not self.seeds:
             return [{}]
-        known = runs.declared(source)
-        if "seed" in known:
+        if "seed" in declared:
             return [{"seed": seed} for seed in self.seeds]
-        if "seeds" in known:
+        if "seeds" in declared:
             return [{"seeds": [seed]} for seed in self.seeds]
         raise ValueError(
             f"{source.stem} declares neither seed nor seeds; leave `seeds` out of {self.name}, or "
@@ -106,72 +122,27 @@ def read(path: str | Path) -> Study:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no study {path}; {runs.NOTEBOOKS / 'studies'} holds an example")
-    fields = read_yaml(path)
+    fields = read_yaml(path) | {"name": path.stem, "folder": path.resolve().parent}
     try:
-        study = Study.model_validate({**fields, "name": path.stem, "folder": path.resolve().parent})
-    except Invalid as error:
-        raise ValueError(f"{path}: {_wrong(error)}") from None
-    for problem in _problems(study):
-        raise ValueError(f"{path}: {problem}")
-    return study
+        return Study.model_validate(fields)
+    except ValidationError as error:
+        known = sorted(Study.model_fields.keys() - {"name", "folder"})
+        raise ValueError(f"{path}: {validation_message(error, known)}") from None
 
 
-def told(parameters: Mapping[str, Any]) -> str:
+def describe(parameters: Mapping[str, Any]) -> str:
     """Parameters in a line."""
-    return ", ".join(f"{name}={shown(value)}" for name, value in parameters.items())
+    return ", ".join(f"{name}={as_text(value)}" for name, value in parameters.items())
 
 
-def shown(value: Any) -> str:
-    """A parameter's value as it would stand in YAML, on one line."""
+def as_text(value: Any) -> str:
+    """A parameter's value as YAML would have it, on one line."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def varying(parameters: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names in which some parameters differ, seeds last."""
+def differing(parameters: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of parameters that differ between runs, seeds last."""
     parameters = list(parameters)
-    names = {name for own in parameters for name in own}
-    differing = [n for n in names if len({shown(own.get(n)) for own in parameters}) > 1]
-    return sorted(differing, key=lambda name: (name in SEED_NAMES, name))
-
-
-def _problems(study: Study) -> list[str]:
-    """What no type can tell."""
-    problems = []
-    if study.grid and study.runs:
-        problems.append("it has both `grid` and `runs`; give one of them")
-    for field in ("grid", "runs", "seeds"):
-        if field in study.model_fields_set and not getattr(study, field):
-            problems.append(f"`{field}` is empty; fill it, or leave it out")
-    for name, values in study.grid.items():
-        if not values:
-            problems.append(f"`grid.{name}` is empty; give it a value, or leave it out")
-    for what, names in (("seeds", [*map(str, study.seeds)]), ("notebooks", study.notebooks)):
-        for name in sorted({name for name in names if names.count(name) > 1}):
-            problems.append(f"`{what}` names {name} more than once; name each once")
-    given = [("parameters", study.parameters), ("grid", study.grid)]
-    given += [("runs", own) for own in study.runs]
-    for place, parameters in given:
-        for name in parameters:
-            if name in runs.OWN:
-                problems.append(f"`{place}` sets {name}, which each run sets itself; leave it out")
-            if name in SEED_NAMES and study.seeds:
-                problems.append(f"`{place}` sets {name} beside `seeds`; keep one of them")
-            if place != "parameters" and name in study.parameters:
-                problems.append(f"{name} is both in `parameters` and in `{place}`; keep one")
-    return problems
-
-
-def _wrong(error: Invalid) -> str:
-    """Each field that is wrong, with its value and what is allowed."""
-    messages = []
-    for wrong in error.errors():
-        field = ".".join(map(str, wrong["loc"]))
-        if wrong["type"] == "extra_forbidden":
-            known = sorted(Study.model_fields.keys() - {"name", "folder"})
-            hint = suggestion(field, known, f"it has {', '.join(known)}")
-            messages.append(f"`{field}` is no field of a study; {hint}")
-        elif wrong["type"] == "missing":
-            messages.append(f"`{field}` is missing")
-        else:
-            messages.append(f"`{field}` is {wrong['input']!r}: {wrong['msg']}")
-    return "; ".join(messages)
+    names = {name for values in parameters for name in values}
+    found = [name for name in names if len({as_text(p.get(name)) for p in parameters}) > 1]
+    return sorted(found, key=lambda name: (name in SEED_NAMES, name))

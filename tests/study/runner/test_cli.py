@@ -10,7 +10,8 @@ import yaml
 
 from cure_study import figures
 from cure_study.figures import index as figure_index
-from cure_study.runner import cli, run_folder
+from cure_study.run_record import write_record
+from cure_study.runner import cli
 from cure_study.runner import runs as run_definitions
 
 NOTEBOOK = """
@@ -26,7 +27,7 @@ from pathlib import Path
 print("the first cell ran")
 
 # %%
-assert "STUDY_FAILS" not in os.environ, "it was asked to fail"
+assert "STUDY_FAILS" not in os.environ, "it should fail"
 Path(out, "table.csv").write_text(f"measure,after\\nword,{word}\\nagain,{os.environ['AGAIN']}\\n")
 """
 
@@ -65,18 +66,18 @@ def folders(runs):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ({"profile": "huge"}, "no huge.yaml in profiles/; there are tiny"),
         ({"notebook": "09_none"}, "no 09_none.ipynb in notebooks/; there are throwaway"),
     ],
 )
-def test_an_unknown_name_is_told_before_any_work(
-    notebooks, tmp_path, capsys, monkeypatch, wrong, said
+def test_an_unknown_name_is_reported_before_any_work(
+    notebooks, tmp_path, capsys, monkeypatch, wrong, message
 ):
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: pytest.fail("it began"))
     assert study(tmp_path / "runs", **wrong) == 1
-    assert capsys.readouterr().err == f"cure: {said}\n"
+    assert capsys.readouterr().err == f"cure: {message}\n"
     assert not (tmp_path / "runs").exists()
 
 
@@ -103,18 +104,18 @@ def test_a_parameter_can_be_set_and_makes_another_run(notebooks, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ("wrod=hello", "--set: throwaway has no parameter wrod; did you mean word?"),
+        ("wrod=hello", "--set: throwaway: `wrod` is unknown; did you mean word?"),
         ("word", "--set word; write it as NAME=VALUE"),
         ("word=[", "--set word=[ is not valid YAML"),
     ],
 )
-def test_a_parameter_that_cannot_be_set_is_told_before_any_work(
-    notebooks, tmp_path, capsys, change, said
+def test_a_parameter_that_cannot_be_set_is_reported_before_any_work(
+    notebooks, tmp_path, capsys, change, message
 ):
     assert study(tmp_path / "runs", "--set", change) == 1
-    assert f"cure: {said}" in capsys.readouterr().err
+    assert f"cure: {message}" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
 
 
@@ -141,8 +142,8 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capfd
 
     monkeypatch.setenv("STUDY_FAILS", "1")
     assert study(runs) == 1
-    said = capfd.readouterr().err
-    assert "it was asked to fail" in said
+    message = capfd.readouterr().err
+    assert "it should fail" in message
     assert names(runs) == ["throwaway-tiny", "throwaway-tiny-failed"]
     assert "again,0" in (folder / "table.csv").read_text()
     failed = runs / f"{folder.name}-failed"
@@ -152,8 +153,8 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capfd
     assert not (failed / "table.csv").exists()
     assert not (failed / "run.json").exists()
     why = json.loads((failed / "failure.json").read_text())
-    assert why["error"] == "AssertionError: it was asked to fail"
-    assert f"cell {why['cell']} failed" in said  # papermill's own count
+    assert why["error"] == "AssertionError: it should fail"
+    assert f"cell {why['cell']} failed" in message  # papermill's own count
     assert why["version"] == record["version"]
 
     monkeypatch.delenv("STUDY_FAILS")
@@ -206,11 +207,11 @@ def test_the_folder_follows_what_made_it(notebooks, tmp_path, monkeypatch, capsy
 
 
 def test_a_notebook_learns_its_folder_and_shows_no_bars(notebooks, tmp_path, monkeypatch):
-    told = {}
-    pretend(monkeypatch, lambda folder, given: (table(folder, given), told.update(given)))
+    output = {}
+    pretend(monkeypatch, lambda folder, given: (table(folder, given), output.update(given)))
     study(tmp_path / "runs")
-    assert told.pop("out").startswith(str(tmp_path / "runs"))
-    assert told == {"word": "hello", "progress": False}
+    assert output.pop("out").startswith(str(tmp_path / "runs"))
+    assert output == {"word": "hello", "progress": False}
 
 
 def test_a_notebook_without_a_table_is_a_run_too(notebooks, tmp_path, monkeypatch, capsys):
@@ -242,7 +243,7 @@ def test_figures_of_real_faces_are_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli, "ROOT", tmp_path)
     run = tmp_path / "run"
     run.mkdir()
-    run_folder.write_record(run, {"profile": "lfw", "parameters": {"dataset": "lfw"}})
+    write_record(run, {"profile": "lfw", "parameters": {"dataset": "lfw"}})
     assert cli.main(["figures", "--from", str(run)]) == 1
     assert "only figures of SynthFaces" in capsys.readouterr().err
     assert not (tmp_path / "figures").exists()
@@ -260,38 +261,40 @@ def test_a_notebook_with_profiles_of_its_own_uses_those_alone(notebooks):
 def test_the_experiment_about_quality_runs_a_profile_into_its_rows(tmp_path, monkeypatch, capsys):
     from cure_study.experiments.quality import study as quality_study
 
-    asked = {}
+    called = {}
 
     def run(setting, seeds, path):
-        asked.update(setting=setting, seeds=seeds, path=path)
+        called.update(setting=setting, seeds=seeds, path=path)
         return pd.DataFrame({"seconds": [90.0, 30.0]})
 
     monkeypatch.setattr(quality_study, "run", run)
     rows = tmp_path / "rows.csv"
     assert cli.main(["quality", "--profile", "tiny", "--rows", str(rows)]) == 0
-    assert asked["path"] == rows
-    assert asked["seeds"] == [0]
-    assert asked["setting"].fractions == (0.2,)
-    assert asked["setting"].dataset_options["people"] == 10
+    assert called["path"] == rows
+    assert called["seeds"] == [0]
+    assert called["setting"].fractions == (0.2,)
+    assert called["setting"].dataset_options["people"] == 10
     assert capsys.readouterr().out == f"2 runs, 2.0 minutes\n{rows}\n"
 
 
-def test_an_unknown_profile_of_the_experiment_is_told(capsys):
+def test_an_unknown_profile_of_the_experiment_is_reported(capsys):
     assert cli.main(["quality", "--profile", "huge"]) == 1
     assert "no huge.yaml in 03_quality_aware_forgetting/; there are quick, tiny" in (
         capsys.readouterr().err
     )
 
 
-def test_the_whole_comparison_is_one_command_and_lacks_are_told_first(monkeypatch, capsys):
-    done, asked = [], []
+def test_the_whole_comparison_is_one_command_and_missing_data_is_reported_first(
+    monkeypatch, capsys
+):
+    done, loaded = [], []
     monkeypatch.setattr(
         "cure_study.experiments.comparison.compare", lambda plan, name, *_, **__: done.append(name)
     )
-    monkeypatch.setattr("cure_study.data.manifests.load", lambda name, **_: asked.append(name))
+    monkeypatch.setattr("cure_study.data.manifests.load", lambda name, **_: loaded.append(name))
     assert cli.main(["compare", "all", "--stages", "attacks"]) == 0
     assert done == ["synthfaces", "lfw", "redrawn"]
-    assert set(asked) == {"lfw", "synthfaces"}  # redrawn is of the latter
+    assert set(loaded) == {"lfw", "synthfaces"}  # redrawn is of the latter
 
     done.clear()
     assert cli.main(["compare", "all", "--methods", "cure"]) == 1

@@ -1,4 +1,4 @@
-"""What a user does wrong, or a disk refuses, is told in a line with the remedy: no traceback."""
+"""Wrong input and what the system refuses are reported in one line with the remedy."""
 
 import errno
 import os
@@ -32,15 +32,21 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["study", "--profile", "quik"], "no quik.yaml in profiles/; did you mean quick?"),
         (["study", "--notebook", "02_unlearn"], "in notebooks/; did you mean 02_unlearning?"),
         (["study", "--notebook", ""], "no .ipynb in notebooks/; there are 01_clustering"),
         (["study", "--notebook", "none.ipynb"], "no notebook "),
-        ([*STUDY, "--set", "least_ues=much"], '--set: least_ues is "much"; give a number'),
-        ([*STUDY, "--set", "least_ues='1e-3'"], "write 1e-3 without quotes"),
-        ([*STUDY, "--set", "seeds=3"], "seeds is 3; give a list: write [3]"),
+        (
+            [*STUDY, "--set", "least_ues=much"],
+            "`least_ues` is 'much': Input should be a valid number",
+        ),
+        (
+            [*STUDY, "--set", "least_ues='1e-3'"],
+            "`least_ues` is '1e-3': Input should be a valid number",
+        ),
+        ([*STUDY, "--set", "seeds=3"], "`seeds` is 3: Input should be a valid list"),
         ([*STUDY, "--set", "dataset=lfw"], "lfw has no option cross_age_pairs"),
         ([*STUDY, "--set", "weights=none.pt"], "no weights at "),
         ([*STUDY, "--set", "method=cure", "--set", "method=laf"], "--set gives method twice"),
@@ -59,19 +65,22 @@ def place(tmp_path, monkeypatch):
         (["compare", "all", "--seeds", "99"], "seed is 99; there are 0, 1, 2"),
         (["compare", "lfw", "--plan", "list.yaml"], "list.yaml holds list; expected a mapping"),
         (["batch", "plan", "none.yaml"], "no study none.yaml"),
-        (["batch", "run", "study.yaml"], 'study.yaml: least_ues is "1e-3"; give a number: write'),
+        (
+            ["batch", "run", "study.yaml"],
+            "study.yaml: 02_unlearning: `least_ues` is '1e-3': Input should",
+        ),
         (["batch", "report", "list.yaml"], "list.yaml holds list"),
         (["data", "doctor", "foo"], "no manifest "),
         (["data", "doctor", "synthfaces", "--picture", "."], ".: Is a directory; name a file"),
     ],
 )
-def test_wrong_input_is_told_before_the_work(place, capsys, monkeypatch, command, said):
+def test_wrong_input_is_reported_before_the_work(place, capsys, monkeypatch, command, message):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert cli.main(command) == 1
     error = capsys.readouterr().err
     assert error.startswith("cure: ")
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
 
 
 @pytest.mark.parametrize("seeds", ["a", "1,,2", "1.5"])
@@ -94,7 +103,7 @@ def os_error(number, *names):
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (os_error(errno.ENOSPC), "MB free): No space left on device; free some space"),
         (os_error(errno.ENOSPC, "/x/y"), "/x/y: No space left on device; free some space"),
@@ -107,23 +116,23 @@ def os_error(number, *names):
         (ImportError("No module named 'onnx'"), "No module named 'onnx'"),
     ],
 )
-def test_what_the_system_refuses_is_told_with_place_and_remedy(
-    place, capsys, monkeypatch, error, said
+def test_what_the_system_refuses_is_reported_with_place_and_remedy(
+    place, capsys, monkeypatch, error, message
 ):
     monkeypatch.setattr(manifests, "load", failing(error))
     assert cli.main([*UNLEARN, "--out", "out"]) == 1
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert said in told
+    output = capsys.readouterr().err
+    assert output.count("\n") == 1
+    assert message in output
 
 
 def test_a_full_disk_without_a_name_tells_where_the_command_writes(place, capsys, monkeypatch):
     monkeypatch.setenv("CURE_CACHE", str(place / "cache" / "not" / "made"))
     monkeypatch.setattr(manifests, "load", failing(os_error(errno.ENOSPC)))
     assert cli.main([*UNLEARN, "--out", "out"]) == 1
-    told = capsys.readouterr().err
-    assert str(place / "cache" / "not" / "made") in told
-    assert "out (" in told
+    output = capsys.readouterr().err
+    assert str(place / "cache" / "not" / "made") in output
+    assert "out (" in output
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write anything")
@@ -141,7 +150,7 @@ def test_ctrl_c_ends_with_a_line_and_130(place, capsys, monkeypatch):
     assert capsys.readouterr().err == "\ncure: stopped; the same command goes on from here\n"
 
 
-def test_a_dead_kernel_is_told(place, capsys, monkeypatch):
+def test_a_dead_kernel_is_reported(place, capsys, monkeypatch):
     from nbclient.exceptions import DeadKernelError
 
     monkeypatch.setattr(
@@ -159,9 +168,9 @@ def test_a_fault_of_the_program_keeps_its_traceback(place, monkeypatch):
 
 PRINTS_MUCH = """
 import sys
-from cure_core import cli
+from cure_study.runner import cli
 
-cli.look_at = lambda *_: print("x" * 1_000_000, flush=True)
+cli.examine_data = lambda *_: print("x" * 1_000_000, flush=True)
 sys.exit(cli.main(["data", "doctor", "any"]))
 """
 

@@ -24,9 +24,9 @@ def fail(times, error):
     return run, calls
 
 
-@pytest.mark.parametrize("said", [DIED, "Kernel didn't respond in 60 seconds"])
-def test_a_kernel_that_does_not_start_is_started_again(said):
-    run, calls = fail(START_TRIES - 1, RuntimeError(said))
+@pytest.mark.parametrize("message", [DIED, "Kernel didn't respond in 60 seconds"])
+def test_a_kernel_that_does_not_start_is_started_again(message):
+    run, calls = fail(START_TRIES - 1, RuntimeError(message))
     assert kernel.start(run) == "done"
     assert len(calls) == START_TRIES
 

@@ -3,13 +3,12 @@
 import dataclasses
 import json
 
-import nbformat
 import pytest
 
 from cure_core.config import CureConfig
 from cure_core.training.arcface import Recipe
 from cure_study.runner import parameters, runs
-from cure_study.runner.parameters import bounds_apply, check, check_content, declared, fit
+from cure_study.runner.parameters import bounds_apply, check_content, check_types, declared
 
 CELL = """
 count = 3
@@ -27,12 +26,15 @@ undefined: int
 """
 
 
-@pytest.fixture
-def notebook(tmp_path):
-    path = tmp_path / "own.ipynb"
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": CELL}
+def write_notebook(path, source):
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
     path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    return write_notebook(tmp_path / "notebook.ipynb", CELL)
 
 
 def test_the_cell_is_read_without_running_it(notebook):
@@ -63,17 +65,13 @@ def test_a_file_that_is_not_a_notebook_is_named(tmp_path, text):
 
 @pytest.mark.parametrize("source", ["a = (", "a = 1\0"])
 def test_a_parameters_cell_that_is_not_python_is_named(tmp_path, source):
-    path = tmp_path / "bad.ipynb"
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": source}
-    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    path = write_notebook(tmp_path / "bad.ipynb", source)
     with pytest.raises(ValueError, match=r"bad\.ipynb: its parameters cell is not Python"):
         declared(path)
 
 
 def test_a_default_that_python_itself_would_refuse_is_its_text(tmp_path):
-    path = tmp_path / "own.ipynb"
-    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": "a = {[1]: 2}"}
-    path.write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
+    path = write_notebook(tmp_path / "notebook.ipynb", "a = {[1]: 2}")
     assert declared(path) == {"a": "{[1]: 2}"}
 
 
@@ -86,86 +84,86 @@ def test_a_default_that_python_itself_would_refuse_is_its_text(tmp_path):
     ],
 )  # fmt: skip
 def test_a_value_of_the_default_s_type_is_kept(notebook, name, value):
-    assert check(notebook, {name: value}, "--set") == {name: value}
+    assert check_types("--set", {name: value}, declared(notebook)) == {name: value}
 
 
 def test_a_whole_number_serves_as_a_float_so_that_1_and_1_0_are_one_run(notebook):
-    (value,) = check(notebook, {"share": 1}, "--set").values()
+    (value,) = check_types("--set", {"share": 1}, declared(notebook)).values()
     assert (value, type(value)) == (1.0, float)
-    (values,) = check(notebook, {"shares": [1, 0.5]}, "--set").values()
+    (values,) = check_types("--set", {"shares": [1, 0.5]}, declared(notebook)).values()
     assert [type(value) for value in values] == [float, float]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
-        ("count", "1e3", 'count is "1e3"; give a whole number: write 1e3 without quotes'),
-        ("count", 2.0, "count is 2.0; give a whole number: write 2"),
-        ("count", 2.5, "count is 2.5; give a whole number"),
-        ("count", True, "count is true; give a whole number"),
-        ("count", None, "count is null; give a whole number"),
-        ("share", "1e-3", 'share is "1e-3"; give a number: write 1e-3 without quotes'),
-        ("share", "much", 'share is "much"; give a number'),
-        ("share", False, "share is false; give a number"),
-        ("word", 1, 'word is 1; give text: write "1" in quotes'),
-        ("word", True, 'word is true; give text: write "true" in quotes'),
-        ("word", ["a"], 'word is ["a"]; give text'),
-        ("flag", "no", 'flag is "no"; give true or false'),
-        ("flag", 0, "flag is 0; give true or false"),
-        ("some", 3, "some is 3; give a list: write [3]"),
-        ("some", [1, "b"], 'some[1] is "b"; give a whole number'),
-        ("some", [1.5], "some[0] is 1.5; give a whole number"),
-        ("shares", ["0.1"], 'shares[0] is "0.1"; give a number: write 0.1 without quotes'),
-        ("settings", None, "settings is null; give a mapping"),
-        ("settings", [1], "settings is [1]; give a mapping"),
-        ("cuont", 1, "own has no parameter cuont; did you mean count?"),
-        ("zzz", 1, "own has no parameter zzz; its parameters cell names them"),
+        ("count", "1e3", "`count` is '1e3': Input should be a valid integer"),
+        ("count", 2.0, "`count` is 2.0: Input should be a valid integer"),
+        ("count", 2.5, "`count` is 2.5: Input should be a valid integer"),
+        ("count", True, "`count` is True: Input should be a valid integer"),
+        ("count", None, "`count` is None: Input should be a valid integer"),
+        ("share", "1e-3", "`share` is '1e-3': Input should be a valid number"),
+        ("share", False, "`share` is False: Input should be a valid number"),
+        ("word", 1, "`word` is 1: Input should be a valid string"),
+        ("word", True, "`word` is True: Input should be a valid string"),
+        ("word", ["a"], "`word` is ['a']: Input should be a valid string"),
+        ("flag", "no", "`flag` is 'no': Input should be a valid boolean"),
+        ("flag", 0, "`flag` is 0: Input should be a valid boolean"),
+        ("some", 3, "`some` is 3: Input should be a valid list"),
+        ("some", [1, "b"], "`some.1` is 'b': Input should be a valid integer"),
+        ("some", [1.5], "`some.0` is 1.5: Input should be a valid integer"),
+        ("shares", ["0.1"], "`shares.0` is '0.1': Input should be a valid number"),
+        ("settings", None, "`settings` is None: Input should be a valid dictionary"),
+        ("settings", [1], "`settings` is [1]: Input should be a valid dictionary"),
+        ("cuont", 1, "`cuont` is unknown; did you mean count?"),
+        ("zzz", 1, "`zzz` is unknown; there are count, share, word, flag, some, shares, mixed, "
+                   "settings, anything, made, one, two"),
     ],
-)
-def test_any_other_value_is_refused_with_its_place_and_a_remedy(notebook, name, value, said):
+)  # fmt: skip
+def test_any_other_value_is_refused_with_its_place_and_type(notebook, name, value, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
-        check(notebook, {name: value}, "study.yaml")
-    assert str(error.value) == f"study.yaml: {said}"
+        check_types("study.yaml", {name: value}, declared(notebook))
+    assert str(error.value) == f"study.yaml: {message}"
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ({"method": "curee"}, "method is 'curee'; did you mean cure?"),
         ({"methods": ["cure", "zzz"]}, "method is 'zzz'; there are cure, cure_plus"),
         ({"encoder": "smal"}, "encoder is 'smal'; did you mean small?"),
-        ({"seeds": []}, "seeds is empty; give at least one"),
-        ({"forget_people": 0}, "forget_people is 0; give 1 or more"),
-        ({"teacher": {"epochz": 3}}, "teacher has no field epochz; did you mean epochs?"),
-        ({"teacher": {"seed": 3}}, "teacher has no field seed; it has epochs"),
-        ({"teacher": {"learning_rate": "1e-3"}}, "teacher: learning_rate is \"1e-3\"; give a num"),
+        ({"seeds": []}, "`seeds` is []: List should have at least 1 item"),
+        ({"forget_people": 0}, "`forget_people` is 0: Input should be greater than 0"),
+        ({"teacher": {"epochz": 3}}, "teacher: `epochz` is unknown; did you mean epochs?"),
+        ({"teacher": {"seed": 3}}, "teacher: `seed` is unknown; there are epochs"),
+        ({"teacher": {"learning_rate": "1e-3"}}, "teacher: `learning_rate` is '1e-3': Input"),
         ({"teacher": {"head": "hat"}}, "teacher: head='hat'; there are random, centroids"),
-        ({"unlearning": {"tua": 1}}, "unlearning has no field tua; did you mean tau?"),
+        ({"unlearning": {"tua": 1}}, "unlearning: `tua` is unknown; did you mean tau?"),
         ({"unlearning": {"tau": -1}}, "unlearning: tau=-1"),
         ({"unlearning": {"batch_size": 3}}, "unlearning: "),
-        ({"split": {"min_image": 3}}, "split has no field min_image; did you mean min_images?"),
-        ({"split": {"heldout": "a"}}, 'split: heldout is "a"; give a number'),
+        ({"split": {"min_image": 3}}, "split: `min_image` is unknown; did you mean min_images?"),
+        ({"split": {"heldout": "a"}}, "split: `heldout` is 'a': Input should be a valid number"),
         (
             {"method": "cure_plus", "unlearning": {"weights": {"cosin": 1}}},
-            "unlearning: weights has no field cosin; did you mean cosine?",
+            "unlearning: weights: `cosin` is unknown; did you mean cosine?",
         ),
         ({"method": "supervised_scrub"}, "method supervised_scrub needs identity labels"),
         ({"split": {"min_images": 1}}, "split: `min_images` is 1: Input should be greater"),
         ({"split": {"min_images": None}}, "split: `min_images` is None: Input should be a valid"),
-        ({"teacher": {16: None}}, "teacher has no field 16; it has epochs"),
-        ({"teacher": {"epochs": 2.5}}, "teacher: epochs is 2.5; give a whole number"),
-        ({"teacher": {"epochs": None}}, "teacher: epochs is null; give a whole number"),
-        ({"unlearning": {"epochs": True}}, "unlearning: epochs is true; give a whole number"),
-        ({"seeds": [-1]}, "seeds is [-1]; give each once, from 0 on"),
-        ({"seeds": [1, 2, 1]}, "seeds is [1, 2, 1]; give each once, from 0 on"),
-        ({"weights": 3}, "weights is 3; give the path of a file, or null"),
+        ({"teacher": {16: None}}, "teacher: `16` is 16: Keys should be strings"),
+        ({"teacher": {"epochs": 2.5}}, "teacher: `epochs` is 2.5: Input should be a valid integer"),
+        ({"teacher": {"epochs": None}}, "teacher: `epochs` is None: Input should"),
+        ({"unlearning": {"epochs": True}}, "unlearning: `epochs` is True: Input"),
+        ({"seeds": [-1]}, "`seeds.0` is -1: Input should be greater than or equal to 0"),
+        ({"seeds": [1, 2, 1]}, "`seeds` is [1, 2, 1]: it names 1 more than once; name each once"),
+        ({"weights": 3}, "`weights` is 3: Input should be a valid string"),
         ({"device": "gpu"}, "device is 'gpu'"),
     ],
 )  # fmt: skip
-def test_what_the_study_s_steps_would_refuse_is_refused_before_them(given, said):
+def test_what_the_study_s_steps_would_refuse_is_refused_before_them(given, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011
         check_content(given, "--set")
-    assert str(error.value).startswith(f"--set: {said}")
+    assert str(error.value).startswith(f"--set: {message}")
 
 
 @pytest.mark.parametrize(
@@ -175,7 +173,7 @@ def test_what_the_study_s_steps_would_refuse_is_refused_before_them(given, said)
         {"unlearning": {"amp": "bfloat16", "clusters": [3, 4], "weights": {}}},
         {"method": "cure", "split": {"max_images": None}, "weights": None, "device": None},
         {"device": "cuda:1", "weights": "models/x.safetensors"},
-        {"scale": 3, "seed": 1},  # a notebook of one's own
+        {"scale": 3, "seed": 1},  # a user.s notebook
         {},
     ],
 )
@@ -185,8 +183,10 @@ def test_what_the_study_s_steps_accept_is_accepted(given):
 
 @pytest.mark.parametrize("kind", [Recipe, CureConfig])
 def test_every_field_but_the_seed_may_be_set_to_its_default(kind):
-    own = {f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind) if f.name != "seed"}
-    assert parameters.built("--set: settings", kind, own) == kind()
+    settings = {
+        f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind) if f.name != "seed"
+    }
+    assert parameters.build("--set: settings", kind, settings) == kind()
 
 
 def test_bounds_apply_to_what_they_were_measured_with_alone():
@@ -198,7 +198,7 @@ def test_bounds_apply_to_what_they_were_measured_with_alone():
 
 
 def test_a_default_of_none_allows_anything():
-    assert fit("x", {"a": [1]}, None) == {"a": [1]}
+    assert check_types("x", {"x": {"a": [1]}}, {"x": None}) == {"x": {"a": [1]}}
 
 
 def test_code_version_is_of_bytes_and_names(tmp_path, monkeypatch):
@@ -216,8 +216,6 @@ def test_code_version_is_of_bytes_and_names(tmp_path, monkeypatch):
 
 def test_the_study_s_rules_are_for_its_own_notebooks(tmp_path):
     """Elsewhere `method` and `seeds` may be anything."""
-    path = tmp_path / "own.ipynb"
-    cell = nbformat.v4.new_code_cell('method = "ridge"\nseeds = 5\nweights = 0.5')
-    cell.metadata["tags"] = ["parameters"]
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    source = 'method = "ridge"\nseeds = 5\nweights = 0.5'
+    path = write_notebook(tmp_path / "notebook.ipynb", source)
     assert runs.with_changes(path, {}, {"method": "pca"}, "--set") == {"method": "pca"}

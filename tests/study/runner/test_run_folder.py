@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cure_core.files import DamagedFileError
+from cure_study.run_record import RECORD, check_results, is_done, read_record, write_record
 from cure_study.runner import run_folder
-from cure_study.runner.run_folder import RECORD, is_done, put_back, replace, sweep_all, write_record
+from cure_study.runner.run_folder import clean_up_all, put_back, replace
 
 
 class Killed(BaseException):
@@ -47,7 +48,7 @@ def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new(tmp_path, monkeypat
     while not ended:
         runs = tmp_path / str(steps)
         final = make(runs / "study-quick-12345678", "old")
-        new = make(runs / ".study-quick-12345678-7-abc", "new")
+        new = make(runs / ".study-quick-12345678~abc", "new")
         with monkeypatch.context() as patch:
             kill_at(steps, patch)
             try:
@@ -55,7 +56,7 @@ def test_a_kill_at_any_step_leaves_the_old_folder_or_the_new(tmp_path, monkeypat
                 ended = True
             except Killed:
                 pass
-        sweep_all(runs)  # the next start
+        clean_up_all(runs)  # the next start
         assert is_done(final)
         content = (final / "table.csv").read_text(encoding="utf-8")
         assert content == "new" if ended else content in ("old", "new")
@@ -79,20 +80,20 @@ def test_a_kill_during_the_recovery_is_recovered_from_too(tmp_path, monkeypatch)
 
 def test_a_run_in_progress_is_left_alone(tmp_path):
     make(tmp_path / ".study-quick-12345678~", "old")
-    make(tmp_path / ".study-quick-12345678-7-abc", "new")
-    with run_folder.held("study-quick-12345678", tmp_path):
-        sweep_all(tmp_path)
+    make(tmp_path / ".study-quick-12345678~abc", "new")
+    with run_folder.locked("study-quick-12345678", tmp_path):
+        clean_up_all(tmp_path)
         assert len(list(tmp_path.glob(".study*"))) == 2
-    sweep_all(tmp_path)
+    clean_up_all(tmp_path)
     assert [path.name for path in tmp_path.glob("*study*")] == ["study-quick-12345678"]
 
 
 def test_partials_are_those_of_the_run_alone(tmp_path):
-    for name in (".study-quick-12345678-7-abc", ".study-8-abc", ".study-quick-12345678-failed~"):
+    for name in (".study-quick-12345678~abc", ".study~abc", ".study-quick-12345678-failed~"):
         (tmp_path / name).mkdir()
     found = run_folder.partials(tmp_path, "study-quick-12345678")
-    assert [path.name for path in found] == [".study-quick-12345678-7-abc"]
-    assert run_folder.partials(tmp_path, "study-quick-12345678", pid=8) == []
+    assert [path.name for path in found] == [".study-quick-12345678~abc"]
+    assert [path.name for path in run_folder.partials(tmp_path, "study")] == [".study~abc"]
 
 
 def flip(path, bit=0):
@@ -109,7 +110,7 @@ def test_every_flipped_bit_is_noticed_and_the_file_named(tmp_path, name, bit):
     flip(folder / name, bit)
     assert not is_done(folder)
     with pytest.raises(DamagedFileError, match=name):
-        run_folder.check_results(folder, run_folder.read_record(folder / RECORD))
+        check_results(folder, read_record(folder / RECORD))
 
 
 @pytest.mark.parametrize("text", ["{}", '{"files": {}, "seconds": 1.0}', '{"parameters": 3}'])
@@ -123,7 +124,7 @@ def test_a_missing_result_is_named(tmp_path):
     folder = make(tmp_path / "run", "x")
     (folder / "table.csv").unlink()
     with pytest.raises(DamagedFileError, match=r"table\.csv is damaged \(it is missing\)"):
-        run_folder.check_results(folder, run_folder.read_record(folder / RECORD))
+        check_results(folder, read_record(folder / RECORD))
 
 
 def test_the_executed_notebook_and_the_log_may_be_edited(tmp_path):
@@ -140,9 +141,9 @@ def test_the_executed_notebook_and_the_log_may_be_edited(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from cure_core import run_folder
+from cure_study.runner import run_folder
 
-with run_folder.held("name", Path(sys.argv[1])):
+with run_folder.locked("name", Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -156,13 +157,13 @@ def test_a_second_process_says_that_the_run_is_in_progress_until_the_first_is_ki
         assert first.stdout.readline() == "held\n"
         with (
             pytest.raises(run_folder.BusyError, match="name is being run by another process"),
-            run_folder.held("name", tmp_path),
+            run_folder.locked("name", tmp_path),
         ):
             pass
     finally:
         first.kill()
         first.wait()
-    with run_folder.held("name", tmp_path):
+    with run_folder.locked("name", tmp_path):
         pass
 
 
@@ -176,6 +177,6 @@ def test_replace_takes_a_folder_of_any_shape(tmp_path):
 
 def test_a_record_with_numbers_as_names_reads_back(tmp_path):
     """JSON makes them text, which sorts in another order."""
-    run_folder.write_record(tmp_path, {"parameters": {"x": {2: 1, 10: 2}}})
-    record = run_folder.read_record(tmp_path / run_folder.RECORD)
+    write_record(tmp_path, {"parameters": {"x": {2: 1, 10: 2}}})
+    record = read_record(tmp_path / RECORD)
     assert record["parameters"] == {"x": {"2": 1, "10": 2}}

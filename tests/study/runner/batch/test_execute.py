@@ -1,4 +1,4 @@
-"""Batches carried out: done once each, whatever is interrupted, killed or started twice."""
+"""Batches: each run is done once, whatever is interrupted, killed or started twice."""
 
 import json
 import os
@@ -6,20 +6,25 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from threading import Thread
 
 import psutil
 import pytest
 from batch_payload import gone, lay_out, left_hidden, started, wait_for, write_study
 
+from cure_study.run_record import LOG
 from cure_study.runner import cli, run_folder
-from cure_study.runner.batch import execute
+from cure_study.runner.batch import execute, run_process
 from cure_study.runner.batch import study as batch
-from cure_study.runner.batch.execute import carry_out_all, due
+from cure_study.runner.batch.execute import execute_study, pending
 from cure_study.runner.batch.state import State, state
 
 CURE = """
 import signal, sys
 import cure_study.runner.cli
+from cure_study.runner.batch import execute
+
+execute.BUSY_SECONDS = 0.1
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below what runs by nohup
 sys.exit(cure_study.runner.cli.main())
 """
@@ -59,8 +64,8 @@ def driver():
 
 
 @pytest.fixture
-def carry_on(capsys):
-    """The same command in this process: its status, and what it said up to the summary."""
+def go_on(capsys):
+    """The same command in this process: its status, and its output up to the summary."""
 
     def again(*more):
         status = cli.main([*RUN, *more])
@@ -80,44 +85,44 @@ def whats(runs):
     return [state(run, runs).what for run in study.plan()]
 
 
-def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs, driver, carry_on):
+def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs, driver, go_on):
     write_study(tmp_path)
     (marks / "fail-3").touch()
     first = driver()
-    told = first.communicate()[0]
-    assert first.returncode == 1, told
-    assert "4 of 4 runs are due, 2 at a time" in told
-    assert "4 runs: 3 done, 1 failed" in told
-    assert "AssertionError: it was asked to fail" in told
+    output = first.communicate()[0]
+    assert first.returncode == 1, output
+    assert "4 of 4 runs are pending, 2 at a time" in output
+    assert "4 runs: 3 done, 1 failed" in output
+    assert "AssertionError: it should fail" in output
     assert whats(runs) == ["done", "done", "failed", "done"]
     (failed,) = runs.glob("*-failed")
-    assert f"cure batch run study.yaml --only {failed.name.split('-')[1]} --runs runs" in told
-    assert "it was asked to fail" in (failed / run_folder.LOG).read_text()
+    assert f"cure batch run study.yaml --only {failed.name.split('-')[1]} --runs runs" in output
+    assert "it should fail" in (failed / LOG).read_text()
     record = json.loads(next(runs.glob("*/run.json")).read_text())
     assert {"parameters", "versions", "version", "recipe", "seconds"} <= set(record)
 
     (marks / "fail-3").unlink()
-    assert carry_on() == (1, "")  # nothing is run a second time
+    assert go_on() == (1, "")  # nothing is run a second time
     assert len(started(marks)) == 4
-    status, told = carry_on("--retry-failed")
-    assert (status, told[:20]) == (0, "1 of 4 runs are due,")
+    status, output = go_on("--retry-failed")
+    assert (status, output[:24]) == (0, "1 of 4 runs are pending,")
     assert len(started(marks)) == 5
     assert seeds_done(runs) == [1, 2, 3, 4]
     assert not list(runs.glob("*-failed"))
 
 
-def test_named_runs_are_due_whatever_their_state(tmp_path, marks):
+def test_named_runs_are_executed_whatever_their_state(tmp_path, marks):
     one, two, three = batch.read(write_study(tmp_path, seeds=[1, 2, 3])).plan()
     states = {one: State("done"), two: State("failed"), three: State("interrupted")}
-    assert due(states) == [three]
-    assert due(states, retry_failed=True) == [two, three]
-    assert due(states, only=[two.name, one.version[:8]]) == [two, one]
+    assert pending(states) == [three]
+    assert pending(states, retry_failed=True) == [two, three]
+    assert pending(states, only=[two.name, one.version[:8]]) == [two, one]
     with pytest.raises(ValueError, match="no run 12345678 in the plan"):
-        due(states, only=["12345678"])
+        pending(states, only=["12345678"])
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driver, carry_on, how):
+def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driver, go_on, how):
     """No process goes on without it, nothing half-made counts, and the rest is done later."""
     write_study(tmp_path)
     for seed in (3, 4):
@@ -127,52 +132,55 @@ def test_an_ended_driver_loses_only_what_was_running(tmp_path, marks, runs, driv
     wait_for(lambda: seeds_done(runs) == [1, 2])
     assert sorted(whats(runs)) == ["done", "done", "running", "running"]
     first.send_signal(how)
-    told = first.communicate(timeout=60)[0]
+    output = first.communicate(timeout=60)[0]
     wait_for(lambda: all(map(gone, running)))
     if how is signal.SIGINT:
         assert first.returncode == 130
-        assert "the same command goes on from here" in told
+        assert "the same command goes on from here" in output
     wait_for(lambda: "running" not in whats(runs))
     assert Counter(whats(runs))["done"] == 2
     assert not list(runs.glob("*-failed"))
 
     for seed in (3, 4):
         (marks / f"wait-{seed}").unlink()
-    status, told = carry_on()
-    assert (status, told[:20]) == (0, "2 of 4 runs are due,")
+    status, output = go_on()
+    assert (status, output[:24]) == (0, "2 of 4 runs are pending,")
     assert seeds_done(runs) == [1, 2, 3, 4]
     assert (len(started(marks, 1)), len(started(marks, 2))) == (1, 1)
     assert left_hidden(runs) == []
 
 
 def test_two_batches_at_once_share_the_work(tmp_path, marks, runs, driver):
-    write_study(tmp_path, seeds=[1, 2, 3, 4, 5, 6])
+    write_study(tmp_path)
     both = [driver(), driver()]
-    told = [process.communicate()[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    assert Counter(path.name.split("-")[2] for path in marks.iterdir()) == dict.fromkeys(
-        "123456", 1
-    )
-    assert seeds_done(runs) == [1, 2, 3, 4, 5, 6]
+    output = [process.communicate()[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], output
+    assert Counter(path.name.split("-")[2] for path in marks.iterdir()) == dict.fromkeys("1234", 1)
+    assert seeds_done(runs) == [1, 2, 3, 4]
     assert left_hidden(runs) == []
 
 
-def test_a_run_that_dies_or_takes_too_much_costs_only_itself(tmp_path, marks, runs, driver):
-    write_study(tmp_path, seeds=[1, 2, 3])
+def test_a_run_that_dies_or_takes_too_much_costs_only_itself(
+    tmp_path, marks, runs, monkeypatch, capsys
+):
+    monkeypatch.setattr(run_process, "MEMORY_SECONDS", 0.2)
+    study = batch.read(write_study(tmp_path, seeds=[1, 2, 3]))
     (marks / "wait-1").touch()
     (marks / "grab-2").touch()
-    process = driver()
+    batch_thread = Thread(target=execute_study, args=(study, runs), kwargs={"cores": 2})
+    batch_thread.start()
     (pid,) = wait_for(lambda: started(marks, 1))
     os.kill(pid, signal.SIGKILL)
-    told = process.communicate()[0]
+    batch_thread.join(60)
+    output = capsys.readouterr().out
     assert whats(runs) == ["failed", "failed", "done"]
-    assert "seed=1: the run's process was killed by signal 9 (" in told
-    assert "GB of memory, more than its 0.20 GB; raise `memory` in the study" in told
+    assert "seed=1: the run's process was killed by signal 9 (" in output
+    assert "GB of memory, more than its 0.20 GB; raise `memory` in the study" in output
     assert left_hidden(runs) == []
 
 
 def test_a_worker_killed_in_the_middle_loses_its_run_to_another(tmp_path, marks, runs):
-    """Several machines: each worker a process of its own, behind a scheduler's address."""
+    """Several machines: each worker is a process, behind a scheduler's address."""
     from distributed import LocalCluster
 
     study = batch.read(write_study(tmp_path, seeds=[1, 2, 3]))
@@ -181,10 +189,8 @@ def test_a_worker_killed_in_the_middle_loses_its_run_to_another(tmp_path, marks,
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
         resources={"cores": 1, "memory": 1e9},
     ) as cluster:  # fmt: skip
-        from threading import Thread
-
         done = Thread(
-            target=carry_out_all,
+            target=execute_study,
             args=(study, runs),
             kwargs={"scheduler": cluster.scheduler_address},
         )
@@ -202,7 +208,7 @@ def test_a_worker_killed_in_the_middle_loses_its_run_to_another(tmp_path, marks,
     assert left_hidden(runs) == []
 
 
-def test_workers_that_can_hold_no_run_are_told_at_once(tmp_path, marks, runs, monkeypatch):
+def test_workers_that_can_hold_no_run_are_reported_at_once(tmp_path, marks, runs, monkeypatch):
     from distributed import LocalCluster
 
     study = batch.read(write_study(tmp_path))
@@ -211,10 +217,10 @@ def test_workers_that_can_hold_no_run_are_told_at_once(tmp_path, marks, runs, mo
         LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster,
         pytest.raises(ValueError, match=lacking),
     ):
-        carry_out_all(study, runs, scheduler=cluster.scheduler_address)
+        execute_study(study, runs, scheduler=cluster.scheduler_address)
     monkeypatch.setattr(execute, "CONNECT_SECONDS", 1)
     with pytest.raises(ValueError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
-        carry_out_all(study, runs, scheduler="tcp://127.0.0.1:1")
+        execute_study(study, runs, scheduler="tcp://127.0.0.1:1")
     assert started(marks) == []
 
 
@@ -222,7 +228,7 @@ def test_code_that_changed_since_the_plan_stops_the_batch(tmp_path, marks, runs,
     write_study(tmp_path)
     monkeypatch.setattr("cure_study.runner.runs.code_version", lambda: "as it was")
     with pytest.raises(ValueError, match=r"the code is no longer what payload-\w+ was planned for"):
-        carry_out_all(batch.read("study.yaml"), runs, cores=1)
+        execute_study(batch.read("study.yaml"), runs, cores=1)
     assert started(marks) == []
     assert [path.name for path in runs.iterdir()] == [".locks"]
 

@@ -11,7 +11,8 @@ from batch_payload import lay_out, write_study
 from PIL import Image
 
 from cure_core.metrics.intervals import share_interval
-from cure_study.runner import cli, run_folder, runs
+from cure_study import run_record
+from cure_study.runner import cli, runs
 from cure_study.runner.batch import collect as batch_collect
 from cure_study.runner.batch import execute
 from cure_study.runner.batch import report as batch_report
@@ -44,7 +45,7 @@ def write_run(run, where, value, **columns):
 def write_results(folder, run, text):
     """The results of a run in the place of others, and its record."""
     (folder / "results.csv").write_text(text, encoding="utf-8")
-    run_folder.write_record(folder, run.record() | {"seconds": 12.0})
+    run_record.write_record(folder, run.record() | {"seconds": 12.0})
 
 
 def write_all(study, where):
@@ -83,9 +84,9 @@ def test_other_versions_are_flagged_and_not_averaged(study, where, monkeypatch):
     monkeypatch.setattr(runs, "code_version", lambda: "other")
     changed = study.plan()
     write_run(changed[0], where, 0.7)
-    table = batch_collect.collect(study, where)
-    (flag,) = batch_collect.flags(table)
-    assert flag.startswith("results of 2 versions of code, kept apart: ")
+    table = batch_collect.collect(study, where).table
+    (flag,) = batch_collect.mixed_versions(table)
+    assert flag.startswith("results of 2 versions of code, not averaged together: ")
     assert "(3 runs)" in flag
     assert "other (1 runs)" in flag
     means = batch_report.measures(table)
@@ -110,13 +111,13 @@ def test_what_counts_as_mixed(columns, mixed):
         "param_weights": None, "version_code": "a", "version_notebook": "a", "version_data": "a",
         "version_weights": "a",
     }  # fmt: skip
-    found = batch_collect.flags(pd.DataFrame([one, one | {"run_hash": "2"} | columns]))
+    found = batch_collect.mixed_versions(pd.DataFrame([one, one | {"run_hash": "2"} | columns]))
     assert [re.search(r"versions of (\w+)", flag)[1] for flag in found] == mixed
 
 
 def test_means_over_seeds_with_the_interval_of_the_measures_kind(study, where):
     write_all(study, where)
-    means = batch_report.measures(batch_collect.collect(study, where)).sort_values("value")
+    means = batch_report.measures(batch_collect.collect(study, where).table).sort_values("value")
     for row, values in zip(means.itertuples(), VALUES.values(), strict=True):
         _, low, high = share_interval(values)
         np.testing.assert_allclose([row.value, row.low, row.high], [np.mean(values), low, high])
@@ -125,7 +126,7 @@ def test_means_over_seeds_with_the_interval_of_the_measures_kind(study, where):
 
 def test_a_single_seed_keeps_its_own_interval(study, where):
     write_run(study.plan()[0], where, 0.3, low=0.1, high=0.6)
-    (row,) = batch_report.measures(batch_collect.collect(study, where)).to_dict("records")
+    (row,) = batch_report.measures(batch_collect.collect(study, where).table).to_dict("records")
     assert [row[name] for name in ("seeds", "value", "low", "high")] == [1, 0.3, 0.1, 0.6]
 
 
@@ -135,7 +136,7 @@ def test_a_recall_of_a_weak_attack_is_marked(study, where):
         row = {"metric": "membership_auc", "set": "forget", "model": "after", "value": auc}
         recall = row | {"metric": "membership_recall", "value": 0.25}
         write_results(folder, run, pd.DataFrame([row, recall]).to_csv(index=False))
-    means = batch_report.measures(batch_collect.collect(study, where))
+    means = batch_report.measures(batch_collect.collect(study, where).table)
     assert sorted(batch_report._texts(means)) == ["0.250", "0.250 ?", "0.540", "0.560"]
 
 
@@ -159,7 +160,7 @@ def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, 
     plan = write_all(study, where)
     (where / plan[0].name / "figures").mkdir()
     Image.new("RGB", (2000, 100), "red").save(where / plan[0].name / "figures" / "a_red_bar.png")
-    run_folder.write_record(where / plan[0].name, plan[0].record() | {"seconds": 12.0})
+    run_record.write_record(where / plan[0].name, plan[0].record() | {"seconds": 12.0})
     done = where / plan[5].name
     (done / "run.json").unlink()
     (done / "failure.json").write_text(
@@ -185,7 +186,7 @@ def test_the_page_tells_all_and_needs_nothing_beside_it(study, where, tmp_path, 
 
 def test_a_digest_of_digits_alone_stays_text(study, where):
     write_run(study.plan()[0], where, 0.1, data="0074435300212738")
-    assert batch_collect.collect(study, where).data.tolist() == ["0074435300212738"]
+    assert batch_collect.collect(study, where).table.data.tolist() == ["0074435300212738"]
 
 
 def test_with_nothing_done_there_is_a_page_but_no_table(study, where, capsys):
@@ -201,7 +202,7 @@ def test_the_record_of_a_sweep_beside_the_runs_is_none_of_theirs(study, where):
     (where / "sweep").mkdir()
     record = {"notebook": "sweep", "parameters": {"dataset": "synthfaces"}}
     (where / "sweep" / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    assert len(batch_collect.collect(study, where)) == 6
+    assert len(batch_collect.collect(study, where).table) == 6
 
 
 @pytest.mark.parametrize("record", ["{}", '{"seconds": "12", "parameters": {}}'])
@@ -226,7 +227,7 @@ def test_a_record_that_describes_no_run_is_damaged(study, where, name, record):
 def test_results_whose_values_are_no_numbers_are_named(tmp_path, text):
     (tmp_path / "results.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"results\.csv"):
-        batch_collect._tidy(tmp_path / "results.csv")
+        batch_collect.read_results(tmp_path / "results.csv")
 
 
 def test_results_that_are_not_tidy_are_named(study, where):
@@ -242,18 +243,18 @@ def test_a_damaged_table_is_named_not_used_and_made_again(study, where, capsys):
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("0.4", "0.9"), encoding="utf-8")  # still a table
     assert cli.main(["batch", "collect", "study.yaml"]) == 0
-    said = capsys.readouterr().err
-    assert f"note: left out: {plan[1].name}: " in said
-    assert "results.csv is damaged (its content does not match its SHA-256)" in said
+    message = capsys.readouterr().err
+    assert f"note: left out: {plan[1].name}: " in message
+    assert "results.csv is damaged (its content does not match its SHA-256)" in message
     assert set(pd.read_parquet(where / "study.parquet").run) == {
         run.name for run in plan if run is not plan[1]
     }
     assert cli.main(["batch", "status", "study.yaml"]) == 0
-    said = capsys.readouterr().out
-    assert "6 runs: 5 done, 1 damaged" in said
-    assert f"damaged: {plan[1].name}: " in said
+    message = capsys.readouterr().out
+    assert "6 runs: 5 done, 1 damaged" in message
+    assert f"damaged: {plan[1].name}: " in message
     states = {run: batch_state.state(run, where) for run in plan}
-    assert execute.due(states) == [plan[1]]
+    assert execute.pending(states) == [plan[1]]
     assert cli.main(["batch", "report", "study.yaml"]) == 0
     page = Page((where / "study.html").read_text(encoding="utf-8")).text
     assert "Not in what follows: 1 runs" in page
@@ -276,11 +277,11 @@ def test_runs_without_results_are_counted_and_named(study, where, capsys):
         (folder / "results.csv").unlink()
         if content is not None:
             (folder / "results.csv").write_text(content, encoding="utf-8")
-        run_folder.write_record(folder, run.record() | {"seconds": 1.0})
+        run_record.write_record(folder, run.record() | {"seconds": 1.0})
     assert cli.main(["batch", "collect", "study.yaml"]) == 0
-    said = capsys.readouterr().err
-    assert f"left out: {plan[0].name}: results.csv is not among its files" in said
-    assert f"left out: {plan[1].name}: results.csv has no row" in said
+    message = capsys.readouterr().err
+    assert f"left out: {plan[0].name}: results.csv is not among its files" in message
+    assert f"left out: {plan[1].name}: results.csv has no row" in message
     assert cli.main(["batch", "report", "study.yaml"]) == 0
     page = Page((where / "study.html").read_text(encoding="utf-8")).text
     assert "Not in what follows: 2 runs" in page
@@ -313,9 +314,9 @@ def test_results_without_a_seed_of_a_run_of_several_seeds(study, where):
     run.parameters["seeds"] = [0, 1]
     run.parameters.pop("seed")
     write_run(run, where, 0.5)
-    record = run_folder.read_record(where / run.name / "run.json")
-    (row,) = batch_collect._tidy(where / run.name / "results.csv").assign(
-        **batch_collect._beside(where / run.name, record, pd.DataFrame())
+    record = run_record.read_record(where / run.name / "run.json")
+    (row,) = batch_collect.read_results(where / run.name / "results.csv").assign(
+        **batch_collect._run_columns(where / run.name, record)
     ).seed  # fmt: skip
     assert row == "[0, 1]"
 
@@ -325,7 +326,7 @@ def test_results_that_are_not_a_table_are_named(study, where, content):
     run = study.plan()[0]
     folder = write_run(run, where, 0.1)
     (folder / "results.csv").write_bytes(content)
-    run_folder.write_record(folder, run.record() | {"seconds": 1.0})
+    run_record.write_record(folder, run.record() | {"seconds": 1.0})
     with pytest.raises(ValueError, match=r"results\.csv (is not a table|has no column)"):
         batch_collect.collect(study, where)
 

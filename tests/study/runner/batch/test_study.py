@@ -22,8 +22,8 @@ def plan(folder, **fields):
 
 def test_every_combination_with_every_seed_seeds_innermost(tmp_path):
     found = plan(tmp_path, grid={"scale": [1, 2], "marks": ["a"]}, parameters={}, seeds=[5, 3])
-    asked = [(run.given["scale"], run.given["marks"], run.given["seed"]) for run in found]
-    assert asked == [(1, "a", 5), (1, "a", 3), (2, "a", 5), (2, "a", 3)]
+    given = [(run.given["scale"], run.given["marks"], run.given["seed"]) for run in found]
+    assert given == [(1, "a", 5), (1, "a", 3), (2, "a", 5), (2, "a", 3)]
     assert len({run.name for run in found}) == 4
 
 
@@ -35,7 +35,7 @@ def test_a_list_of_runs_in_the_place_of_a_grid(tmp_path):
         {"scale": 3, "seed": 1},
         {"scale": 4, "marks": "b", "seed": 1},
     ]
-    assert found[0].parameters == {"scale": 3, "seed": 1, "marks": "."}  # defaults are told too
+    assert found[0].parameters == {"scale": 3, "seed": 1, "marks": "."}  # with the defaults
 
 
 def test_a_notebook_of_several_seeds_gets_one_at_a_time(tmp_path):
@@ -72,7 +72,7 @@ def test_a_name_follows_what_a_run_depends_on_and_nothing_else(tmp_path, monkeyp
 
 def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("CURE_DATA_ROOT", str(tmp_path))
-    monkeypatch.setattr(runs, "_fingerprint", lambda *asked: "content of {} {}".format(*asked))
+    monkeypatch.setattr(runs, "_fingerprint", lambda *options: "content of {} {}".format(*options))
     notebook = nbformat.read("payload.ipynb", as_version=4)
     more = ['dataset = "faces"', 'dataset_options = {"people": 3}', "weights = None"]
     notebook.cells[0].source = "\n".join([notebook.cells[0].source, *more])
@@ -91,38 +91,41 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"notebooks": ["09_none"]}, r"no 09_none.ipynb in notebooks/; there are .*02_unlearning"),
         ({"notebooks": ["none.ipynb"]}, r"no notebook /.*none\.ipynb"),
         ({"notebooks": []}, "`notebooks` is \\[\\]: List should have at least 1 item"),
-        ({"notebooks": ["payload.ipynb"] * 2}, "`notebooks` names payload.ipynb more than once"),
+        ({"notebooks": ["payload.ipynb"] * 2}, "it names payload.ipynb more than once"),
         ({"profile": "huge"}, "no huge.yaml in profiles/; there are .*tiny"),
-        ({"parameters": {"scael": 1}}, "payload has no parameter scael; did you mean scale?"),
-        ({"grid": {"zzz": [1]}}, "payload has no parameter zzz; its parameters cell names them"),
-        ({"grid": {}}, "`grid` is empty; fill it, or leave it out"),
-        ({"grid": {"scale": []}}, "`grid.scale` is empty; give it a value"),
+        ({"parameters": {"scael": 1}}, "payload: `scael` is unknown; did you mean scale?"),
+        ({"grid": {"zzz": [1]}}, "payload: `zzz` is unknown; there are seed, scale"),
+        ({"grid": {}}, "`grid` is {}: Dictionary should have at least 1 item"),
+        ({"grid": {"scale": []}}, "`grid.scale` is \\[\\]: List should have at least 1 item"),
         ({"grid": {"scale": 3}}, "`grid.scale` is 3: Input should be a valid list"),
-        ({"grid": {"scale": [1, 2, 1]}}, "asks for one run twice: payload with .*scale=1"),
+        ({"grid": {"scale": [1, 2, 1]}}, "has one run twice: payload with .*scale=1"),
         ({"grid": {"scale": [1]}, "runs": [{"scale": 2}]}, "both `grid` and `runs`"),
         ({"grid": {"marks": ["a"]}}, "marks is both in `parameters` and in `grid`"),
-        ({"seeds": [1, 2, 1]}, "`seeds` names 1 more than once; name each once"),
-        ({"seeds": []}, "`seeds` is empty"),
+        ({"seeds": [1, 2, 1]}, "it names 1 more than once; name each once"),
+        ({"seeds": []}, "`seeds` is \\[\\]: List should have"),
         ({"seeds": ["one"]}, "`seeds.0` is 'one': Input should be a valid integer"),
-        ({"parameters": {"seed": 3}}, "`parameters` sets seed beside `seeds`; keep one"),
-        ({"parameters": {"out": "here"}}, "`parameters` sets out, which each run sets itself"),
+        ({"parameters": {"seed": 3}}, "`parameters` sets seed, and `seeds` too; keep one"),
+        (
+            {"parameters": {"out": "here"}},
+            "`parameters` sets out, which each run sets; leave it out",
+        ),
         ({"memory": "lots"}, "`memory` is 'lots': could not parse"),
         ({"cores": 0}, "`cores` is 0: Input should be greater than or equal to 1"),
-        ({"sedes": [1]}, "`sedes` is no field of a study; did you mean seeds?"),
+        ({"sedes": [1]}, "`sedes` is unknown; did you mean seeds?"),
     ],
 )
-def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
+def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
         plan(tmp_path, **fields)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("notebooks: [", "is not valid YAML"),
         ("- payload", "holds list; expected a mapping"),
@@ -131,10 +134,10 @@ def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, said):
         ("notebooks: [a]\ngrid: {scale: [1], scale: [2]}", 'duplicate key "scale"'),
     ],
 )
-def test_what_is_no_study(tmp_path, text, said):
+def test_what_is_no_study(tmp_path, text, message):
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         batch.read(path)
     with pytest.raises(FileNotFoundError, match=r"no study .*none\.yaml"):
         batch.read(tmp_path / "none.yaml")
@@ -144,7 +147,7 @@ def test_what_is_no_study(tmp_path, text, said):
 def test_one_number_written_two_ways_is_one_run(tmp_path, values):
     path = tmp_path / "study.yaml"
     path.write_text(f"notebooks: [payload.ipynb]\ngrid: {{scale: [{values}]}}", encoding="utf-8")
-    with pytest.raises(ValueError, match="asks for one run twice"):
+    with pytest.raises(ValueError, match="has one run twice"):
         batch.read(path).plan()
 
 
@@ -152,7 +155,9 @@ def test_one_number_written_two_ways_is_one_run(tmp_path, values):
 def test_a_value_of_another_type_is_refused_by_the_study_s_file(tmp_path, value):
     path = tmp_path / "study.yaml"
     path.write_text(f"notebooks: [payload.ipynb]\nruns: [{{scale: {value}}}]", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"study\.yaml: scale is .*; give a number"):
+    with pytest.raises(
+        ValueError, match=r"study\.yaml: payload: `scale` is .*: Input should be a valid number"
+    ):
         batch.read(path).plan()
 
 
