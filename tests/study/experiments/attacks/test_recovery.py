@@ -5,9 +5,10 @@ from scipy.stats import ortho_group
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import normalize
 
+from cure_core.metrics.procrustes import rotation
 from cure_core.training.batches import draw_labelled
-from cure_study.evaluation import recovery
-from cure_study.evaluation.recovery import few_shot_rank_one, linear_map, relearn, rotation
+from cure_study.experiments.attacks import recovery
+from cure_study.experiments.attacks.recovery import few_shot_rank_one, linear_map, relearn
 
 
 def unit(n, dim, seed):
