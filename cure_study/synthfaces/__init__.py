@@ -7,8 +7,6 @@ strangers = generate(n_people=100, images_per_person=24, seed=0, first_person=10
 pairs = unseen_pairs(strangers.identities, n_pairs=2000)
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,8 +1,5 @@
 """The brushes: soft edges, humps, paint, and ready-made textures. All arrays are float32."""
 
-from __future__ import annotations
-
-from copy import copy
 from functools import cache
 from typing import TypeVar
 
@@ -32,7 +29,7 @@ def both_sides(top: int, bottom: int, left: int, right: int) -> dict[int, Window
 
 def some(thing: T, rows: NDArray[np.intp]) -> T:
     """The same object for some rows of the chunk: all its attributes are arrays (B, ...)."""
-    part = copy(thing)
+    part = type(thing).__new__(type(thing))
     vars(part).update({name: array[rows] for name, array in vars(thing).items()})
     return part
 

@@ -1,7 +1,5 @@
 """How a person is seen: age, pose, light, expression, hair, what covers the face, the camera."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the camera and the file do to a picture: blur, resolution, noise, compression."""
 
-from __future__ import annotations
-
 from functools import cache
 from io import BytesIO
 

@@ -1,15 +1,11 @@
 """Hair on the head and on the chin."""
 
-from __future__ import annotations
-
-from types import SimpleNamespace
-
 import numpy as np
 
 from cure_study.synthfaces.canvas import TILE, Field, darken, hump, inside, paint, strands, window
+from cure_study.synthfaces.face import Face
 from cure_study.synthfaces.people import SIZE
 from cure_study.synthfaces.skin import Head
-from cure_study.synthfaces.view import View
 
 JAW = window(60, 112, 10, 102)
 BROW_SHADOW = window(0, 66, 0, 112)
@@ -22,9 +18,9 @@ class Hair:
     SIZE): signed distance in pixels to its edge, negative within; `colour` (B, 3, SIZE, SIZE).
     """
 
-    def __init__(self, face: SimpleNamespace, view: View, head: Head) -> None:
+    def __init__(self, face: Face, head: Head) -> None:
         self.pattern = _locks(face)
-        self.outline = self._mane(face, view, head)
+        self.outline = self._mane(face, head)
         shade = 0.84 + 0.13 * self.pattern + head.x * (0.22 * face.light_x * face.light_strength)
         ring = (head.radius - 0.93) * 6
         gloss = hump(ring * ring)
@@ -34,7 +30,7 @@ class Hair:
         np.maximum(shade, 0.3, out=shade)
         self.colour = face.hair_colour * shade[:, None]
 
-    def _mane(self, face: SimpleNamespace, view: View, head: Head) -> Field:
+    def _mane(self, face: Face, head: Head) -> Field:
         """A dome above, and below it hair that falls to its length."""
         grow = 1 / (1 + face.hair_volume_now * (1 / 36))
         wide, high = head.x * grow, np.minimum(head.y, 0) * grow
@@ -44,11 +40,11 @@ class Hair:
         radius -= np.float32(0.8) * dome * np.maximum(1 - dome, 0)
         radius = np.sqrt(np.maximum(radius, 0))
         end = 95 * face.hair_length_now**1.6 - 14
-        distance = np.maximum((radius - 1) * 36, (view.v - end) * 0.6)
+        distance = np.maximum((radius - 1) * 36, (face.v - end) * 0.6)
         return distance + self.pattern * (0.35 + 0.35 * face.curl_kind)
 
 
-def _locks(face: SimpleNamespace) -> Field:
+def _locks(face: Face) -> Field:
     """Straight, wavy or curly locks, never in quite the same place."""
     pieces = []
     corner = (TILE - SIZE) // 2
@@ -59,15 +55,15 @@ def _locks(face: SimpleNamespace) -> Field:
     return np.stack(pieces)
 
 
-def back(canvas: Field, face: SimpleNamespace, hair: Hair) -> None:
+def back(canvas: Field, face: Face, hair: Hair) -> None:
     """The hair behind the head."""
-    paint(canvas, inside(hair.outline, 1.8) * face.hairy, hair.colour * np.float32(0.72))
+    paint(canvas, inside(hair.outline, 1.8) * face.hair_cover, hair.colour * np.float32(0.72))
 
 
-def front(canvas: Field, face: SimpleNamespace, view: View, head: Head, hair: Hair) -> None:
+def front(canvas: Field, face: Face, head: Head, hair: Hair) -> None:
     """The hair before forehead and temples: hairline, fringe, parting, receding, long sides."""
-    centre_x, centre_y = view.place(np.zeros_like(face.chin), face.hairline, 30.0)
-    x = (view.u - centre_x) * (1 / face.face_width)
+    centre_x, centre_y = face.place(0.0, face.hairline, 30.0)
+    x = (face.u - centre_x) * (1 / face.face_width)
     away, even = np.abs(x), x * x
     eighth = even * even
     eighth *= eighth
@@ -79,22 +75,22 @@ def front(canvas: Field, face: SimpleNamespace, view: View, head: Head, hair: Ha
     line -= 9 * face.recede
     side = np.maximum(away - (1.02 - 0.16 * face.hair_length_now), 0)
     line += (side * side) * (2600 * face.hair_length_now)
-    below = view.v - line
+    below = face.v - line
     shadow = np.maximum(hair.outline[:, *BROW_SHADOW], below[:, *BROW_SHADOW] - 3)
     shadow = inside(shadow, 5.0) * head.mask[:, *BROW_SHADOW]
-    darken(canvas[:, :, *BROW_SHADOW], shadow * (0.14 * face.hairy))
+    darken(canvas[:, :, *BROW_SHADOW], shadow * (0.14 * face.hair_cover))
     below += hair.pattern * 1.3
     mask = inside(np.maximum(hair.outline, below), 2.4)
-    mask *= face.hairy
+    mask *= face.hair_cover
     paint(canvas, mask, hair.colour)
 
 
-def beard(canvas: Field, face: SimpleNamespace, view: View, head: Head, hair: Hair) -> None:
+def beard(canvas: Field, face: Face, head: Head, hair: Hair) -> None:
     """Beard and moustache, from a shadow to a full one."""
-    du, dv = view.local(JAW, np.zeros_like(face.chin), face.mouth_y, 40.0)
+    du, dv = face.local(JAW, 0.0, face.mouth_y, 40.0)
     x = du * (1 / face.face_width)
     cheek = dv + 9.5 - 0.022 * du * du + 150 * np.maximum(np.abs(x) - 0.55, 0) ** 2
-    lip = hump((du / (face.mouth_spread * 1.05)) ** 2 + ((dv - 0.8) / 5.6) ** 2)
+    lip = hump((du / (face.mouth_extent * 1.05)) ** 2 + ((dv - 0.8) / 5.6) ** 2)
     mask = inside(-cheek, 5.0) * head.mask[:, *JAW] * np.clip(1 - 2.5 * lip, 0, 1)
     under_nose = hump((du / 7.0) ** 2 + ((dv + 16) / 7.5) ** 2)
     mask *= np.clip(1 - 2 * under_nose, 0, 1)

@@ -5,8 +5,6 @@ places are measured from the middle of the face (56, 72), x to the right and y d
 here is our choice, by eye, near the proportions of adult faces.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri

@@ -1,7 +1,5 @@
 """Which pairs to verify, in the manner of LFW and of AgeDB: ten folds, half of each genuine."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

@@ -1,14 +1,10 @@
 """The bare head: its outline, its skin under the light, ears, neck and collar."""
 
-from __future__ import annotations
-
-from types import SimpleNamespace
-
 import numpy as np
 
 from cure_study.synthfaces.canvas import Field, both_sides, hump, inside, paint, window
+from cure_study.synthfaces.face import SKULL_DEPTH, Face
 from cure_study.synthfaces.surface import albedo, redness, relief
-from cure_study.synthfaces.view import SKULL_DEPTH, View
 
 EARS = both_sides(30, 92, 0, 44)
 NECK = window(66, 112, 0, 112)
@@ -22,17 +18,16 @@ class Head:
     the outline; `mask` is 1 within.
     """
 
-    def __init__(self, face: SimpleNamespace, view: View) -> None:
-        zero = np.zeros_like(face.chin)
-        width = np.hypot(face.face_width * view.cos, SKULL_DEPTH * view.sin)
-        chin_x, chin_y = view.place(zero, face.chin, 34.0)
-        cheek_y = view.place(zero, face.cheek, 20.0)[1]
-        top_y = view.place(zero, zero - 80.0, 0.0)[1]
-        down = view.v - cheek_y
+    def __init__(self, face: Face) -> None:
+        width = np.hypot(face.face_width * face.cos, SKULL_DEPTH * face.sin)
+        chin_x, chin_y = face.place(0.0, face.chin, 34.0)
+        cheek_y = face.place(0.0, face.cheek, 20.0)[1]
+        top_y = face.place(0.0, -80.0, 0.0)[1]
+        down = face.v - cheek_y
         lower = np.maximum(down, 0) * (1 / (chin_y - cheek_y))
         upper = np.minimum(down, 0) * (1 / (cheek_y - top_y))
         square, dome = lower * lower, upper * upper
-        self.x = (view.u - chin_x * square) * (1 / width)
+        self.x = (face.u - chin_x * square) * (1 / width)
         self.y = lower + upper
         radius = self.x * self.x + square + dome
         jaw = np.clip(face.jaw + 0.10 * face.fullness_now, -0.45, 0.85)
@@ -42,28 +37,28 @@ class Head:
         self.mask = inside((self.radius - 1) * np.float32(36))
 
 
-def shaded(face: SimpleNamespace, shade: Field) -> Field:
+def shaded(face: Face, shade: Field) -> Field:
     """Skin colour (B, 3, h, w) at a given shade (B, h, w), where 1 is plain and 0 is dark."""
     return face.skin * (1 - TINT) + (face.skin * TINT) * shade[:, None]
 
 
-def skin(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> Field:
+def skin(canvas: Field, face: Face, head: Head) -> Field:
     """Paint the head and return its shade (B, SIZE, SIZE): how lit each point is, about 1."""
     across, down = head.x * np.float32(0.80), head.y * np.float32(0.55)
     square = head.radius * head.radius
     depth = np.sqrt(np.maximum(1 - square * np.float32(0.86), 0.05))
-    relief(across, down, face, view)
+    relief(across, down, face)
     shade = lit(across, down, depth, face)
     square *= square
     shade *= 1 - np.float32(0.28) * square
-    shade *= albedo(face, view)
+    shade *= albedo(face)
     colour = shaded(face, shade)
-    colour[:, 1:] *= (1 - redness(face, view))[:, None]
+    colour[:, 1:] *= (1 - redness(face))[:, None]
     paint(canvas, head.mask, colour)
     return shade
 
 
-def lit(across: Field, down: Field, depth: Field, face: SimpleNamespace) -> Field:
+def lit(across: Field, down: Field, depth: Field, face: Face) -> Field:
     """Light from one side, with a gloss, plus light from everywhere, on a surface with a normal."""
     length = across * across
     length += down * down
@@ -83,12 +78,12 @@ def lit(across: Field, down: Field, depth: Field, face: SimpleNamespace) -> Fiel
     return facing
 
 
-def ears(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> None:
+def ears(canvas: Field, face: Face, head: Head) -> None:
     """An ear on each side; the one turned to the camera lies over the head."""
     for side, where in EARS.items():
-        x, y = view.place(side * (face.face_width + face.ear_out - 1), face.cheek + 1, -4.0)
-        du, dv = side * (view.u[:, *where] - x), view.v[:, *where] - y
-        near = np.clip(-side * view.sin * 4, 0, 1)
+        x, y = face.place(side * (face.face_width + face.ear_out - 1), face.cheek + 1, -4.0)
+        du, dv = side * (face.u[:, *where] - x), face.v[:, *where] - y
+        near = np.clip(-side * face.sin * 4, 0, 1)
         du = (du + 0.10 * dv) * (1 / (face.ear_size * (0.48 + 0.25 * near)))
         dv = np.clip(dv * (1 / face.ear_size), -2, 2)
         radius = np.sqrt(du * du + dv * dv * (1 + 0.2 * dv))
@@ -99,11 +94,11 @@ def ears(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> None:
         paint(canvas[:, :, *where], mask, shaded(face, shade))
 
 
-def neck(canvas: Field, face: SimpleNamespace, view: View) -> None:
+def neck(canvas: Field, face: Face) -> None:
     """A neck in the shadow of the chin, and what is worn below it."""
     part = canvas[:, :, *NECK]
-    x = view.place(np.zeros_like(face.chin), face.chin, 0.0)[0]
-    u, v = view.u[:, *NECK] - x, view.v[:, *NECK] - face.chin
+    x = face.place(0.0, face.chin, 0.0)[0]
+    u, v = face.u[:, *NECK] - x, face.v[:, *NECK] - face.chin
     across = u * (1 / (face.face_width * (0.66 + 0.12 * face.masculine)))
     shade = 0.62 - 0.18 * across * across + 0.14 * across * face.light_x
     paint(part, inside((np.abs(across) - 1) * 28), shaded(face, shade))

@@ -1,20 +1,16 @@
 """What is not the person: backdrop, glasses, and whatever comes before the face."""
 
-from __future__ import annotations
-
-from types import SimpleNamespace
-
 import numpy as np
 
 from cure_study.synthfaces.canvas import Field, clouds, crops, hump, inside, paint, window
+from cure_study.synthfaces.face import Face
 from cure_study.synthfaces.people import SIZE
 from cure_study.synthfaces.skin import Head
-from cure_study.synthfaces.view import View
 
 FRAMES = window(34, 76, 4, 108)
 
 
-def backdrop(face: SimpleNamespace) -> Field:
+def backdrop(face: Face) -> Field:
     """A canvas (B, 3, SIZE, SIZE): two colours that blend at any angle, and blurred shapes."""
     turn = face.backdrop_turn * np.float32(2 * np.pi)
     x = (np.arange(SIZE, dtype=np.float32) / SIZE - 0.5)[None, None, :]
@@ -25,13 +21,13 @@ def backdrop(face: SimpleNamespace) -> Field:
     return face.backdrop + blend[:, None] * (face.backdrop2 - face.backdrop)
 
 
-def glasses(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> None:
+def glasses(canvas: Field, face: Face, head: Head) -> None:
     """Frames of several shapes, with clear or dark lenses."""
     dark = (face.glasses_kind > 1).astype(np.float32)
     part = canvas[:, :, *FRAMES]
     frame = face.frame_tint
     for side in (-1, 1):
-        du, dv = view.local(FRAMES, side * (face.eye_gap + 0.3), face.eye_y + 1.5, 44.0)
+        du, dv = face.local(FRAMES, side * (face.eye_gap + 0.3), face.eye_y + 1.5, 44.0)
         x, y = np.abs(du) * (1 / 13.2), np.abs(dv) * (1 / (8.6 + 3.4 * face.frame_shape))
         round_, square = np.sqrt(x * x + y * y), np.maximum(x, y)
         ring = (square + (0.35 + 0.6 * face.frame_shape) * (round_ - square) - 1) * 11
@@ -41,17 +37,17 @@ def glasses(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> Non
         paint(part, glare * 0.16, np.ones_like(frame))
         paint(part, inside(np.abs(ring) - (0.5 + 0.6 * face.frame_colour), 1.2), frame)
         arm = np.maximum(np.abs(dv + 3) - 0.9, np.abs(side * du - 17.0) - 4.5)
-        paint(part, inside(arm) * (side * view.sin * -4 + 1 > 0), frame)
-    du, dv = view.local(FRAMES, np.zeros_like(face.chin), face.eye_y - 0.5, 48.0)
+        paint(part, inside(arm) * (side * face.sin * -4 + 1 > 0), frame)
+    du, dv = face.local(FRAMES, 0.0, face.eye_y - 0.5, 48.0)
     bridge = np.maximum(np.abs(dv + 0.06 * du * du * 0.4) - 0.9, np.abs(du) - 5.0)
     paint(part, inside(bridge), frame)
 
 
-def cover(canvas: Field, face: SimpleNamespace, view: View, head: Head) -> None:
+def cover(canvas: Field, face: Face, head: Head) -> None:
     """A cloth over part of the face: a scarf from below, a hat from above, a curtain aside."""
     angle = np.deg2rad(face.occlusion_angle)
-    across = np.cos(angle) * view.u + np.sin(angle) * (view.v + 12)
-    along = -np.sin(angle) * view.u + np.cos(angle) * (view.v + 12)
+    across = np.cos(angle) * face.u + np.sin(angle) * (face.v + 12)
+    along = -np.sin(angle) * face.u + np.cos(angle) * (face.v + 12)
     reach = 44 * (1 - 2 * face.occlusion)
     distance = reach - across - 0.006 * along * along
     fold = crops(clouds(), face.texture_c, face.texture_b, SIZE)
