@@ -10,13 +10,10 @@ from cure_study.synthfaces.people import SIZE, Columns
 # eyes, nose tip, mouth corners: where ArcFace (arXiv:1801.07698) puts them in a 112 px image
 TEMPLATE = np.array(
     [
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
+        (38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655),
         (70.7299, 92.2041),
     ]
-)
+)  # fmt: skip
 EYE_DEPTH, MOUTH_DEPTH, SKULL_DEPTH = 38.0, 43.0, 46.0
 
 
@@ -33,12 +30,12 @@ class Face(SimpleNamespace):
         super().__init__(
             **{name: column.astype(np.float32)[..., None, None] for name, column in columns}
         )
-        self._light()
-        self._age()
-        self._colours()
+        _light(self)
+        _age(self)
+        _colours(self)
         self._align()
 
-    def place(self, x: Field | float, y: Field, z: Field | float) -> tuple[Field, Field]:
+    def place(self, x: Field | float, y: Field | float, z: Field | float) -> tuple[Field, Field]:
         """Where a point of the head is seen: x to the right, y down, z towards the camera."""
         depth = z * self.cos - x * self.sin
         return x * self.cos + z * self.sin, y * self._cos_pitch - depth * self._sin_pitch
@@ -52,48 +49,6 @@ class Face(SimpleNamespace):
         across = self.u[:, *window] - centre_x
         across *= 1 / narrowing
         return across, self.v[:, *window] - centre_y
-
-    def _light(self) -> None:
-        azimuth, elevation = np.deg2rad(self.light_azimuth), np.deg2rad(self.light_elevation)
-        self.light_x = np.sin(azimuth) * np.cos(elevation)
-        self.light_y = -np.sin(elevation)
-        self.light_z = np.cos(azimuth) * np.cos(elevation)
-        metering = (0.6 / self.skin.mean(axis=1)) ** 0.4  # the camera exposes for the face, in part
-        self.exposure = self.exposure * metering
-        warm = self.light_warmth[:, None]
-        self.warmth = np.concatenate([1 + warm, 1 + 0 * warm, 1 - warm], axis=1)
-
-    def _age(self) -> None:
-        years = np.clip((self.age - 22) / 55, 0, 1.15)
-        self.wrinkles = np.clip(self.wrinkling * years**1.5, 0, 1.2)
-        self.fullness_now = self.fullness + 1.2 * years * (1 - years)
-        self.freckling = np.clip(self.freckles, 0, 1) * 0.45 + 0.12 * self.wrinkles
-        self.relief = 0.85 + 0.2 * years
-        self.eye_open = self.eye_open * (1 - 0.14 * years)
-        self.mouth_extent = self.mouth_width * (1 + 0.13 * self.smile - 0.06 * self.mouth_open)
-        self.brow_height = self.brow_height - 0.9 * years
-        self.lip_upper = np.maximum(self.lip_upper * (1 - 0.3 * years), 1.0)
-        self.lip_lower = np.maximum(self.lip_lower * (1 - 0.2 * years), 1.6)
-        self.nose_width = self.nose_width * (1 + 0.06 * years)
-        self.brow_thickness = np.maximum(self.brow_thickness, 0.8)
-        self.brow_density = 0.88 - 0.2 * years
-        self.curl_kind = np.floor(np.clip(self.curl, 0, 0.99) * 3)
-        self.hair_cover = np.clip(1.6 - 0.9 * self.recede, 0.15, 1)
-        self.beard_density = self.beard_shown**0.8 * 0.95
-
-    def _colours(self) -> None:
-        hair = self.hair_colour
-        self.brow = 0.75 * (hair * (1 - 0.3 * self.grey[:, None]))
-        self.lash = 0.25 * hair + 0.02
-        self.beard_colour = hair * 0.9
-        self.makeup = self.makeup * (self.beard_shown == 0)
-        makeup, hue = self.makeup[:, None], self.makeup_hue[:, None]
-        tint = np.concatenate([1 + 0 * hue, 0.55 - 0.25 * hue, 0.55 + 0.10 * hue], axis=1)
-        red = np.clip(self.lip_red[:, None] + 0.6 * makeup, 0, 1)
-        pale = self.skin * np.array([0.93, 0.70, 0.68], np.float32)[:, None, None]
-        self.lips = pale + red * (self.skin * tint * np.float32(0.85) - pale)
-        self.lid_tint = 1 + makeup * (tint - 1) * 0.7
-        self.frame_tint = 0.05 + 0.5 * self.cloth * (self.frame_colour[:, None] > 0.6)
 
     def _align(self) -> None:
         """From the image back to the head: u = a x + b y + c, v = a y - b x + d.
@@ -133,3 +88,48 @@ class Face(SimpleNamespace):
         columns, rows = pixels[None, None, :], pixels[None, :, None]
         self.u = along * columns + across * rows + (middle_x - along * at_x - across * at_y)
         self.v = along * rows - across * columns + (middle_y - along * at_y + across * at_x)
+
+
+def _light(face: SimpleNamespace) -> None:
+    azimuth, elevation = np.deg2rad(face.light_azimuth), np.deg2rad(face.light_elevation)
+    face.light_x = np.sin(azimuth) * np.cos(elevation)
+    face.light_y = -np.sin(elevation)
+    face.light_z = np.cos(azimuth) * np.cos(elevation)
+    metering = (0.6 / face.skin.mean(axis=1)) ** 0.4  # the camera exposes for the face, in part
+    face.exposure = face.exposure * metering
+    warm = face.light_warmth[:, None]
+    face.warmth = np.concatenate([1 + warm, 1 + 0 * warm, 1 - warm], axis=1)
+
+
+def _age(face: SimpleNamespace) -> None:
+    years = np.clip((face.age - 22) / 55, 0, 1.15)
+    face.wrinkles = np.clip(face.wrinkling * years**1.5, 0, 1.2)
+    face.fullness_now = face.fullness + 1.2 * years * (1 - years)
+    face.freckling = np.clip(face.freckles, 0, 1) * 0.45 + 0.12 * face.wrinkles
+    face.relief = 0.85 + 0.2 * years
+    face.eye_open = face.eye_open * (1 - 0.14 * years)
+    face.mouth_extent = face.mouth_width * (1 + 0.13 * face.smile - 0.06 * face.mouth_open)
+    face.brow_height = face.brow_height - 0.9 * years
+    face.lip_upper = np.maximum(face.lip_upper * (1 - 0.3 * years), 1.0)
+    face.lip_lower = np.maximum(face.lip_lower * (1 - 0.2 * years), 1.6)
+    face.nose_width = face.nose_width * (1 + 0.06 * years)
+    face.brow_thickness = np.maximum(face.brow_thickness, 0.8)
+    face.brow_density = 0.88 - 0.2 * years
+    face.curl_kind = np.floor(np.clip(face.curl, 0, 0.99) * 3)
+    face.hair_cover = np.clip(1.6 - 0.9 * face.recede, 0.15, 1)
+    face.beard_density = face.beard_shown**0.8 * 0.95
+
+
+def _colours(face: SimpleNamespace) -> None:
+    hair = face.hair_colour
+    face.brow = 0.75 * (hair * (1 - 0.3 * face.grey[:, None]))
+    face.lash = 0.25 * hair + 0.02
+    face.beard_colour = hair * 0.9
+    face.makeup = face.makeup * (face.beard_shown == 0)
+    makeup, hue = face.makeup[:, None], face.makeup_hue[:, None]
+    tint = np.concatenate([1 + 0 * hue, 0.55 - 0.25 * hue, 0.55 + 0.10 * hue], axis=1)
+    red = np.clip(face.lip_red[:, None] + 0.6 * makeup, 0, 1)
+    pale = face.skin * np.array([0.93, 0.70, 0.68], np.float32)[:, None, None]
+    face.lips = pale + red * (face.skin * tint * np.float32(0.85) - pale)
+    face.lid_tint = 1 + makeup * (tint - 1) * 0.7
+    face.frame_tint = 0.05 + 0.5 * face.cloth * (face.frame_colour[:, None] > 0.6)

@@ -1,4 +1,4 @@
-"""Eyes, brows, nostrils and mouth, drawn in windows of the aligned picture."""
+"""Eyes, brows, nostrils and mouth, drawn in windows of the aligned image."""
 
 import numpy as np
 
@@ -17,11 +17,8 @@ def _colour(*channels: float) -> Field:
 
 
 WHITE, PUPIL, GLINT = _colour(0.90, 0.88, 0.86), _colour(0.04, 0.03, 0.03), _colour(1, 1, 1)
-TEETH, THROAT, FLESH = (
-    _colour(0.92, 0.90, 0.85),
-    _colour(0.23, 0.09, 0.09),
-    _colour(0.92, 0.62, 0.58),
-)
+TEETH, THROAT = _colour(0.92, 0.90, 0.85), _colour(0.23, 0.09, 0.09)
+FLESH = _colour(0.92, 0.62, 0.58)
 
 
 def eyes(canvas: Field, face: Face, shade: Field) -> None:
