@@ -27,7 +27,7 @@ from cure_study.evaluation.protocol import Protocol
 from cure_study.evaluation.space import Space, rows_of
 from cure_study.experiments.attacks.table import Rows, row
 
-RELEARNING = Recipe(
+RELEARNING = Recipe(  # of one epoch
     epochs=1, batch_size=32, learning_rate=0.01, margin=0.2, warmup=0, head="centroids"
 )
 
@@ -130,11 +130,8 @@ def relearning(
         return ten_fold_accuracy((left * right).sum(axis=1), pairs.genuine, folds)
 
     images = ImageView(p.faces.images, trained_on)
-    curve = relearn(encoder, images, people[trained_on], accuracy, epochs, device=device)
-    return [
-        row(f"relearning_{n}", "accuracy", value, at=step)
-        for step, value in zip(curve.step, curve.value, strict=True)
-    ]
+    curve = relearn(encoder, images, people[trained_on], accuracy, epochs, device)
+    return [row(f"relearning_{n}", "accuracy", value, at=step) for step, value in curve]
 
 
 def relearn(
@@ -142,25 +139,24 @@ def relearn(
     images: Images,
     people: np.ndarray,
     measure: Callable[[nn.Module], float],
-    epochs: int = 5,
-    recipe: Recipe = RELEARNING,
+    epochs: int,
     device: torch.device | str | None = None,
-) -> pd.DataFrame:
+) -> list[tuple[int, float]]:
     """Fine-tune a copy of `encoder` on a few labelled images, and measure it after each epoch.
 
     Each epoch is a separate training whose head starts at the people's mean embeddings, so that
     no time goes into learning the head. `images` and `people` (N,) as in `arcface.train`.
-    Returns columns step (optimiser steps so far, from 0) and value, `measure(encoder)`.
+    Returns the number of optimiser steps so far, from 0, with `measure(encoder)`.
     Source: relearning time as a test of forgetting, Golatkar et al. (arXiv:1911.04933); this form
     of it is our choice. Raises ValueError for fewer than two people.
     """
-    steps = recipe.epochs * _steps(len(people), recipe.batch_size)
-    rows = [{"step": 0, "value": measure(encoder)}]
+    steps = _steps(len(people), RELEARNING.batch_size)
+    curve = [(0, measure(encoder))]
     for epoch in range(1, epochs + 1):
-        seeded = replace(recipe, seed=recipe.seed + epoch)
-        encoder = train(encoder, images, people, seeded, device=device).encoder
-        rows.append({"step": epoch * steps, "value": measure(encoder)})
-    return pd.DataFrame(rows)
+        recipe = replace(RELEARNING, seed=epoch)
+        encoder = train(encoder, images, people, recipe, device=device).encoder
+        curve.append((epoch * steps, measure(encoder)))
+    return curve
 
 
 def relearning_split(protocol: Protocol, n: int) -> tuple[np.ndarray, Pairs, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Encoders that read a person's and an image's number from the pixels make every leak known."""
+"""With encoders that read the person and image number from the pixels, every leak is known."""
 
 import numpy as np
 import pytest
@@ -73,8 +73,8 @@ def encoder(blur=1.0, seed=0, sharp=(), sharpness=0.3):
     """A person's direction under noise of `blur` times its length; less for the `sharp`."""
 
     def vector(person, number):
-        own = sharpness if person in sharp else blur
-        return noise(person, 99, seed) + own * noise(person, number, seed)
+        scale = sharpness if person in sharp else blur
+        return noise(person, 99, seed) + scale * noise(person, number, seed)
 
     return vector
 
@@ -129,7 +129,7 @@ def test_an_encoder_that_treats_all_alike_leaks_nothing():
 
 
 def shadows(sharp):
-    """Four shadows of PEOPLE; training sharpens whoever is in where `sharp`."""
+    """Four shadows of PEOPLE; with `sharp`, training sharpens the people inside."""
     index = attacked_images(PROTOCOL)
     scores = []
     for s, half in enumerate(random_halves(PEOPLE, 4)):
@@ -181,16 +181,16 @@ def test_an_encoder_apart_from_the_teacher_is_matched_by_no_rotation():
     rows = found(matching(space(encoder(seed=7)), TEACHER, n_bootstrap=0))
     assert rows["rotation", "rank1_old_gallery"]["value"] < 0.25
     assert rows["linear_map", "rank1_old_gallery"]["value"] < 0.25
-    assert rows["rotation", "accuracy"]["value"] > 0.95  # yet it knows them in its own way
+    assert rows["rotation", "accuracy"]["value"] > 0.95  # yet it recognises them itself
 
 
 def test_few_shots_by_model():
     erased = space(lambda p, i: noise(p, i) if p in GONE else encoder()(p, i))
     learnt = set(PROTOCOL.forget.tolist())
 
-    def scattered(person, number):  # the very images, and nothing of the person
-        own = noise if person * EACH + number in learnt else encoder()
-        return own(person, number)
+    def scattered(person, number):  # forgets the given images, but not the person
+        vector = noise if person * EACH + number in learnt else encoder()
+        return vector(person, number)
 
     known, gone, hollow = (
         {(row["attack"], row["at"]): row["value"] for row in few_shot(one, (1, 5))}
@@ -208,7 +208,7 @@ def test_few_shots_by_model():
 # Over-forgetting, and collateral
 
 
-def test_over_forgotten_people_are_told_from_strangers():
+def test_over_forgotten_people_differ_from_strangers():
     """All pushed to one place: closer to each other and to nobody, with long embeddings."""
     pushed = space(lambda p, i: 3 * noise(77, 0) + noise(p, i) if p in GONE else encoder()(p, i))
     rows = found(detectability(pushed, n_bootstrap=20))
@@ -217,7 +217,7 @@ def test_over_forgotten_people_are_told_from_strangers():
     assert rows["told_apart", "auc"]["low"] > 0.7  # of ten people and fourteen
 
 
-def test_people_treated_as_strangers_are_not_told():
+def test_people_treated_as_strangers_do_not_differ():
     rows = [detectability(space(encoder(seed=s)), n_bootstrap=0) for s in range(5)]
     for attack in ("oddness", "told_apart"):
         values = [found(row)[attack, "auc"]["value"] for row in rows]
@@ -249,7 +249,7 @@ def drawn_protocol(draw_faces):
     return make_protocol(faces, split, request, n_pairs=60)
 
 
-def test_relearning_is_judged_by_other_images(drawn_protocol, tiny_encoder):
+def test_relearning_is_evaluated_on_other_images(drawn_protocol, tiny_encoder):
     """The pairs that touch no shown image, scored by hand, give the value before any step."""
     p, model = drawn_protocol, tiny_encoder()
     rows = relearning(p, model, 1, epochs=2)
@@ -265,19 +265,20 @@ def test_relearning_is_judged_by_other_images(drawn_protocol, tiny_encoder):
 
 
 class Muted(nn.Module):
-    """A hash of the picture; what is told of the person is all but muted, not gone, by one gain."""
+    """A hash of the image; one gain mutes the person's features almost, but not completely."""
 
     def __init__(self, person: bool):
         super().__init__()
         random = torch.Generator().manual_seed(0)
         self.person, self.gain = person, nn.Parameter(torch.tensor(1e-3))
-        self.told, self.hash = (torch.randn(147, 16, generator=random) for _ in range(2))
+        self.features, self.hash = (torch.randn(147, 16, generator=random) for _ in range(2))
 
     def forward(self, images):
         coarse = (F.avg_pool2d(images.float(), 16).flatten(1) - 127.5) / 40
         noise = torch.sin(300 * coarse @ self.hash)
-        told = coarse @ self.told if self.person else torch.sin(300 * coarse @ self.told)
-        return noise + 30 * self.gain * told
+        person = coarse @ self.features
+        person = person if self.person else torch.sin(300 * person)
+        return noise + 30 * self.gain * person
 
 
 def test_relearning_finds_what_was_muted_and_nothing_where_nothing_is(drawn_protocol):
@@ -328,7 +329,7 @@ def test_every_attack_on_every_model(drawn_protocol, tiny_encoder):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "message"),
     [
         ({"shots": [1, EACH]}, r"shots=\[11\]; the most forget images"),
         ({"relearn_images": [EACH]}, "relearn_images=11 leaves no genuine"),
@@ -337,9 +338,9 @@ def test_every_attack_on_every_model(drawn_protocol, tiny_encoder):
         ({"shadows": 5}, "shadows=5"),
     ],
 )
-def test_numbers_that_no_attack_can_use_are_told_before(numbers, told):
+def test_numbers_that_no_attack_can_use_are_refused(numbers, message):
     check_numbers(PROTOCOL, shots=[1, 2], relearn_images=[1, 3], shadows=4)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         check_numbers(PROTOCOL, **numbers)
 
 
