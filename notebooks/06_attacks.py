@@ -56,11 +56,11 @@ import pandas as pd
 
 from cure_study import figures
 from cure_study.data import manifests
-from cure_study.evaluation.attack_table import summarise_attacks
-from cure_study.evaluation.attacks import attack_all, check_numbers
 from cure_study.evaluation.report import save_table
-from cure_study.evaluation.shadow_models import train_shadows
 from cure_study.experiments import study
+from cure_study.experiments.attacks.run import attack_all, check_numbers
+from cure_study.experiments.attacks.shadow_models import train_shadows
+from cure_study.experiments.attacks.table import summarise_attacks
 from cure_study.experiments.comparison.store import read_rows
 from cure_study.runner.runs import ROOT, RUNS
 

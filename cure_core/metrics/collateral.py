@@ -21,7 +21,7 @@ def collateral(
     """How much each retained person moved, and how near they were to someone forgotten.
 
     `movement`: one minus the mean cosine of a person's images before and after, 0 where nothing
-    moved; align `after` first (`recovery.rotation`), or a rotation that changes no comparison
+    moved; align `after` first (`procrustes.rotation`), or a rotation that changes no comparison
     counts as movement. `nearness`: the highest cosine, before, between the person's template and
     that of anyone forgotten.
 

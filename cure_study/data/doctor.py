@@ -22,7 +22,7 @@ from cure_study.data import manifests
 from cure_study.data.faceset import ConcatImages, FaceSet, ImageView
 from cure_study.data.image_statistics import Summary, eye_offsets, image_statistics, summarise
 from cure_study.data.manifest_schema import FolderManifest, Manifest, StoredManifest
-from cure_study.synthfaces.view import TEMPLATE
+from cure_study.synthfaces.face import TEMPLATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

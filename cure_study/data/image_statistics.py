@@ -11,7 +11,7 @@ from cure_core.encoders.images import take
 from cure_core.files import digest
 from cure_core.runtime.progress import bar
 from cure_study.data.faceset import ConcatImages, ImageView
-from cure_study.synthfaces.view import TEMPLATE
+from cure_study.synthfaces.face import TEMPLATE
 
 SAMPLE = 512  # images of the sample, evenly spaced over the set
 MIDDLE = slice(32, 80)  # rows and columns that a face fills

@@ -1,1 +1,1 @@
-"""A student as files that others can use."""
+"""Exporting a student as files."""

@@ -1,1 +1,1 @@
-"""Judging a model: protocol, measures, reports and attacks."""
+"""Evaluating a model: protocol, measures and reports."""

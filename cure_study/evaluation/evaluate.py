@@ -1,6 +1,7 @@
-"""Before, after and oracle, by the same pairs and attacks."""
+"""Teacher, student and oracle on the same pairs, by the same measures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,6 @@ from torch import nn
 
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
-from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.ues import Judged, ues_intervals
 from cure_core.metrics.verification import (
     best_threshold,
@@ -24,6 +24,9 @@ from cure_study.evaluation.space import Space
 SETS = ("forget", "retain", "test")
 FAR = 1e-3
 
+# A number from pairs' scores, whether each is genuine, and their folds, all of shape (P,).
+Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+
 
 def evaluate(
     protocol: Protocol,
@@ -35,63 +38,53 @@ def evaluate(
     device: torch.device | str | None = None,
     progress: bool | None = None,
 ) -> Report:
-    """Judge the teacher, the student and the oracle by every measure of the study.
+    """Evaluate the teacher, the student and the oracle by every measure of the study.
 
     Each verification measure, and UES (CURE), has a 95 % interval that resamples people
-    (`n_bootstrap` times; 0 for none). A model that is judged often is embedded once and given as
-    its `Space`. Raises ValueError where a model's embeddings are not finite.
+    (`n_bootstrap` times; 0 for none). A model that is evaluated often can be embedded once and
+    passed as its `Space`. Raises ValueError if a model's embeddings are not finite.
     """
-    models = {"before": before, "after": after}
-    if oracle is not None:
-        models["oracle"] = oracle
-    spaces = {}
+    models = {"before": before, "after": after} | ({} if oracle is None else {"oracle": oracle})
+    spaces: dict[str, Space] = {}
     for name, model in models.items():
         try:
-            space = model if isinstance(model, Space) else Space(protocol, model, device, progress)
+            spaces[name] = (
+                model if isinstance(model, Space) else Space(protocol, model, device, progress)
+            )
         except ValueError as error:
             raise ValueError(f"the model {name!r}: {error}") from error
-        spaces[name] = space
+    teacher = spaces["before"]
     # UES is not defined for a teacher at chance.
-    with_ues = n_bootstrap > 0 and min(accuracies(spaces["before"]).values()) > 0.5
-    by_set = {
-        name: {which: space.scores(protocol.pairs[which]) for which in SETS}
-        for name, space in spaces.items()
-    }
-    thresholds = {
-        which: best_threshold(score, protocol.pairs[which].genuine)
-        for which, score in by_set["before"].items()
-    }
-    rows: list[dict[str, object]] = []
+    with_ues = n_bootstrap > 0 and min(accuracies(teacher).values()) > 0.5
+    rows: list[tuple[object, ...]] = []
     scores = []
     for name, space in spaces.items():
-        if with_ues and name != "before":
-            judged = _judged(protocol, by_set["before"], by_set[name])
-            intervals = ues_intervals(judged, n_bootstrap=n_bootstrap, seed=protocol.seed)
-            intervals["ues"] = intervals.pop("score")
-            rows += [
-                {"model": name, "set": "all", "metric": metric, **interval._asdict()}
-                for metric, interval in intervals.items()
-            ]
-        crossed = _crossed(space)
+        if with_ues and space is not teacher:
+            intervals = _ues(space, teacher, n_bootstrap)
+            rows += [(name, "all", metric, *interval) for metric, interval in intervals.items()]
+        impostors = _impostors_across_sets(space)
         for which in SETS:
-            pairs, folds = protocol.pairs[which], protocol.folds[which]
-            score = by_set[name][which]
-            scores.append(_score_frame(name, which, pairs, score))
-            people = protocol.faces.identities
-            for metric, interval in _verification(
-                score,
-                pairs,
-                folds,
-                thresholds[which],
-                crossed if which != "test" else None,
-                people,
-                n_bootstrap,
-                protocol.seed,
-            ).items():
-                rows.append({"model": name, "set": which, "metric": metric, **interval._asdict()})
-        for metric, value in {**space.membership, **_probed(space, spaces["before"])}.items():
-            rows.append({"model": name, "set": "forget", "metric": metric, "value": value})
-    return Report(pd.DataFrame(rows), pd.concat(scores, ignore_index=True))
+            pairs, score = protocol.pairs[which], space.scores(protocol.pairs[which])
+            columns = {"model": name, "set": which, "genuine": pairs.genuine, "score": score}
+            scores.append(pd.DataFrame(columns))
+            threshold = best_threshold(teacher.scores(pairs), pairs.genuine)
+            measures: dict[str, Measure] = {
+                "accuracy": accuracy,
+                "tar": tar,
+                "eer": eer,
+                "accuracy_fixed": partial(_accuracy_at, threshold),
+            }
+            rows += [
+                (name, which, metric, *over_people(measure, protocol, which, score, n_bootstrap))
+                for metric, measure in measures.items()
+            ]
+            if which != "test":
+                tar_cross = tar_at_far(score[pairs.genuine], impostors, FAR)
+                rows.append((name, which, "tar_cross", tar_cross, np.nan, np.nan))
+        by_attacks = space.membership | _recognised_again(space, teacher)
+        rows += [(name, "forget", *measured, np.nan, np.nan) for measured in by_attacks.items()]
+    table = pd.DataFrame(rows, columns=["model", "set", "metric", "value", "low", "high"])
+    return Report(table, pd.concat(scores, ignore_index=True))
 
 
 def accuracies(space: Space) -> dict[str, float]:
@@ -103,26 +96,71 @@ def accuracies(space: Space) -> dict[str, float]:
     }
 
 
-def _judged(
-    protocol: Protocol, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
-) -> dict[str, Judged]:
-    """The pairs of every set with the scores of two models, for UES within a run."""
+def over_people(
+    measure: Measure, protocol: Protocol, which: str, score: np.ndarray, n_bootstrap: int
+) -> Interval:
+    """A measure of the scores (P,) of a set's pairs, its 95 % interval resampling people.
+
+    `n_bootstrap` times; NaN bounds for 0.
+    """
+    pairs, folds = protocol.pairs[which], protocol.folds[which]
     people = protocol.faces.identities
-    return {
+
+    def resampled(index: np.ndarray) -> float:
+        return measure(score[index], pairs.genuine[index], folds[index])
+
+    if not n_bootstrap:
+        return Interval(resampled(np.arange(len(pairs))), np.nan, np.nan)
+    sides = people[pairs.left], people[pairs.right]
+    return people_bootstrap(resampled, *sides, n=n_bootstrap, seed=protocol.seed)
+
+
+def accuracy(score: np.ndarray, genuine: np.ndarray, folds: np.ndarray) -> float:
+    """Ten-fold accuracy; NaN if a class is in one fold only, with none left to fit a threshold."""
+    if any(len(np.unique(folds[kind])) < 2 for kind in (genuine, ~genuine)):
+        return np.nan
+    return ten_fold_accuracy(score, genuine, folds)
+
+
+def tar(score: np.ndarray, genuine: np.ndarray, _folds: np.ndarray) -> float:
+    """TAR at `FAR`."""
+    return tar_at_far(score[genuine], score[~genuine], FAR)
+
+
+def eer(score: np.ndarray, genuine: np.ndarray, _folds: np.ndarray) -> float:
+    return equal_error_rate(score[genuine], score[~genuine])
+
+
+def _accuracy_at(
+    threshold: float, score: np.ndarray, genuine: np.ndarray, _folds: np.ndarray
+) -> float:
+    accepted = score > threshold
+    return float((accepted[genuine].mean() + (~accepted[~genuine]).mean()) / 2)
+
+
+def _ues(space: Space, teacher: Space, n_bootstrap: int) -> dict[str, Interval]:
+    p, people = space.protocol, space.protocol.faces.identities
+    judged = {
         which: Judged(
-            before[which],
-            after[which],
+            teacher.scores(pairs),
+            space.scores(pairs),
             pairs.genuine,
-            protocol.folds[which],
+            p.folds[which],
             people[pairs.left],
             people[pairs.right],
         )
-        for which, pairs in protocol.pairs.items()
+        for which, pairs in p.pairs.items()
     }
+    intervals = ues_intervals(judged, n_bootstrap=n_bootstrap, seed=p.seed)
+    intervals["ues"] = intervals.pop("score")
+    return intervals
 
 
-def _crossed(space: Space) -> np.ndarray:
-    """Scores of every forget image against every image of a retain pair: impostors across sets."""
+def _impostors_across_sets(space: Space) -> np.ndarray:
+    """Scores of every forget image against every image of a retain pair of another person.
+
+    Many, so no interval resamples them.
+    """
     p, people = space.protocol, space.protocol.faces.identities
     retain, forget = p.pairs["retain"], p.forget
     others = np.unique(np.concatenate([retain.left, retain.right]))
@@ -130,71 +168,19 @@ def _crossed(space: Space) -> np.ndarray:
     return (space[forget] @ space[others].T)[impostors]
 
 
-def _probed(space: Space, enrolled: Space) -> dict[str, float]:
-    """What becomes of forgotten people's held-out images, the probes.
+def _recognised_again(space: Space, teacher: Space) -> dict[str, float]:
+    """How well forgotten people are recognised on their held-out images, the probes.
 
-    Their rank-1, templates by the teacher and by this model, and the accuracy on pairs of them.
+    Rank-1 with templates by the teacher and by this model, and the accuracy on pairs of probes.
     """
     p, people = space.protocol, space.protocol.faces.identities
     if len(p.probes) == 0:
         return {}
-    probes, labels = space[p.probes], people[p.probes]
-    templates = {"old": enrolled[p.gallery], "new": space[p.gallery]}
-    found = {
-        f"rank1_{name}_gallery": rank_one(probes, labels, gallery, people[p.gallery])
-        for name, gallery in templates.items()
+    probes, labels, gallery = space[p.probes], people[p.probes], people[p.gallery]
+    measured = {
+        "rank1_old_gallery": rank_one(probes, labels, teacher[p.gallery], gallery),
+        "rank1_new_gallery": rank_one(probes, labels, space[p.gallery], gallery),
     }
     if p.fresh is not None:
-        found["accuracy_fresh"] = ten_fold_accuracy(space.scores(p.fresh), p.fresh.genuine)
-    return found
-
-
-def _verification(
-    score: np.ndarray,
-    pairs: Pairs,
-    folds: np.ndarray,
-    teacher_threshold: float,
-    cross: np.ndarray | None,
-    people: np.ndarray,
-    n_bootstrap: int,
-    seed: int,
-) -> dict[str, Interval]:
-    genuine = pairs.genuine
-
-    def tar(index: np.ndarray) -> float:
-        own = genuine[index]
-        return tar_at_far(score[index][own], score[index][~own], FAR)
-
-    def error(index: np.ndarray) -> float:
-        own = genuine[index]
-        return equal_error_rate(score[index][own], score[index][~own])
-
-    def accuracy(index: np.ndarray) -> float:
-        own, fold = genuine[index], folds[index]
-        if any(len(np.unique(fold[kind])) < 2 for kind in (own, ~own)):
-            return np.nan  # few people drawn: no other fold to choose the threshold on
-        return ten_fold_accuracy(score[index], genuine[index], folds[index])
-
-    def fixed(index: np.ndarray) -> float:
-        accepted, own = score[index] > teacher_threshold, genuine[index]
-        return float((accepted[own].mean() + (~accepted[~own]).mean()) / 2)
-
-    measures = {"accuracy": accuracy, "tar": tar, "eer": error, "accuracy_fixed": fixed}
-    if cross is not None:
-        # only the genuine side is resampled: the crossed impostors are many
-        def tar_cross(index: np.ndarray) -> float:
-            return tar_at_far(score[index][genuine[index]], cross, FAR)
-
-        measures["tar_cross"] = tar_cross
-    left, right = people[pairs.left], people[pairs.right]
-    everything = np.arange(len(pairs))
-    return {
-        name: people_bootstrap(measure, left, right, n=n_bootstrap, seed=seed)
-        if n_bootstrap and name != "tar_cross"
-        else Interval(measure(everything), np.nan, np.nan)
-        for name, measure in measures.items()
-    }
-
-
-def _score_frame(model: str, which: str, pairs: Pairs, score: np.ndarray) -> pd.DataFrame:
-    return pd.DataFrame({"model": model, "set": which, "genuine": pairs.genuine, "score": score})
+        measured["accuracy_fresh"] = ten_fold_accuracy(space.scores(p.fresh), p.fresh.genuine)
+    return measured

@@ -1,4 +1,4 @@
-"""What every model of a study is judged by: drawn once, with labels, shared by all."""
+"""What every model of a study is evaluated on: drawn once, with labels, shared by all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from cure_study.data.splits import Split
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Protocol:
-    """What every model of a study is judged by: drawn once, shared by all.
+    """What every model of a study is evaluated on.
 
     `pairs` and `folds` of the sets "forget", "retain" and "test"; `members` are retained training
     images and `outsiders` non-members for the attack; `probes` are held-out images of forgotten
-    people, `fresh` pairs of them (None where these are few), and `gallery` the training images of
-    everyone. All are indices into `faces`.
+    people, `fresh` pairs of them (None if there are few), and `gallery` all training images. All
+    are indices into `faces`.
     """
 
     faces: FaceSet
@@ -45,13 +45,13 @@ class Protocol:
 def make_protocol(
     faces: FaceSet, split: Split, request: ForgetRequest, *, n_pairs: int = 1500, seed: int = 0
 ) -> Protocol:
-    """Draw the pairs and sets that judge a request; labels are used here and not before.
+    """Draw the pairs and sets on which a request is evaluated; only here are labels used.
 
     Forget pairs: both images from the forget set. Fresh pairs: both from held-out images of
-    forgotten people, retain pairs: of retained people. Test pairs: the set's own protocol without
-    the people of the split, or, where it has none, pairs drawn among outsiders and people outside
-    the split.
-    Raises ValueError where a set has no genuine or no impostor pair, or `n_pairs` is below 1.
+    forgotten people, retain pairs: of retained people. Test pairs: the data set's protocol without
+    the people of the split, or, if it has none, pairs drawn among outsiders and people outside the
+    split.
+    Raises ValueError if a set has no genuine or no impostor pair, or `n_pairs` is below 1.
     """
     n_pairs = whole("n_pairs", n_pairs, 1)
     identities = faces.identities
@@ -91,17 +91,17 @@ def verification_only(protocol: Protocol) -> Protocol:
 
 
 def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
-    """A protocol of at most `n_pairs` pairs of either kind a set, drawn by its seed.
+    """A protocol of at most `n_pairs` pairs of either kind in each set, drawn by its seed.
 
-    A set that has no more is left as it is. Raises ValueError for `n_pairs` below 1.
+    Raises ValueError for `n_pairs` below 1.
     """
     n_pairs = whole("n_pairs", n_pairs, 1)
     rng = np.random.default_rng([protocol.seed, 3])
     chosen, folds = dict(protocol.pairs), dict(protocol.folds)
-    for name, own in protocol.pairs.items():
-        kinds = (np.flatnonzero(own.genuine), np.flatnonzero(~own.genuine))
+    for name, pairs in protocol.pairs.items():
+        kinds = (np.flatnonzero(pairs.genuine), np.flatnonzero(~pairs.genuine))
         keep = np.sort(np.concatenate([rng.permutation(kind)[:n_pairs] for kind in kinds]))
-        chosen[name], folds[name] = own.select(keep), protocol.folds[name][keep]
+        chosen[name], folds[name] = pairs.select(keep), protocol.folds[name][keep]
     return replace(protocol, pairs=chosen, folds=folds)
 
 
@@ -121,24 +121,20 @@ def _fresh_pairs(identities: np.ndarray, probes: np.ndarray, n: int, seed: int) 
 def _test_pairs(faces: FaceSet, split: Split, n_pairs: int, seed: int) -> tuple[Pairs, np.ndarray]:
     used = np.unique(faces.identities[np.concatenate([split.train, split.outsiders])])
     touches = np.isin(faces.identities, used)
-    if faces.protocols:
-        pairs = next(iter(faces.protocols.values()))
-        unseen = ~(touches[pairs.left] | touches[pairs.right])
-        if not unseen.any():
-            raise ValueError(
-                f"every pair of {faces.name}'s protocol touches someone of the split: raise the "
-                "split's min_images above the images of the people meant to stay unseen"
-            )
-        left = pairs.select(unseen)
-        if left.genuine.all() or not left.genuine.any():
-            raise ValueError(
-                f"{faces.name}'s protocol without the people of the split holds {left}; both "
-                "kinds are needed"
-            )
-        return left, ten_folds(len(pairs))[unseen]
-    unseen_index = np.union1d(np.flatnonzero(~touches), split.outsiders)
-    pairs = _pairs_among(faces.identities, unseen_index, n_pairs, seed)
-    return pairs, ten_folds(len(pairs))
+    if not faces.protocols:
+        unseen_images = np.union1d(np.flatnonzero(~touches), split.outsiders)
+        pairs = _pairs_among(faces.identities, unseen_images, n_pairs, seed)
+        return pairs, ten_folds(len(pairs))
+    pairs = next(iter(faces.protocols.values()))
+    unseen = ~(touches[pairs.left] | touches[pairs.right])
+    left = pairs.select(unseen)
+    if left.genuine.all() or not left.genuine.any():
+        raise ValueError(
+            f"{faces.name}'s protocol without the people of the split holds {left}; both kinds are "
+            "needed: raise the split's min_images above the images of the people meant to stay "
+            "unseen"
+        )
+    return left, ten_folds(len(pairs))[unseen]
 
 
 def _whole_people(

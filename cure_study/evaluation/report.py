@@ -1,7 +1,7 @@
-"""The report of an evaluation: a table to read, tidy rows to keep."""
+"""The report of an evaluation: a table to read, tidy rows to save."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +20,13 @@ MODELS = ("before", "after", "oracle")
 UNCERTAIN = " ?"
 MARKS = {UNCERTAIN: "?: the attack is at chance, its recall means nothing", MARK: LEGEND}
 
-# metric, set, what a reader sees
+# metric, set, label
 LINES = (
     ("ues", "all", "UES (CURE)"),
     ("forgetting", "all", "  F, forgetting"),
     ("stability", "all", "  S, stability"),
     ("accuracy", "forget", "accuracy, forget pairs"),
-    ("accuracy_fresh", "forget", "accuracy, new pictures of forgotten people"),
+    ("accuracy_fresh", "forget", "accuracy, new images of forgotten people"),
     ("accuracy", "retain", "accuracy, retain pairs"),
     ("accuracy", "test", "accuracy, unseen people"),
     ("tar", "forget", "TAR@FAR=1e-3, forget"),
@@ -50,7 +50,7 @@ LINES = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """What `evaluate` found.
+    """The results of `evaluate`.
 
     `rows`: model, set, metric, value, low, high (95 %, over people), one row a measure;
     `scores`: model, set, genuine, score, one row a pair.
@@ -60,12 +60,12 @@ class Report:
     scores: pd.DataFrame
 
     def value(self, metric: str, which: str = "forget", model: str = "after") -> float:
-        """One measure; KeyError where it was not taken."""
+        """One measure; KeyError if it is not in the report."""
         rows = self.rows
-        found = rows[(rows.metric == metric) & (rows.set == which) & (rows.model == model)]
-        if found.empty:
+        values = rows.value[(rows.metric == metric) & (rows.set == which) & (rows.model == model)]
+        if values.empty:
             raise KeyError(f"no {metric} of {which} for {model} in this report")
-        return float(found.value.iloc[0])
+        return float(values.iloc[0])
 
     def accuracies(self, model: str) -> dict[str, float]:
         """Ten-fold accuracy of the sets "forget", "retain" and "test"."""
@@ -77,21 +77,25 @@ class Report:
         return unlearning_efficiency_score(before, after, kept)
 
     def tidy(self, **context: str | float) -> pd.DataFrame:
-        """Every measure, the derived ones too, one a row, with `context` and versions beside."""
+        """Every measure, the derived ones too, one a row, with `context` and versions."""
         before = self.accuracies("before")
-        present = [model for model in MODELS if model in set(self.rows.model)]
+        models = [model for model in MODELS if model in set(self.rows.model)]
         derived = []
-        for model in present:
+        for model in models:
             accuracy, ues = self.accuracies(model), self.ues(model)
-            values = {"ues": ues.score, "forgetting": ues.forgetting, "stability": ues.stability}
-            values["h_mean"] = h_mean(before, accuracy)
-            if "oracle" in present:
+            values = {
+                "ues": ues.score,
+                "forgetting": ues.forgetting,
+                "stability": ues.stability,
+                "h_mean": h_mean(before, accuracy),
+            }
+            if "oracle" in models:
                 values["tow"] = tug_of_war(accuracy, self.accuracies("oracle"))
-            known = set(self.rows.metric[self.rows.model == model])  # with intervals over people
+            measured = set(self.rows.metric[self.rows.model == model])  # with intervals over people
             derived += [
-                {"model": model, "set": "all", "metric": name, "value": value}
-                for name, value in values.items()
-                if name not in known
+                {"model": model, "set": "all", "metric": metric, "value": value}
+                for metric, value in values.items()
+                if metric not in measured
             ]
         rows = pd.concat([self.rows, pd.DataFrame(derived)], ignore_index=True)
         versions: dict[str, str | float] = {
@@ -115,43 +119,65 @@ class Report:
 def summarise(tidy: pd.DataFrame) -> pd.DataFrame:
     """Tidy rows of one seed or several as a table of text, a line a measure, a column a model.
 
-    One seed: the value with its interval over people, where it has one. Several seeds: the mean
-    with a 95 % interval over seeds (`seed_interval`), and each seed's value where they are few. A
-    membership recall is marked with a `?` where the attack's AUC is too low for it to say anything,
-    and with a dagger where it, or the AUC, is so low that the forgotten stand out by it; a last
-    line says what the marks mean.
+    Each cell as `cell` writes it; the last lines explain its marks.
     """
     means = tidy[tidy.set == "forget"].groupby(["metric", "model"]).value.mean()
-    several = tidy.seed.nunique() > 1
     table: dict[str, dict[str, str]] = {}
     for metric, which, label in LINES:
-        lines = tidy[(tidy.metric == metric) & (tidy.set == which)]
-        for model, own in lines.groupby("model"):
-            if several:
-                text = seeds_text(own.value, metric)
-            else:
-                text = Interval(*own[["value", "low", "high"]].iloc[0]).text()
-            text += marked(metric, str(model), means)
+        rows = tidy[(tidy.metric == metric) & (tidy.set == which)]
+        for model, measured in rows.groupby("model"):
+            text = cell(measured, metric, str(model), means)
             table.setdefault(label, {})[str(model)] = text
-    cells = [cell for line in table.values() for cell in line.values()]
-    for mark, meaning in MARKS.items():
-        if any(cell.endswith(mark) for cell in cells):
-            table[meaning] = {}
+    for meaning in legends(text for line in table.values() for text in line.values()):
+        table[meaning] = {}
     models = [model for model in MODELS if model in set(tidy.model)]
     return pd.DataFrame.from_dict(table, orient="index", columns=models).fillna("")
 
 
+def cell(rows: pd.DataFrame, metric: str, model: str, means: pd.Series) -> str:
+    """A measure of a model as text, from its rows of one seed or several, with its mark.
+
+    One seed: the value with its interval over people, if it has one. Several seeds: the mean with
+    a 95 % interval over seeds (`seed_interval`), and each seed's value if they are few. `means` as
+    in `marked`.
+    """
+    if len(rows) == 1:
+        text = Interval(*rows[["value", "low", "high"]].iloc[0]).text()
+    else:
+        values = rows.value.dropna()
+        text = seeds_text(values, metric) if len(values) else ""
+    return text + marked(metric, model, means)
+
+
 def marked(metric: str, model: str, means: pd.Series) -> str:
-    """What a reader must know of a membership recall or AUC, from the `means` of a model."""
-    auc = means.get(("membership_auc", model), np.nan)
-    if metric == "membership_auc" and auc < DETECTABLE_AUC:
-        return MARK
-    if metric != "membership_recall":
+    """The mark of an attack's AUC or recall, from the `means` by metric and model; else nothing.
+
+    A dagger if the AUC is so far below 1/2, or the recall so far below the oracle's, that the
+    forgotten stand out by it; a `?` if the AUC is at chance, so that the recall means nothing.
+    """
+    if not metric.endswith(("auc", "recall")):
         return ""
-    if auc < MEANINGFUL_AUC:
+    auc, oracle_auc = (
+        means.get((metric.replace("recall", "auc"), name), np.nan) for name in (model, "oracle")
+    )
+    if metric.endswith("auc"):
+        return MARK if auc < DETECTABLE_AUC else ""
+    if at_chance(auc):
         return UNCERTAIN
-    oracle = means.get((metric, "oracle"), np.nan)
-    return MARK if detectable(means[metric, model], oracle) else ""
+    oracle_recall = means.get((metric, "oracle"), np.nan)
+    below = detectable(means[metric, model], oracle_recall) and not at_chance(oracle_auc)
+    return MARK if below else ""
+
+
+def at_chance(auc: float) -> bool:
+    """Whether an attack is too near an AUC of 1/2 for its recall to mean anything; not if NaN."""
+    return DETECTABLE_AUC <= auc < MEANINGFUL_AUC
+
+
+def legends(cells: Iterable[str]) -> list[str]:
+    """What the marks mean that these cells end in."""
+    cells = list(cells)
+    return [meaning for mark, meaning in MARKS.items() if any(c.endswith(mark) for c in cells)]
 
 
 def save_table(table: pd.DataFrame, path: str | Path) -> Path:

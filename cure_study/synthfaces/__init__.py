@@ -1,4 +1,4 @@
-"""SynthFaces: procedurally drawn faces, nobody's, with the truth about every picture.
+"""SynthFaces: synthetic faces, drawn by rule, with the ground truth about every image.
 
 from cure_study.synthfaces import generate, unseen_pairs
 
@@ -7,8 +7,6 @@ strangers = generate(n_people=100, images_per_person=24, seed=0, first_person=10
 pairs = unseen_pairs(strangers.identities, n_pairs=2000)
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from cure_core.checks import whole
 from cure_core.runtime.progress import bar
 from cure_study.synthfaces.captures import captures, table
 from cure_study.synthfaces.degrade import degrade
@@ -25,13 +24,13 @@ from cure_study.synthfaces.protocols import cross_age_pairs, unseen_pairs
 
 __all__ = ["SynthFaces", "cross_age_pairs", "generate", "plan", "unseen_pairs"]
 
-VERSION = 1  # part of the fingerprint: raise it when the same seed would draw other pictures
+VERSION = 1  # part of the fingerprint: raise it if the same seed would draw other images
 CHUNK = 8  # images drawn together: enough to amortise a call, few enough to stay in cache
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SynthFaces:
-    """Drawn faces and the truth about them.
+    """Drawn faces and their ground truth.
 
     `images` (N, 112, 112, 3) uint8 RGB, aligned as ArcFace aligns; `identities` (N,) int64, the
     person's number. `attributes`, one row an image: `person`, `capture`, `age` in years (18 to 85),
@@ -60,19 +59,22 @@ def generate(
 ) -> SynthFaces:
     """Draw `images_per_person` captures of each of the people first_person, first_person + 1, ...
 
-    Person p, and image (p, c), depend on (seed, p, c) alone: ask for more people or captures, and
-    what was there before stays the same, bit for bit on one machine. Images are ordered by person,
-    then capture. Takes about 3 ms an image on one core.
+    Image c of person p depends on (seed, p, c) alone, so more people or captures change no other
+    image (bit for bit on one machine). Images are ordered by person, then capture. Takes about 3 ms
+    an image on one core.
     Raises ValueError for counts below 1 and for a negative seed or first_person.
     """
-    person, shot, attributes = _planned(n_people, images_per_person, seed, first_person)
+    person, capture, attributes = _planned(n_people, images_per_person, seed, first_person)
     count = len(attributes)
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     with threadpool_limits(1, "blas"):  # the products are small: threads would only wait
         for first in bar(range(0, count, CHUNK), "drawing faces", progress, unit="chunk"):
             rows = slice(first, first + CHUNK)
-            sitter, moment = _rows(person, rows), _rows(shot, rows)
-            images[rows] = degrade(draw(sitter, moment), moment)
+            of_person, of_capture = (
+                {name: column[rows] for name, column in columns.items()}
+                for columns in (person, capture)
+            )
+            images[rows] = degrade(draw(of_person, of_capture), of_capture)
     return SynthFaces(images, attributes["person"].to_numpy(np.int64), attributes)
 
 
@@ -87,24 +89,16 @@ def _planned(
     n_people: int, images_per_person: int, seed: int, first_person: int
 ) -> tuple[Columns, Columns, pd.DataFrame]:
     """Each image's person and capture, and the attributes."""
-    for name, value, least in (
-        ("n_people", n_people, 1),
-        ("images_per_person", images_per_person, 1),
-        ("seed", seed, 0),
-        ("first_person", first_person, 0),
-    ):
-        if value < least:
-            raise ValueError(f"{name} is {value}; give a whole number of {least} or more.")
+    whole("n_people", n_people, 1)
+    whole("images_per_person", images_per_person, 1)
+    whole("seed", seed)
+    whole("first_person", first_person)
     numbers = np.arange(first_person, first_person + n_people)
     blocks = np.stack([uniforms(seed, int(person), images_per_person) for person in numbers])
     traits = people(blocks[:, 0])
     person = {name: np.repeat(value, images_per_person, axis=0) for name, value in traits.items()}
-    shot = captures(person, blocks[:, 1:].reshape(-1, blocks.shape[2]))
-    attributes = table(person, shot)
+    capture = captures(person, blocks[:, 1:].reshape(-1, blocks.shape[2]))
+    attributes = table(person, capture)
     attributes.insert(0, "person", np.repeat(numbers.astype(np.int64), images_per_person))
     attributes.insert(1, "capture", np.tile(np.arange(images_per_person), n_people))
-    return person, shot, attributes
-
-
-def _rows(columns: Columns, rows: slice) -> Columns:
-    return {name: column[rows] for name, column in columns.items()}
+    return person, capture, attributes

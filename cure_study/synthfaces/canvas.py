@@ -1,8 +1,5 @@
-"""The brushes: soft edges, humps, paint, and ready-made textures. All arrays are float32."""
+"""Soft edges, humps, paint and textures. All arrays are float32."""
 
-from __future__ import annotations
-
-from copy import copy
 from functools import cache
 from typing import TypeVar
 
@@ -12,8 +9,8 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 
 from cure_study.synthfaces.people import SIZE
 
-Field = NDArray[np.floating]  # float32 in fact, here and wherever a picture is drawn
-Window = tuple[slice, slice]  # rows and columns of the picture
+Field = NDArray[np.floating]  # float32, here and wherever an image is drawn
+Window = tuple[slice, slice]  # rows and columns of the image
 T = TypeVar("T")
 TILE = 256
 
@@ -23,7 +20,7 @@ def window(top: int, bottom: int, left: int, right: int) -> Window:
 
 
 def both_sides(top: int, bottom: int, left: int, right: int) -> dict[int, Window]:
-    """A window on the left side of the picture (-1) and its mirror image on the right (1)."""
+    """A window on the left side of the image (-1) and its mirror image on the right (1)."""
     return {
         -1: window(top, bottom, left, right),
         1: window(top, bottom, SIZE - right, SIZE - left),
@@ -32,34 +29,33 @@ def both_sides(top: int, bottom: int, left: int, right: int) -> dict[int, Window
 
 def some(thing: T, rows: NDArray[np.intp]) -> T:
     """The same object for some rows of the chunk: all its attributes are arrays (B, ...)."""
-    part = copy(thing)
+    part = type(thing).__new__(type(thing))
     vars(part).update({name: array[rows] for name, array in vars(thing).items()})
     return part
 
 
+def pixel_axes() -> tuple[Field, Field]:
+    """The pixels' x (1, 1, SIZE) and y (1, SIZE, 1), from -0.5 to 0.5 across the image."""
+    at = np.arange(SIZE, dtype=np.float32) / SIZE - 0.5
+    return at[None, None, :], at[None, :, None]
+
+
 def inside(distance: Field, softness: float = 1.1) -> Field:
     """1 where a signed distance in pixels is negative, 0 where positive, smooth between."""
-    mask = distance * np.float32(-1 / softness)
-    mask += np.float32(0.5)
-    return np.clip(mask, 0, 1, out=mask)
+    return np.clip(distance * np.float32(-1 / softness) + np.float32(0.5), 0, 1)
 
 
 def hump(square: Field) -> Field:
     """(1 - q)^2 for a squared radius q below 1, else 0: a cheap Gaussian that ends."""
-    rest = np.float32(1) - square
-    np.maximum(rest, 0, out=rest)
-    rest *= rest
-    return rest
+    return np.maximum(np.float32(1) - square, 0) ** 2
 
 
 def paint(canvas: Field, mask: Field, colour: Field) -> None:
-    """Lay a colour (B, 3, h, w), or one that broadcasts, over the canvas (B, 3, h, w) in place.
+    """Blend a colour (B, 3, h, w), or one that broadcasts, into the canvas (B, 3, h, w) in place.
 
-    The mask (B, h, w) in [0, 1] says how much of it covers.
+    The mask (B, h, w) in [0, 1] is its opacity.
     """
-    change = colour - canvas
-    change *= mask[:, None]
-    canvas += change
+    canvas += (colour - canvas) * mask[:, None]
 
 
 def darken(canvas: Field, amount: Field) -> None:

@@ -1,7 +1,5 @@
 """How a person is seen: age, pose, light, expression, hair, what covers the face, the camera."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np
@@ -20,7 +18,7 @@ BACKGROUNDS = np.array(
 ) / 255  # fmt: skip
 COVER_FROM = np.array([90.0, 90.0, -90.0, 0.0])  # degrees: below (twice as often), above, a side
 
-# What `attributes` shows of a capture; the rest is decoration.
+# The numbers of a capture that `attributes` shows.
 SHOWN = (
     "age", "quality", "yaw", "pitch", "roll", "scale", "shift_x", "shift_y", "light_azimuth",
     "light_elevation", "light_strength", "light_warmth", "light_gradient", "exposure", "contrast",
@@ -30,25 +28,25 @@ SHOWN = (
 
 
 def captures(person: Columns, block: Floats) -> Columns:
-    """The parameters of each picture from its person's traits and its uniforms (N, BLOCK).
+    """The parameters of each image from its person's traits and its uniforms (N, BLOCK).
 
-    Angles are in degrees (yaw: to the right of the picture, pitch: up, roll: what alignment left),
+    Angles are in degrees (yaw: to the right of the image, pitch: up, roll: what alignment left),
     ages in years, shifts and gaze in pixels, blur the sigma of a Gaussian in pixels, resolution in
     pixels a side before enlargement, noise a standard deviation where the grey levels span [0, 1],
     jpeg Pillow's quality (100: never compressed). Every distribution here is our choice.
     """
     u: Draw = iter(block.T).__next__
     span = person["oldest"] - person["youngest"]
-    shot = {"age": person["youngest"] + span * u()}
-    shot |= _pose(u) | _light(u) | _expression(u) | _camera(u)
-    shot |= _hair(person, shot["age"], u) | _worn(person, u)
+    capture = {"age": person["youngest"] + span * u()}
+    capture |= _pose(u) | _light(u) | _expression(u) | _camera(u)
+    capture |= _hair(person, capture["age"], u) | _worn(person, u)
     for name in ("backdrop", "backdrop2", "cloth", "cover"):
         plain = ramp(BACKGROUNDS, u() * (len(BACKGROUNDS) - 1))
-        shot[name] = plain * (0.7 + 0.5 * u())[:, None]
+        capture[name] = plain * (0.7 + 0.5 * u())[:, None]
     for name in ("backdrop_turn", "texture_a", "texture_b", "texture_c"):
-        shot[name] = u()
-    shot["quality"] = quality(shot)
-    return shot
+        capture[name] = u()
+    capture["quality"] = quality(capture)
+    return capture
 
 
 def _pose(u: Draw) -> Columns:
@@ -87,22 +85,19 @@ def _expression(u: Draw) -> Columns:
 
 
 def _camera(u: Draw) -> Columns:
-    """Blur, coarseness, noise and compression grow together with one number: carelessness.
-
-    So most pictures are good, and there is a tail of bad ones.
-    """
-    careless = u() ** 2.8
-    coarse = np.clip(1.5 * careless * u() - 0.15, 0, 1)
+    """Blur, coarseness, noise and compression grow with one number, so that few images are bad."""
+    carelessness = u() ** 2.8
+    coarse = np.clip(1.5 * carelessness * u() - 0.15, 0, 1)
     return {
-        "blur": np.maximum(2.9 * careless * u() - 0.25, 0),
+        "blur": np.maximum(2.9 * carelessness * u() - 0.25, 0),
         "resolution": np.round(SIZE - (SIZE - 22) * coarse),
-        "noise": 0.006 + 0.10 * careless * u() ** 2,
-        "jpeg": np.round(np.clip(125 - 60 * u() - 75 * careless * u(), 8, 100)),
+        "noise": 0.006 + 0.10 * carelessness * u() ** 2,
+        "jpeg": np.round(np.clip(125 - 60 * u() - 75 * carelessness * u(), 8, 100)),
     }
 
 
 def _hair(person: Columns, age: Floats, u: Draw) -> Columns:
-    """Today's hair: in three pictures of ten another style than the person's usual one."""
+    """The hair of an image: in three of ten another style than the person's usual one."""
     change = np.where(u() < 0.3, 1.0, 0.2)
     years = np.clip((age - 25) / 45, 0, 1)
     grey = np.clip((age - person["greying"]) / 28 + 0.25 * (u() - 0.5), 0, 1)
@@ -123,7 +118,7 @@ def _hair(person: Columns, age: Floats, u: Draw) -> Columns:
 
 
 def _worn(person: Columns, u: Draw) -> Columns:
-    """Glasses (0 none, 1 clear, 2 dark), makeup, and cloth before the face."""
+    """Glasses (0 none, 1 clear, 2 dark), makeup, and a cloth in front of the face."""
     habit = u() / person["glasses_habit"]
     covered = np.clip((u() - 0.94) / 0.06, 0, 1)
     angle = COVER_FROM[(u() * len(COVER_FROM)).astype(int)] + normal(u(), 0, 14)
@@ -138,33 +133,33 @@ def _worn(person: Columns, u: Draw) -> Columns:
     }
 
 
-def quality(shot: Columns) -> Floats:
-    """How useful a picture is for recognition, (N,) in [0, 1], higher is better.
+def quality(capture: Columns) -> Floats:
+    """How useful an image is for recognition, (N,) in [0, 1], higher is better.
 
     The product of one factor in (0, 1] a nuisance, each falling from 1 as it grows. Our choice: an
-    order that follows from what was done to the picture, not a measured error rate.
+    order that follows from what was done to the image, not a measured error rate.
     """
-    detail = np.hypot(shot["blur"], 0.45 * (SIZE / shot["resolution"] - 1))
-    slant = np.abs(shot["light_azimuth"]) * np.maximum(shot["light_strength"] - 0.5, 0)
+    detail = np.hypot(capture["blur"], 0.45 * (SIZE / capture["resolution"] - 1))
+    slant = np.abs(capture["light_azimuth"]) * np.maximum(capture["light_strength"] - 0.5, 0)
     cost = (
-        0.45 * (shot["yaw"] / 30) ** 2
-        + 0.35 * (shot["pitch"] / 20) ** 2
+        0.45 * (capture["yaw"] / 30) ** 2
+        + 0.35 * (capture["pitch"] / 20) ** 2
         + 0.45 * detail
-        + 5.0 * (shot["noise"] - 0.006)
-        + 0.35 * np.maximum(60 - shot["jpeg"], 0) / 50
-        + 1.6 * shot["occlusion"]
-        + np.array([0.0, 0.06, 0.45])[shot["glasses_kind"].astype(int)]
-        + 0.5 * np.abs(np.log(shot["exposure"]))
+        + 5.0 * (capture["noise"] - 0.006)
+        + 0.35 * np.maximum(60 - capture["jpeg"], 0) / 50
+        + 1.6 * capture["occlusion"]
+        + np.array([0.0, 0.06, 0.45])[capture["glasses_kind"].astype(int)]
+        + 0.5 * np.abs(np.log(capture["exposure"]))
         + 0.01 * slant
-        + 0.3 * np.maximum(0.7 - shot["eye_open"], 0)
+        + 0.3 * np.maximum(0.7 - capture["eye_open"], 0)
     )
     return np.exp(-cost)
 
 
-def table(person: Columns, shot: Columns) -> pd.DataFrame:
-    """One row a picture: skin tone (1 to 10), glasses by name, and the numbers in SHOWN."""
+def table(person: Columns, capture: Columns) -> pd.DataFrame:
+    """One row an image: skin tone (1 to 10), glasses by name, and the numbers in SHOWN."""
     columns: dict[str, object] = {
         "skin_tone": np.clip(np.round(person["tone"]), 1, 10).astype(np.int64),
-        "glasses": GLASSES[shot["glasses_kind"].astype(int)],
+        "glasses": GLASSES[capture["glasses_kind"].astype(int)],
     }
-    return pd.DataFrame({**{name: shot[name] for name in SHOWN}, **columns})
+    return pd.DataFrame({**{name: capture[name] for name in SHOWN}, **columns})

@@ -1,6 +1,4 @@
-"""What the camera and the file do to a picture: blur, resolution, noise, compression."""
-
-from __future__ import annotations
+"""What the camera and the file do to an image: blur, resolution, noise, compression."""
 
 from functools import cache
 from io import BytesIO
@@ -12,21 +10,18 @@ from PIL import Image
 from cure_study.synthfaces.canvas import Field, crops, static
 from cure_study.synthfaces.people import SIZE, Columns
 
-LENS = 0.35  # px: the blur of the best picture
+LENS = 0.35  # px: the blur of the best image
 
 
-def degrade(canvas: Field, shot: Columns) -> NDArray[np.uint8]:
-    """Pictures (B, SIZE, SIZE, 3) uint8 from a canvas (B, 3, SIZE, SIZE) float32."""
-    lens = optics(np.hypot(shot["blur"], LENS), shot["resolution"])
+def degrade(canvas: Field, capture: Columns) -> NDArray[np.uint8]:
+    """Images (B, SIZE, SIZE, 3) uint8 from a canvas (B, 3, SIZE, SIZE) float32."""
+    lens = optics(np.hypot(capture["blur"], LENS), capture["resolution"])
     seen = lens[:, None] @ canvas @ lens.transpose(0, 2, 1)[:, None]
-    grains = crops(static(), shot["texture_b"], shot["texture_a"], SIZE)
-    grains *= shot["noise"].astype(np.float32)[:, None, None, None]
-    seen += grains
-    seen *= np.float32(255)
-    seen += np.float32(0.5)
-    np.clip(seen, 0, 255, out=seen)
-    images = np.ascontiguousarray(seen.astype(np.uint8).transpose(0, 2, 3, 1))
-    for image, setting in zip(images, shot["jpeg"], strict=True):
+    grains = crops(static(), capture["texture_b"], capture["texture_a"], SIZE)
+    seen = seen + grains * capture["noise"].astype(np.float32)[:, None, None, None]
+    levels = np.clip(seen * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
+    images = np.ascontiguousarray(levels.transpose(0, 2, 3, 1))
+    for image, setting in zip(images, capture["jpeg"], strict=True):
         if setting < 100:
             image[:] = compress(image, int(setting))
     return images
@@ -35,8 +30,8 @@ def degrade(canvas: Field, shot: Columns) -> NDArray[np.uint8]:
 def optics(sigma: NDArray[np.float64], resolution: NDArray[np.float64]) -> Field:
     """What lens and sensor do to one axis, as matrices (B, SIZE, SIZE) with rows summing to 1.
 
-    Both are linear and act on rows and columns alike, so a picture X becomes M X M'. The lens is a
-    Gaussian of the given sigma in pixels; the sensor averages the picture into `resolution` cells
+    Both are linear and act on rows and columns alike, so an image X becomes M X M'. The lens is a
+    Gaussian of the given sigma in pixels; the sensor averages the image into `resolution` cells
     and draws it up again linearly.
     """
     at = np.arange(SIZE)

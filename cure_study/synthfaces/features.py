@@ -1,13 +1,9 @@
-"""Eyes, brows, nostrils and mouth, drawn in windows of the aligned picture."""
-
-from __future__ import annotations
-
-from types import SimpleNamespace
+"""Eyes, brows, nostrils and mouth, drawn in windows of the aligned image."""
 
 import numpy as np
 
 from cure_study.synthfaces.canvas import Field, both_sides, darken, hump, inside, paint, window
-from cure_study.synthfaces.view import EYE_DEPTH, MOUTH_DEPTH, View
+from cure_study.synthfaces.face import EYE_DEPTH, MOUTH_DEPTH, Face
 
 EYES = both_sides(38, 66, 16, 58)
 BROWS = both_sides(26, 58, 10, 60)
@@ -21,18 +17,15 @@ def _colour(*channels: float) -> Field:
 
 
 WHITE, PUPIL, GLINT = _colour(0.90, 0.88, 0.86), _colour(0.04, 0.03, 0.03), _colour(1, 1, 1)
-TEETH, THROAT, FLESH = (
-    _colour(0.92, 0.90, 0.85),
-    _colour(0.23, 0.09, 0.09),
-    _colour(0.92, 0.62, 0.58),
-)
+TEETH, THROAT = _colour(0.92, 0.90, 0.85), _colour(0.23, 0.09, 0.09)
+FLESH = _colour(0.92, 0.62, 0.58)
 
 
-def eyes(canvas: Field, face: SimpleNamespace, view: View, shade: Field) -> None:
+def eyes(canvas: Field, face: Face, shade: Field) -> None:
     """White, iris, pupil, glint, lids and lashes of both eyes."""
     for side, where in EYES.items():
         part, light = canvas[:, :, *where], shade[:, *where][:, None]
-        du, dv = view.local(where, side * face.eye_gap, face.eye_y, EYE_DEPTH)
+        du, dv = face.local(where, side * face.eye_gap, face.eye_y, EYE_DEPTH)
         dv += du * (side * face.eye_tilt)
         x = du * (1 / face.eye_width)
         arc = np.maximum(1 - x * x, 0)
@@ -56,9 +49,7 @@ def eyes(canvas: Field, face: SimpleNamespace, view: View, shade: Field) -> None
         paint(part, corner * 0.55, face.skin * FLESH)
 
 
-def _iris(
-    part: Field, face: SimpleNamespace, du: Field, dv: Field, mask: Field, light: Field
-) -> None:
+def _iris(part: Field, face: Face, du: Field, dv: Field, mask: Field, light: Field) -> None:
     ray = du * du + dv * dv
     rim = (0.55 + 0.55 * hump(ray * (1 / 15)))[:, None]
     ray = np.sqrt(ray)
@@ -68,11 +59,11 @@ def _iris(
     paint(part, mask * hump((du * du + dv * dv) * 0.6) * 0.9, GLINT)
 
 
-def brows(canvas: Field, face: SimpleNamespace, view: View, hairs: Field) -> None:
+def brows(canvas: Field, face: Face, hairs: Field) -> None:
     """A brow over each eye, thinning outwards."""
     for side, where in BROWS.items():
         height = face.brow_height + face.brow_raise
-        du, dv = view.local(where, side * (face.eye_gap + 0.6), face.eye_y - height, 41.0)
+        du, dv = face.local(where, side * (face.eye_gap + 0.6), face.eye_y - height, 41.0)
         x = side * du / face.brow_length
         line = dv + face.brow_arch * (1 - (x - 0.25) ** 2 * 1.3) - side * du * face.brow_tilt
         taper = np.clip((1.05 - np.abs(x)) * 4, 0.01, 1)
@@ -82,25 +73,25 @@ def brows(canvas: Field, face: SimpleNamespace, view: View, hairs: Field) -> Non
         paint(canvas[:, :, *where], mask * face.brow_density, face.brow)
 
 
-def nostrils(canvas: Field, face: SimpleNamespace, view: View) -> None:
+def nostrils(canvas: Field, face: Face) -> None:
     """Nostrils, wings, and the soft shadow under the tip of the nose."""
-    du, dv = view.local(NOSTRILS, np.zeros_like(face.chin), face.nose_y + 5.6, 50.0)
+    du, dv = face.local(NOSTRILS, 0.0, face.nose_y + 5.6, 50.0)
     dark = 0.19 * hump((du / (face.nose_width * 1.15)) ** 2 + dv * dv * (1 / 13))
     for side in (-1, 1):
-        du, dv = view.local(NOSTRILS, side * face.nose_width * 0.46, face.nose_y + 4.6, 50.0)
+        du, dv = face.local(NOSTRILS, side * face.nose_width * 0.46, face.nose_y + 4.6, 50.0)
         dv += du * (0.25 * side)
         hole = hump((du / (face.nose_width * 0.34)) ** 2 + dv * dv * 0.35)
         dark += 0.60 * np.minimum(hole * 1.5, 1)
-        du, dv = view.local(NOSTRILS, side * face.nose_width * 0.98, face.nose_y + 2.2, 46.0)
+        du, dv = face.local(NOSTRILS, side * face.nose_width * 0.98, face.nose_y + 2.2, 46.0)
         dark += 0.23 * hump(du * du * 0.53 + (dv - 0.3) ** 2 * (1 / 16))
     darken(canvas[:, :, *NOSTRILS], np.minimum(dark, 0.8))
 
 
-def mouth(canvas: Field, face: SimpleNamespace, view: View, shade: Field) -> None:
+def mouth(canvas: Field, face: Face, shade: Field) -> None:
     """Two lips, a darker upper one, and teeth where they part."""
     part, light = canvas[:, :, *MOUTH], shade[:, *MOUTH][:, None]
-    du, dv = view.local(MOUTH, np.zeros_like(face.chin), face.mouth_y, MOUTH_DEPTH)
-    x = du / face.mouth_spread
+    du, dv = face.local(MOUTH, 0.0, face.mouth_y, MOUTH_DEPTH)
+    x = du / face.mouth_extent
     even = x * x
     arc = np.maximum(1 - even, 0)
     edge = np.minimum(arc * 4, 1)

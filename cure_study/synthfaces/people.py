@@ -1,11 +1,9 @@
-"""Who is drawn: the traits that make a person, the same in all their pictures.
+"""The traits that make a person, the same in all their images.
 
-Lengths are in pixels of the aligned picture, where the eyes of the mean face are 35.2 px apart, and
+Lengths are in pixels of the aligned image, where the eyes of the mean face are 35.2 px apart, and
 places are measured from the middle of the face (56, 72), x to the right and y down. Every number
 here is our choice, by eye, near the proportions of adult faces.
 """
-
-from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +100,7 @@ def people(block: Floats) -> Columns:
     """The traits of each person from its row of uniforms (N, BLOCK); colours are (N, 3) in [0, 1].
 
     Skin, hair and eyes go together as they do in the world (dark skin rarely has fair hair), and
-    masculinity, a number in [0, 1], shifts many traits a little, so that faces are of a piece.
+    masculinity, a number in [0, 1], shifts many traits a little, so that they agree.
     """
     draws = iter(block.T)
     masculine = 0.5 + 0.5 * np.sin(np.pi * (next(draws) - 0.5)) * 0.98

@@ -1,7 +1,5 @@
 """Which pairs to verify, in the manner of LFW and of AgeDB: ten folds, half of each genuine."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -15,7 +13,7 @@ def unseen_pairs(identities: ArrayLike, n_pairs: int, seed: int = 0) -> Pairs:
 
     Genuine and impostor pairs alternate within a fold. Each kind is drawn without replacement from
     all pairs of its fold's people. Shapes: identities (N,), one label an image. Give it people whom
-    the encoder has not seen. Raises ValueError when n_pairs is not a positive multiple of 20, or
+    the encoder has not seen. Raises ValueError if n_pairs is not a positive multiple of 20, or
     a fold has too few pairs. Source: Labeled Faces in the Wild (http://vis-www.cs.umass.edu/lfw/).
     """
     return _ten_folds(np.asarray(identities), None, n_pairs, seed, 0.0)
@@ -26,7 +24,7 @@ def cross_age_pairs(
 ) -> Pairs:
     """Pairs in the manner of AgeDB-30: as `unseen_pairs`, every pair `min_gap` years apart or more.
 
-    Impostors are as far apart as genuine pairs must be, so that age alone tells nothing. Shapes:
+    Impostors are as far apart as genuine pairs must be, so that age alone gives no hint. Shapes:
     identities (N,), ages (N,) in years. Raises ValueError as `unseen_pairs` does, for lengths that
     differ and for a negative min_gap. Source: AgeDB (Moschoglou et al., CVPR Workshops 2017).
     """

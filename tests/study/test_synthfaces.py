@@ -1,5 +1,5 @@
-"""SynthFaces: the same people whatever is asked beside them, faces that carry identity, the truth
-about every picture, and protocols that keep their promises."""
+"""SynthFaces: images that depend on seed, person and capture alone, faces that carry identity, the
+ground truth about every image, and protocols with disjoint people a fold."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_shapes_and_types(faces):
     assert "400 images of 40 people" in repr(faces)
 
 
-def test_pictures_are_neither_flat_nor_clipped(faces):
+def test_images_are_neither_flat_nor_clipped(faces):
     pixels = faces.images.astype(np.float32)
     assert (pixels.std(axis=(1, 2, 3)) > 8).all()
     assert 70 < pixels.mean() < 170
@@ -38,7 +38,7 @@ def test_pictures_are_neither_flat_nor_clipped(faces):
 
 
 def test_an_image_depends_on_seed_person_and_capture_alone(faces):
-    """Fewer captures, another first person, another place in the chunk: the same pictures."""
+    """Fewer captures, another first person, another place in the chunk: the same images."""
     again = generate(2, 7, seed=3, first_person=5)
     images = faces.images.reshape(40, 10, 112, 112, 3)[5:7, :7]
     np.testing.assert_array_equal(again.images.reshape(images.shape), images)
@@ -57,12 +57,12 @@ def test_another_seed_draws_other_people(faces):
     assert (other.images != faces.images[:10]).mean() > 0.9
 
 
-def test_the_pictures_of_this_version_are_kept():
+def test_the_images_of_this_version_are_kept():
     """Up to what another processor rounds another way: on two, 6 bytes in 100,000 differ, by 7."""
     sheet = np.asarray(Image.open(Path(__file__).parent / "synthfaces_version_1.png"))
     drawn = np.hstack(generate(4, 1, seed=3).images)
     assert synthfaces.VERSION == 1, "keep a sheet of the new version, and leave the old one out"
-    assert (drawn != sheet).mean() < 1e-3, "other pictures: raise VERSION"
+    assert (drawn != sheet).mean() < 1e-3, "other images: raise VERSION"
 
 
 def test_a_person_resembles_itself_more_than_others(faces):
@@ -71,18 +71,18 @@ def test_a_person_resembles_itself_more_than_others(faces):
     looks = middle.reshape(400, -1)
     distance = np.linalg.norm(looks[:, None] - looks[None], axis=2)
     same = faces.identities[:, None] == faces.identities
-    own = distance[same & ~np.eye(400, dtype=bool)].mean()
-    others = distance[~same].mean()
-    assert own < 0.9 * others
-    assert own > 0.3 * others  # and yet no two pictures of a person are nearly the same
+    within = distance[same & ~np.eye(400, dtype=bool)].mean()
+    between = distance[~same].mean()
+    assert within < 0.9 * between
+    assert within > 0.3 * between  # and yet no two images of a person are nearly the same
 
 
 def test_the_background_does_not_tell_who_it_is(faces):
     corner = faces.images[:, 40:60, :6].reshape(400, -1, 3).mean(axis=1)
     distance = np.linalg.norm(corner[:, None] - corner[None], axis=2)
     same = faces.identities[:, None] == faces.identities
-    own = distance[same & ~np.eye(400, dtype=bool)].mean()
-    assert own > 0.85 * distance[~same].mean()
+    within = distance[same & ~np.eye(400, dtype=bool)].mean()
+    assert within > 0.85 * distance[~same].mean()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_attributes_stay_in_their_range(faces, name, low, high):
     assert values.nunique() > 5
 
 
-def test_attributes_are_spread(faces):
+def test_attributes_cover_their_range(faces):
     truth = faces.attributes
     assert set(truth["skin_tone"]) == set(range(1, 11))
     assert truth["skin_tone"].groupby(truth["person"]).nunique().eq(1).all()
@@ -131,8 +131,8 @@ def test_quality_falls_with_each_nuisance(worse):
     assert 0 < score["worse"] < 0.95
 
 
-def test_low_quality_shows_in_the_picture(faces):
-    """Blurred and coarse pictures have less fine detail, noise apart."""
+def test_low_quality_shows_in_the_image(faces):
+    """Blurred and coarse images have less fine detail, noise apart."""
     truth = faces.attributes
     grey = faces.images.mean(axis=3)
     detail = np.abs(np.diff(grey[:, 30:100, 25:87], axis=2)).mean(axis=(1, 2))
@@ -158,7 +158,7 @@ def test_compression_is_lossy_and_keeps_the_shape(faces):
     assert errors == sorted(errors)
 
 
-def test_traits_do_not_depend_on_the_company():
+def test_traits_do_not_depend_on_other_people():
     block = np.stack([uniforms(0, person, 1)[0] for person in range(50)])
     together, alone = people(block), people(block[17:18])
     for name, trait in together.items():
@@ -184,7 +184,7 @@ def test_protocols_repeat_with_the_seed(faces):
     assert (first.left != other.left).any()
 
 
-def test_too_few_candidates_say_what_was_asked_and_what_there_is(faces):
+def test_too_few_candidates_say_how_many_there_are(faces):
     with pytest.raises(ValueError, match=r"needs 500 genuine .* have 180 and 600; ask for fewer"):
         unseen_pairs(faces.identities, 10_000)
     with pytest.raises(ValueError, match=r"at least 70 years apart"):
@@ -212,7 +212,7 @@ def test_ages_must_match(faces):
 )  # fmt: skip
 def test_bad_counts(arguments):
     (name, value), *_ = arguments.items()
-    with pytest.raises(ValueError, match=f"{name} is {value}; give a whole number"):
+    with pytest.raises(ValueError, match=f"{name}={value}; it is a whole number"):
         generate(**{"n_people": 1, "images_per_person": 1} | arguments)
 
 

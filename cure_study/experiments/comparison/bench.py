@@ -15,11 +15,11 @@ from cure_core.training.arcface import Recipe
 from cure_core.unlearning import unlearn
 from cure_study.data import manifests
 from cure_study.data.faceset import FaceSet
-from cure_study.evaluation.attacks import attack_model
 from cure_study.evaluation.evaluate import accuracies, evaluate
 from cure_study.evaluation.protocol import Protocol, fewer_pairs, verification_only
 from cure_study.evaluation.space import Space
 from cure_study.experiments import study
+from cure_study.experiments.attacks.run import attack_model
 from cure_study.experiments.attempts import attempt
 from cure_study.experiments.comparison.plan import Arena, Plan, Settings, split_settings
 from cure_study.experiments.comparison.store import Row

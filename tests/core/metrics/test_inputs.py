@@ -19,6 +19,7 @@ from cure_core.metrics.membership import auc_over_people, membership_attack, vie
 from cure_core.metrics.oddness import detection_auc, outlier_auc
 from cure_core.metrics.oracle_gap import tug_of_war
 from cure_core.metrics.pairs import Pairs
+from cure_core.metrics.procrustes import rotation
 from cure_core.metrics.ues import h_mean, unlearning_efficiency_score
 from cure_core.metrics.verification import (
     all_pairs,
@@ -28,8 +29,8 @@ from cure_core.metrics.verification import (
     tar_at_far,
     ten_fold_accuracy,
 )
-from cure_study.evaluation.recovery import few_shot_rank_one, linear_map, rotation
-from cure_study.evaluation.shadow_models import likelihood_ratio
+from cure_study.experiments.attacks.recovery import few_shot_rank_one, linear_map
+from cure_study.experiments.attacks.shadow_models import likelihood_ratio
 
 RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(24, 3))

@@ -15,7 +15,7 @@ from cure_study.data.doctor import examine
 from cure_study.data.faceset import FaceSet
 from cure_study.data.image_statistics import eye_offsets
 from cure_study.runner import cli
-from cure_study.synthfaces.view import TEMPLATE
+from cure_study.synthfaces.face import TEMPLATE
 
 DRAWN = {"people": 30, "images_per_person": 10, "unseen_people": 20, "unseen_images": 2}
 DRAWN |= {"unseen_pairs": 40, "cross_age_pairs": 0}

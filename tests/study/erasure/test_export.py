@@ -1,4 +1,4 @@
-"""A student to take away: the same weights and embeddings, and a card without a name."""
+"""An exported student: the same weights and embeddings, and a card that names nobody."""
 
 import json
 import re
@@ -14,14 +14,14 @@ from cure_core.encoders import build
 from cure_core.training.arcface import Trained
 from cure_core.unlearning import UnlearningResult
 from cure_study.data.faceset import FaceSet
-from cure_study.erasure.export import export, export_students, facts, model_card, write_onnx
+from cure_study.erasure.export import export, export_students, model_card, summary, write_onnx
 from cure_study.evaluation.report import Report
 from cure_study.experiments import study
 
 
 @pytest.fixture
 def outcome(draw_faces):
-    """A made-up run: nothing of the export looks at how it was reached."""
+    """A made-up outcome: the export does not depend on how it came about."""
     images, identities = draw_faces(12, 6)
     names = tuple(f"Name Surname_{i}" for i in range(12))
     faces = FaceSet("crops", images, identities, "abc", people=names)
@@ -61,7 +61,7 @@ def test_the_card_counts_and_names_nobody(outcome):
     assert "| accuracy, forget pairs | 0.875 [0.500, 1.000] |" in card
     assert "clusters_forget: 2.0" in card
     assert "learning_rate:" in card
-    assert "Surname" not in card + json.dumps(facts(outcome))
+    assert "Surname" not in card + json.dumps(summary(outcome))
     assert not re.search(r"\d+(, \d+){3}", card)  # no list of indices either
 
 
@@ -77,8 +77,8 @@ def test_onnx_embeds_as_the_student_does(outcome, tmp_path):
         np.testing.assert_allclose(theirs, ours, atol=1e-4, rtol=0)
 
 
-class Fickle(torch.nn.Module):
-    """Says another thing while it is exported."""
+class DiffersWhenExported(torch.nn.Module):
+    """Gives other embeddings while it is exported."""
 
     def forward(self, images):
         shift = 1.0 if torch.compiler.is_exporting() else 0.0
@@ -88,7 +88,11 @@ class Fickle(torch.nn.Module):
 def test_onnx_that_differs_is_not_kept(tmp_path):
     pytest.importorskip("onnxruntime")
     with pytest.raises(ValueError, match=r"differ by 1 from the encoder's, more than 0\.0001"):
-        write_onnx(Fickle(), tmp_path / "out.onnx", torch.zeros(1, 3, 112, 112, dtype=torch.uint8))
+        write_onnx(
+            DiffersWhenExported(),
+            tmp_path / "out.onnx",
+            torch.zeros(1, 3, 112, 112, dtype=torch.uint8),
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,14 +116,14 @@ def test_a_result_of_unlearn_alone_is_exported(outcome, tmp_path):
     assert "clusters_forget: 2.0" in card
 
 
-def test_each_seeds_student_is_written_beside_the_others(outcome, tmp_path):
+def test_each_seeds_student_has_a_folder(outcome, tmp_path):
     (folder,) = export_students([outcome], tmp_path / "students")
     assert folder == tmp_path / "students" / "seed-4"
     assert (folder / "student.safetensors").is_file()
     assert (folder / "MODEL_CARD.md").is_file()
 
 
-def test_what_is_no_result_is_refused(outcome, tmp_path):
+def test_other_types_are_refused(outcome, tmp_path):
     with pytest.raises(ValueError, match="cannot export a SmallEncoder; pass an Outcome"):
         export(outcome.result.student, tmp_path / "student")
     assert not (tmp_path / "student").exists()

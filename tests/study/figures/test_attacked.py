@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cure_study.evaluation.attack_table import row as attack_row
-from cure_study.evaluation.attack_table import summarise_attacks
+from cure_study.experiments.attacks.table import row as attack_row
+from cure_study.experiments.attacks.table import summarise_attacks
 from cure_study.figures.attacked import TRIED, draw_attacked
 from cure_study.figures.attacks import (
     draw_collateral,
@@ -41,7 +41,7 @@ def test_one_seed_is_told_with_its_interval():
     assert list(table) == list(MODELS)
     assert table.loc[("norm", "auc", ""), "after"] == "0.400 [0.300, 0.500]"
     assert table.loc[("few_shot", "rank1", "5"), "oracle"] == "0.600"
-    assert len(table) == 2 + 2 + 3 + 1  # the last says what a dagger means
+    assert len(table) == 2 + 2 + 3 + 2  # the last two say what the marks mean
 
 
 def test_several_seeds_are_told_as_mean_and_interval():

@@ -29,10 +29,10 @@ from cure_core.unlearning import unlearn
 from cure_study import figures
 from cure_study.course.world import draw_case, graded
 from cure_study.data.requests import ForgetRequest
-from cure_study.evaluation import attacks
 from cure_study.evaluation.protocol import verification_only
 from cure_study.evaluation.space import Space
 from cure_study.experiments import study
+from cure_study.experiments.attacks.recovery import relearning
 from cure_study.experiments.quality import scorers
 
 case = draw_case()
@@ -247,7 +247,7 @@ pd.Series(rank1, name="rank-1 of the forgotten people").round(3)
 # %%
 shown, rounds = (1, 1) if graded() else (3, 4)
 curves = {
-    name: pd.DataFrame(attacks.relearning(case.protocol, model, shown, rounds))
+    name: pd.DataFrame(relearning(case.protocol, model, shown, rounds))
     for name, model in models.items()
 }
 figure = figures.Picture(figsize=(4, 2.6), layout="constrained")

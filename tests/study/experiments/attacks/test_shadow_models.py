@@ -7,7 +7,11 @@ from sklearn.metrics import roc_auc_score
 
 from cure_core.training.arcface import Recipe
 from cure_study.data.faceset import FaceSet
-from cure_study.evaluation.shadow_models import likelihood_ratio, random_halves, train_shadows
+from cure_study.experiments.attacks.shadow_models import (
+    likelihood_ratio,
+    random_halves,
+    train_shadows,
+)
 
 
 def test_halves_are_random_and_fair():

@@ -1,11 +1,9 @@
 """The likelihood-ratio attack: what would this score be, had the person been trained on or not?
 
 Shadow encoders, trained as the target was but each on a random half of the people, show how every
-image is embedded with and without its person in training. An image that is easy for any encoder
-then no longer passes for a member, which is where a plain threshold errs.
+image is embedded with and without its person in training. So an image that is easy for any encoder
+is not mistaken for a member, as it is by a plain threshold.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,25 +18,22 @@ from cure_core.training.arcface import Recipe
 from cure_study.data.faceset import FaceSet, ImageView
 from cure_study.training_cache import train_cached
 
-FIRST_SEED = 10_000  # of the shadows' training: no study's own seed is so high
+FIRST_SEED = 10_000  # of the shadows' training: no seed of a study is as high
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, eq=False)
 class Shadow:
-    """An encoder trained on some people, and who they were."""
+    """An encoder trained on some people, and who they are: their numbers, (P,)."""
 
     encoder: nn.Module
     people: np.ndarray
 
-    def __repr__(self) -> str:
-        return f"Shadow(trained on {len(self.people)} people)"
-
 
 def random_halves(n: int, count: int, seed: int = 0) -> np.ndarray:
-    """Who is in: (count, n) bool, each of n people in exactly half of `count` draws.
+    """Random halves of n people, (count, n) bool; each person is in exactly half of the draws.
 
-    So everyone has as many scores from inside as from outside, which drawing each half alone
-    would not ensure. Source: LiRA's code. Raises ValueError for an odd or too small `count`.
+    So every person has as many scores from inside as from outside, which independent draws would
+    not ensure. Source: LiRA's code. Raises ValueError for an odd or too small `count`.
     """
     if count < 2 or count % 2:
         raise ValueError(f"count is {count}; expected an even number of shadows, two at least")
@@ -60,30 +55,35 @@ def train_shadows(
     """Train `count` shadow encoders from `start`, each on half of the people of `index`.
 
     `index` (N,) points to the attacker's images in `faces`: of members, forgotten and outsiders.
-    Each is trained by the target's recipe with a seed of its own, and kept in the cache.
-    Raises ValueError for an odd count, or where half of the people is fewer than two.
+    Each is trained by the target's recipe with another seed, and cached.
+    Raises ValueError for an odd count, or if half of the people is fewer than two.
     """
-    own = faces.identities[index]
-    people = np.unique(own)
+    identities = faces.identities[index]
+    people = np.unique(identities)
     shadows = []
     for s, inside in enumerate(random_halves(len(people), count, seed)):
-        taken = index[np.isin(own, people[inside])]
-        images = ImageView(faces.images, taken)
-        plan = replace(recipe, seed=FIRST_SEED + count * seed + s)
-        options = {"device": device, "progress": progress}
-        encoder = train_cached(start, images, faces.identities[taken], plan, **options).encoder
-        shadows.append(Shadow(encoder, people[inside]))
+        chosen = index[np.isin(identities, people[inside])]
+        seeded = replace(recipe, seed=FIRST_SEED + count * seed + s)
+        trained = train_cached(
+            start,
+            ImageView(faces.images, chosen),
+            faces.identities[chosen],
+            seeded,
+            device=device,
+            progress=progress,
+        )
+        shadows.append(Shadow(trained.encoder, people[inside]))
     return shadows
 
 
 def likelihood_ratio(
     observed: ArrayLike, shadows: Sequence[ArrayLike] | np.ndarray, inside: ArrayLike
 ) -> np.ndarray:
-    """How much likelier each image's score is, had it been trained on: (N,) log ratios.
+    """How much likelier each image's score is if it was trained on: (N,) log ratios.
 
     Per image, a normal distribution around the mean of the scores from inside and one around the
-    mean from outside; the two variances are shared by all images, as LiRA does where shadows are
-    few. Several scores of an image add up, as if independent (our choice).
+    mean from outside; the two variances are shared by all images, as LiRA does for few shadows.
+    Several scores of an image add up, as if independent (our choice).
 
     Shapes: observed (N, F), the target's scores; shadows (S, N, F), the same scores by each
     shadow; inside (S, N) bool, whether that shadow was trained on the image's person.
@@ -91,16 +91,16 @@ def likelihood_ratio(
     the same method would be a sharper attack (U-LiRA, arXiv:2403.01218): pass their scores here.
     Raises ValueError for NaN, shapes that differ, or shadows too few for a mean and a variance.
     """
-    seen = checked(observed, "observed", ndim=2).astype(np.float64)
+    target = checked(observed, "observed", ndim=2).astype(np.float64)
     scores = checked(np.asarray(shadows), "shadows", ndim=3).astype(np.float64)
-    within = np.asarray(inside, dtype=bool)
-    if scores.shape[1:] != seen.shape or within.shape != scores.shape[:2]:
+    trained_on = np.asarray(inside, dtype=bool)
+    if scores.shape[1:] != target.shape or trained_on.shape != scores.shape[:2]:
         raise ValueError(
-            f"observed {seen.shape}, shadows {scores.shape} and inside {within.shape} do not fit; "
-            "expected (N, F), (S, N, F) and (S, N)"
+            f"observed {target.shape}, shadows {scores.shape} and inside {trained_on.shape} do not "
+            "fit; expected (N, F), (S, N, F) and (S, N)"
         )
     log_density = []
-    for name, side in (("inside", within), ("outside", ~within)):
+    for name, side in (("inside", trained_on), ("outside", ~trained_on)):
         count = side.sum(axis=0)[:, None]
         if count.min() < 1 or count.max() < 2:
             raise ValueError(
@@ -110,6 +110,6 @@ def likelihood_ratio(
         part = side[:, :, None]
         mean = np.where(part, scores, 0).sum(axis=0) / count
         variance = np.where(part, (scores - mean) ** 2, 0).sum(axis=(0, 1)) / (count - 1).sum()
-        variance = np.maximum(variance, 1e-12)  # scores that no training changes say nothing
-        log_density.append(-((seen - mean) ** 2) / (2 * variance) - np.log(variance) / 2)
+        variance = np.maximum(variance, 1e-12)  # of scores that no training changes
+        log_density.append(-((target - mean) ** 2) / (2 * variance) - np.log(variance) / 2)
     return (log_density[0] - log_density[1]).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Encoders that read a person's and an image's number from the pixels make every leak known."""
+"""With encoders that read the person and image number from the pixels, every leak is known."""
 
 import numpy as np
 import pytest
@@ -12,18 +12,17 @@ from cure_core.metrics.verification import ten_fold_accuracy
 from cure_study.data.faceset import FaceSet
 from cure_study.data.requests import ForgetRequest
 from cure_study.data.splits import split_people
-from cure_study.evaluation.attacks import (
-    attack_all,
-    check_numbers,
+from cure_study.evaluation.protocol import make_protocol
+from cure_study.evaluation.space import Space, attacked_images, rows_of, view_table
+from cure_study.experiments.attacks.embedding_attacks import (
     detectability,
     matching,
     membership,
-    moved,
+    movement,
 )
-from cure_study.evaluation.protocol import make_protocol
-from cure_study.evaluation.recovery_attacks import few_shot, relearning
-from cure_study.evaluation.shadow_models import Shadow, random_halves
-from cure_study.evaluation.space import Space, attacked_images, rows_of, view_table
+from cure_study.experiments.attacks.recovery import few_shot, relearning
+from cure_study.experiments.attacks.run import attack_all, check_numbers
+from cure_study.experiments.attacks.shadow_models import Shadow, random_halves
 
 PEOPLE, EACH, DIM = 40, 11, 48
 
@@ -74,8 +73,8 @@ def encoder(blur=1.0, seed=0, sharp=(), sharpness=0.3):
     """A person's direction under noise of `blur` times its length; less for the `sharp`."""
 
     def vector(person, number):
-        own = sharpness if person in sharp else blur
-        return noise(person, 99, seed) + own * noise(person, number, seed)
+        scale = sharpness if person in sharp else blur
+        return noise(person, 99, seed) + scale * noise(person, number, seed)
 
     return vector
 
@@ -101,7 +100,7 @@ def test_sharpened_members_leak_and_the_forgotten_with_them():
         return encoder(sharp=TRAINED)(person, number) * (2 if person in TRAINED else 1)
 
     leak = space(longer, lambda person: 0.1 if person in TRAINED else 0.5)
-    rows = found(membership(PROTOCOL, leak, n_bootstrap=40))
+    rows = found(membership(leak, n_bootstrap=40))
     for attack in ("norm", "views", "compactness", "nearest_centroid"):
         assert rows[attack, "auc"]["value"] > 0.95
         assert rows[attack, "auc"]["low"] > 0.8
@@ -110,7 +109,7 @@ def test_sharpened_members_leak_and_the_forgotten_with_them():
 
 
 def test_forgotten_people_left_as_strangers_are_not_recalled():
-    rows = found(membership(PROTOCOL, space(encoder(sharp=STAY)), n_bootstrap=0))
+    rows = found(membership(space(encoder(sharp=STAY)), n_bootstrap=0))
     assert rows["compactness", "auc"]["value"] > 0.95
     assert rows["compactness", "recall"]["value"] < 0.1
     assert rows["nearest_centroid", "recall"]["value"] < 0.2
@@ -121,7 +120,7 @@ def test_an_encoder_that_treats_all_alike_leaks_nothing():
     aucs = [
         row
         for seed in (5, 6)
-        for row in membership(PROTOCOL, space(encoder(seed=seed)), n_bootstrap=60)
+        for row in membership(space(encoder(seed=seed)), n_bootstrap=60)
         if row["metric"] == "auc"
     ]
     assert len(aucs) == 8
@@ -130,23 +129,23 @@ def test_an_encoder_that_treats_all_alike_leaks_nothing():
 
 
 def shadows(sharp):
-    """Four shadows of PEOPLE; training sharpens whoever is in where `sharp`."""
+    """Four shadows of PEOPLE; with `sharp`, training sharpens the people inside."""
     index = attacked_images(PROTOCOL)
-    tables, inside = [], []
+    scores = []
     for s, half in enumerate(random_halves(PEOPLE, 4)):
         trained = set(np.flatnonzero(half))
         vector = encoder(seed=20 + s, sharp=trained if sharp else (), sharpness=0.8)
-        tables.append(view_table(PROTOCOL, Stub(vector), progress=False))
-        inside.append(half[FACES.identities[index]])
-    return tables, inside
+        table = view_table(PROTOCOL, Stub(vector), progress=False)
+        scores.append((table, half[FACES.identities[index]]))
+    return scores
 
 
 def test_the_likelihood_ratio_finds_a_leak_and_none_where_there_is_none():
     target = space(encoder(sharp=TRAINED, sharpness=0.8, seed=9))
-    rows = found(membership(PROTOCOL, target, *shadows(sharp=True), n_bootstrap=40))
+    rows = found(membership(target, shadows(sharp=True), n_bootstrap=40))
     assert rows["likelihood_ratio", "auc"]["low"] > 0.5
     blank = space(encoder(seed=9))
-    rows = found(membership(PROTOCOL, blank, *shadows(sharp=False), n_bootstrap=40))
+    rows = found(membership(blank, shadows(sharp=False), n_bootstrap=40))
     auc = rows["likelihood_ratio", "auc"]
     assert auc["low"] <= 0.5 <= auc["high"]
 
@@ -160,7 +159,7 @@ def turned(person, number):
 
 
 def test_a_student_that_is_the_teacher_is_matched_by_any_way():
-    rows = found(matching(PROTOCOL, TEACHER, TEACHER, n_bootstrap=20))
+    rows = found(matching(TEACHER, TEACHER, n_bootstrap=20))
     for attack in ("as_it_is", "rotation", "linear_map"):
         for metric in ("rank1_old_gallery", "rank1_old_probe", "accuracy", "accuracy_across"):
             assert rows[attack, metric]["value"] > 0.95, (attack, metric)
@@ -168,7 +167,7 @@ def test_a_student_that_is_the_teacher_is_matched_by_any_way():
 
 
 def test_a_turned_teacher_matches_only_after_a_rotation():
-    rows = found(matching(PROTOCOL, space(turned), TEACHER, n_bootstrap=0))
+    rows = found(matching(space(turned), TEACHER, n_bootstrap=0))
     for metric in ("rank1_old_gallery", "rank1_old_probe"):
         assert rows["as_it_is", metric]["value"] < 0.2
         assert rows["rotation", metric]["value"] > 0.95
@@ -179,22 +178,22 @@ def test_a_turned_teacher_matches_only_after_a_rotation():
 
 def test_an_encoder_apart_from_the_teacher_is_matched_by_no_rotation():
     """Ten forgotten people among 26: chance is 1/26."""
-    rows = found(matching(PROTOCOL, space(encoder(seed=7)), TEACHER, n_bootstrap=0))
+    rows = found(matching(space(encoder(seed=7)), TEACHER, n_bootstrap=0))
     assert rows["rotation", "rank1_old_gallery"]["value"] < 0.25
     assert rows["linear_map", "rank1_old_gallery"]["value"] < 0.25
-    assert rows["rotation", "accuracy"]["value"] > 0.95  # yet it knows them in its own way
+    assert rows["rotation", "accuracy"]["value"] > 0.95  # yet it recognises them itself
 
 
 def test_few_shots_by_model():
     erased = space(lambda p, i: noise(p, i) if p in GONE else encoder()(p, i))
     learnt = set(PROTOCOL.forget.tolist())
 
-    def scattered(person, number):  # the very images, and nothing of the person
-        own = noise if person * EACH + number in learnt else encoder()
-        return own(person, number)
+    def scattered(person, number):  # forgets the given images, but not the person
+        vector = noise if person * EACH + number in learnt else encoder()
+        return vector(person, number)
 
     known, gone, hollow = (
-        {(row["attack"], row["at"]): row["value"] for row in few_shot(PROTOCOL, one, (1, 5))}
+        {(row["attack"], row["at"]): row["value"] for row in few_shot(one, (1, 5))}
         for one in (TEACHER, erased, space(scattered))
     )
     assert set(known) == {("few_shot", 1), ("few_shot", 5), ("few_shot_fresh", 1)}
@@ -209,17 +208,17 @@ def test_few_shots_by_model():
 # Over-forgetting, and collateral
 
 
-def test_over_forgotten_people_are_told_from_strangers():
+def test_over_forgotten_people_differ_from_strangers():
     """All pushed to one place: closer to each other and to nobody, with long embeddings."""
     pushed = space(lambda p, i: 3 * noise(77, 0) + noise(p, i) if p in GONE else encoder()(p, i))
-    rows = found(detectability(PROTOCOL, pushed, n_bootstrap=20))
+    rows = found(detectability(pushed, n_bootstrap=20))
     assert rows["oddness", "auc"]["low"] > 0.8
     assert rows["told_apart", "auc"]["value"] > 0.95
     assert rows["told_apart", "auc"]["low"] > 0.7  # of ten people and fourteen
 
 
-def test_people_treated_as_strangers_are_not_told():
-    rows = [detectability(PROTOCOL, space(encoder(seed=s)), n_bootstrap=0) for s in range(5)]
+def test_people_treated_as_strangers_do_not_differ():
+    rows = [detectability(space(encoder(seed=s)), n_bootstrap=0) for s in range(5)]
     for attack in ("oddness", "told_apart"):
         values = [found(row)[attack, "auc"]["value"] for row in rows]
         assert np.mean(values) == pytest.approx(0.5, abs=0.15)
@@ -228,15 +227,14 @@ def test_people_treated_as_strangers_are_not_told():
 def test_only_people_who_moved_moved():
     """A rotation of all is no movement; one retained person sent elsewhere is."""
     sent = min(STAY)
-    table = moved(
-        PROTOCOL,
+    table = movement(
         space(lambda p, i: noise(50, i) if p == sent else turned(p, i)),
         TEACHER,
     ).set_index("person")
     assert set(table.index) == {p for p in STAY if p in set(FACES.identities[SPLIT.heldout])}
     assert table.movement[sent] > 0.6
     assert table.movement.drop(sent).max() < 0.15
-    assert moved(PROTOCOL, TEACHER, TEACHER).movement.abs().max() < 1e-4
+    assert movement(TEACHER, TEACHER).movement.abs().max() < 1e-4
 
 
 # The whole
@@ -251,7 +249,7 @@ def drawn_protocol(draw_faces):
     return make_protocol(faces, split, request, n_pairs=60)
 
 
-def test_relearning_is_judged_by_other_images(drawn_protocol, tiny_encoder):
+def test_relearning_is_evaluated_on_other_images(drawn_protocol, tiny_encoder):
     """The pairs that touch no shown image, scored by hand, give the value before any step."""
     p, model = drawn_protocol, tiny_encoder()
     rows = relearning(p, model, 1, epochs=2)
@@ -267,19 +265,20 @@ def test_relearning_is_judged_by_other_images(drawn_protocol, tiny_encoder):
 
 
 class Muted(nn.Module):
-    """A hash of the picture; what is told of the person is all but muted, not gone, by one gain."""
+    """A hash of the image; one gain mutes the person's features almost, but not completely."""
 
     def __init__(self, person: bool):
         super().__init__()
         random = torch.Generator().manual_seed(0)
         self.person, self.gain = person, nn.Parameter(torch.tensor(1e-3))
-        self.told, self.hash = (torch.randn(147, 16, generator=random) for _ in range(2))
+        self.features, self.hash = (torch.randn(147, 16, generator=random) for _ in range(2))
 
     def forward(self, images):
         coarse = (F.avg_pool2d(images.float(), 16).flatten(1) - 127.5) / 40
         noise = torch.sin(300 * coarse @ self.hash)
-        told = coarse @ self.told if self.person else torch.sin(300 * coarse @ self.told)
-        return noise + 30 * self.gain * told
+        person = coarse @ self.features
+        person = person if self.person else torch.sin(300 * person)
+        return noise + 30 * self.gain * person
 
 
 def test_relearning_finds_what_was_muted_and_nothing_where_nothing_is(drawn_protocol):
@@ -330,7 +329,7 @@ def test_every_attack_on_every_model(drawn_protocol, tiny_encoder):
 
 
 @pytest.mark.parametrize(
-    ("numbers", "told"),
+    ("numbers", "message"),
     [
         ({"shots": [1, EACH]}, r"shots=\[11\]; the most forget images"),
         ({"relearn_images": [EACH]}, "relearn_images=11 leaves no genuine"),
@@ -339,9 +338,9 @@ def test_every_attack_on_every_model(drawn_protocol, tiny_encoder):
         ({"shadows": 5}, "shadows=5"),
     ],
 )
-def test_numbers_that_no_attack_can_use_are_told_before(numbers, told):
+def test_numbers_that_no_attack_can_use_are_refused(numbers, message):
     check_numbers(PROTOCOL, shots=[1, 2], relearn_images=[1, 3], shadows=4)
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         check_numbers(PROTOCOL, **numbers)
 
 

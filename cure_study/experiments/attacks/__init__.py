@@ -1,0 +1,1 @@
+"""What an attacker finds out from a model: notebook 06."""
