@@ -21,7 +21,7 @@ from pathlib import Path
 from cure_core.files import atomic_path
 from cure_study.run_record import LOG, is_done, write_record
 from cure_study.runner import kernel
-from cure_study.runner.runs import SET_BY_RUN, Run, code_version, declared, notebook_version
+from cure_study.runner.runs import SET_BY_RUN, Run, declared, source_versions
 
 FAILURE, RESULTS = "failure.json", "results.csv"
 
@@ -185,8 +185,7 @@ def _aside(final: Path) -> Path:
 
 
 def _check_code(run: Run) -> None:
-    now = {"notebook": notebook_version(Path(run.source)), "code": code_version()}
-    for part, version in now.items():
+    for part, version in source_versions(Path(run.source)).items():
         if version != run.versions[part]:
             raise StaleError(
                 f"the {part} is no longer what {run.name} was planned for ({version}, not "

@@ -1,6 +1,6 @@
 """What a run is: a notebook with its parameters, and the versions its numbers follow from."""
 
-import hashlib
+import ast
 import json
 import os
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cure_core.files import digest, file_sha256
+from cure_study.code_version import ROOT, code_version, imported_modules
 from cure_study.data.yaml_files import read_yaml
 from cure_study.runner.parameters import (
     check_content,
@@ -19,8 +20,6 @@ from cure_study.runner.parameters import (
     suggestion,
 )
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = ("cure_core", "cure_study")
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = (ROOT if NOTEBOOKS.is_dir() else Path()) / "runs"  # of commands and open notebooks alike
 SET_BY_RUN = ("out", "progress")  # parameters that a run sets, and that change no number
@@ -136,11 +135,7 @@ def plan_run(source: Path, profile: str, given: Mapping[str, Any]) -> Run:
     """
     given = {name: value for name, value in given.items() if name not in SET_BY_RUN}
     parameters = {n: v for n, v in (declared(source) | given).items() if n not in SET_BY_RUN}
-    versions = {
-        "notebook": notebook_version(source),
-        "code": code_version(),
-        **_data_versions(parameters),
-    }
+    versions = {**source_versions(source), **_data_versions(parameters)}
     return Run(str(source), profile, given, parameters, versions)
 
 
@@ -149,11 +144,19 @@ def notebook_version(source: Path) -> str:
     return _digest([cell["source"] for cell in code_cells(source)])
 
 
-def code_version() -> str:
-    """A digest of the bytes of every Python file of the packages."""
-    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
-    files = sorted((path.relative_to(ROOT).as_posix(), path) for path in paths)
-    return _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in files])
+def source_versions(source: Path) -> dict[str, str]:
+    """The versions of a notebook's code and of the package code that it imports."""
+    return {"notebook": notebook_version(source), "code": code_version(*_imports(source))}
+
+
+def _imports(source: Path) -> set[str]:
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    cells = [TransformerManager().transform_cell(cell["source"]) for cell in code_cells(source)]
+    try:
+        return imported_modules(ast.parse("\n".join(cells)))
+    except SyntaxError:  # it fails when it runs, which says where
+        return set()
 
 
 def _data_versions(parameters: Mapping[str, Any]) -> dict[str, str]:

@@ -136,7 +136,7 @@ def profile(folder, argument, monkeypatch):
 
 def batch_study(folder, planned, monkeypatch):
     path = written(folder / "own.yaml", STUDY)
-    monkeypatch.setattr(runs, "code_version", lambda: "code")
+    monkeypatch.setattr(runs, "code_version", lambda *modules: "code")
     if not planned:
         return Target("batch study", path, lambda: batch.read(path).model_dump())
     plan = named(path, lambda: [run.record() for run in batch.read(path).plan()])
@@ -244,7 +244,7 @@ def cached_student(folder, _, monkeypatch):
     history, config = pd.DataFrame({"epoch": [1, 2], "matching": [0.5, 0.25]}), CureConfig(epochs=2)
     made = UnlearningResult(tiny(2), history, {"clusters_forget": 3.0}, config, 4.0)
     monkeypatch.setattr(study, "unlearn", lambda *arguments, **options: made)
-    monkeypatch.setattr(study, "code_version", lambda: "code")
+    monkeypatch.setattr(study, "code_version", lambda *modules: "code")
     case = SimpleNamespace(
         faces=SimpleNamespace(fingerprint="faces"),
         request=SimpleNamespace(forget=[], retain=[]),

@@ -7,6 +7,7 @@ import pytest
 
 from cure_core.config import CureConfig
 from cure_core.training.arcface import Recipe
+from cure_study.code_version import code_version
 from cure_study.runner import parameters, runs
 from cure_study.runner.parameters import bounds_apply, check_content, check_types, declared
 
@@ -201,17 +202,13 @@ def test_a_default_of_none_allows_anything():
     assert check_types("x", {"x": {"a": [1]}}, {"x": None}) == {"x": {"a": [1]}}
 
 
-def test_code_version_is_of_bytes_and_names(tmp_path, monkeypatch):
-    package = tmp_path / "cure_core"
-    package.mkdir()
-    monkeypatch.setattr(runs, "ROOT", tmp_path)
-    versions = []
-    for name, content in (("a.py", "é".encode("latin-1")), ("a.py", b"x"), ("b.py", b"x")):
-        (package / name).write_bytes(content)
-        versions.append(runs.code_version())
-        if name == "a.py" and content == b"x":
-            (package / name).unlink()
-    assert len(set(versions)) == 3
+def test_the_code_version_of_a_notebook_is_that_of_what_it_imports(tmp_path):
+    def version(code):
+        return runs.source_versions(write_notebook(tmp_path / "notebook.ipynb", code))["code"]
+
+    code = "%matplotlib inline\nfrom cure_core import losses\nimport pandas"
+    assert version(code) == code_version("cure_core", "cure_core.losses")
+    assert version("x = 1") == code_version()
 
 
 def test_the_study_s_rules_are_for_its_own_notebooks(tmp_path):

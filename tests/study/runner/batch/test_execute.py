@@ -226,7 +226,7 @@ def test_workers_that_can_hold_no_run_are_reported_at_once(tmp_path, marks, runs
 
 def test_code_that_changed_since_the_plan_stops_the_batch(tmp_path, marks, runs, monkeypatch):
     write_study(tmp_path)
-    monkeypatch.setattr("cure_study.runner.runs.code_version", lambda: "as it was")
+    monkeypatch.setattr("cure_study.runner.runs.code_version", lambda *modules: "as it was")
     with pytest.raises(ValueError, match=r"the code is no longer what payload-\w+ was planned for"):
         execute_study(batch.read("study.yaml"), runs, cores=1)
     assert started(marks) == []

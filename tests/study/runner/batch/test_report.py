@@ -81,7 +81,7 @@ def test_other_versions_are_flagged_and_not_averaged(study, where, monkeypatch):
     for run in study.plan():
         if run.parameters["scale"] == 1.0:
             write_run(run, where, VALUES[1.0][run.parameters["seed"] - 1])
-    monkeypatch.setattr(runs, "code_version", lambda: "other")
+    monkeypatch.setattr(runs, "code_version", lambda *modules: "other")
     changed = study.plan()
     write_run(changed[0], where, 0.7)
     table = batch_collect.collect(study, where).table

@@ -65,7 +65,7 @@ def test_a_name_follows_what_a_run_depends_on_and_nothing_else(tmp_path, monkeyp
     notebook.cells[-1].source += "\nmore = 1"
     nbformat.write(notebook, "payload.ipynb")
     names.add(name(parameters={"scale": 2.0, "marks": "m"}))
-    monkeypatch.setattr(runs, "code_version", lambda: "other code")
+    monkeypatch.setattr(runs, "code_version", lambda *modules: "other code")
     names.add(name(parameters={"scale": 2.0, "marks": "m"}))
     assert len(names) == 4
 
