@@ -18,7 +18,7 @@ from cure_core.metrics.collateral import collateral, collateral_correlation
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
 from cure_core.metrics.membership import membership_attack
-from cure_core.metrics.oddness import detection_auc, outlier_auc
+from cure_core.metrics.outliers import detection_auc, outlier_auc
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
 from cure_study.evaluation.attack_table import Rows, row

@@ -10,7 +10,7 @@ from torch import nn
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
 from cure_core.metrics.pairs import Pairs
-from cure_core.metrics.ues import Judged, ues_intervals
+from cure_core.metrics.ues import ScoredPairs, ues_intervals
 from cure_core.metrics.verification import (
     best_threshold,
     equal_error_rate,
@@ -105,11 +105,11 @@ def accuracies(space: Space) -> dict[str, float]:
 
 def _judged(
     protocol: Protocol, before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
-) -> dict[str, Judged]:
+) -> dict[str, ScoredPairs]:
     """The pairs of every set with the scores of two models, for UES within a run."""
     people = protocol.faces.identities
     return {
-        which: Judged(
+        which: ScoredPairs(
             before[which],
             after[which],
             pairs.genuine,

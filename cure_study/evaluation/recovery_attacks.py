@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cure_core.encoders.embedding import embed
-from cure_core.metrics.clusters import equal_share
+from cure_core.metrics.clusters import first_of_each
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.verification import ten_fold_accuracy
 from cure_study.data.faceset import ImageView
@@ -68,7 +68,7 @@ def relearning(
 def unshown(protocol: Protocol, n: int) -> tuple[np.ndarray, Pairs, np.ndarray]:
     """`n` images of each forgotten person, and the forget pairs that touch none, with folds."""
     people, pairs = protocol.faces.identities, protocol.pairs["forget"]
-    shown = protocol.forget[equal_share(people[protocol.forget], n)]
+    shown = protocol.forget[first_of_each(people[protocol.forget], n)]
     fresh = ~np.isin(pairs.left, shown) & ~np.isin(pairs.right, shown)
     return shown, pairs.select(fresh), protocol.folds["forget"][fresh]
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.encoders.embedding import mirrored, raw_embeddings
-from cure_core.metrics.clusters import equal_share, nearest_centroid_features
+from cure_core.metrics.clusters import first_of_each, nearest_centroid_features
 from cure_core.metrics.membership import membership_attack, view_features
 from cure_core.metrics.pairs import Pairs, similarities
 from cure_study.data.faceset import ImageView
@@ -112,7 +112,7 @@ class Space:
     def clusters(self) -> pd.DataFrame:
         """The nearest-centroid features of some of the attacked images, as many a person."""
         attacked = attacked_images(self.protocol)
-        some = attacked[equal_share(self.protocol.faces.identities[attacked], EACH)]
+        some = attacked[first_of_each(self.protocol.faces.identities[attacked], EACH)]
         k = max(2, len(some) // EACH)
         return nearest_centroid_features(self[some], k, self.protocol.seed).set_axis(some)
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cure_core.metrics.clusters import equal_share, nearest_centroid_features
+from cure_core.metrics.clusters import first_of_each, nearest_centroid_features
 
 
 def test_two_pairs_by_hand():
@@ -58,4 +58,4 @@ def test_unusable_embeddings_are_refused():
 
 def test_equal_share_takes_the_first_of_each():
     people = [3, 1, 3, 3, 1, 2]
-    assert equal_share(people, 2).tolist() == [True, True, True, False, True, True]
+    assert first_of_each(people, 2).tolist() == [True, True, True, False, True, True]

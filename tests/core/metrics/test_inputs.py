@@ -16,8 +16,8 @@ from cure_core.metrics.intervals import (
     share_interval,
 )
 from cure_core.metrics.membership import auc_over_people, membership_attack, view_features
-from cure_core.metrics.oddness import detection_auc, outlier_auc
 from cure_core.metrics.oracle_gap import tug_of_war
+from cure_core.metrics.outliers import detection_auc, outlier_auc
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.ues import h_mean, unlearning_efficiency_score
 from cure_core.metrics.verification import (

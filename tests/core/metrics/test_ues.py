@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from cure_core.metrics.ues import UES, Judged, h_mean, ues_intervals, unlearning_efficiency_score
+from cure_core.metrics.ues import (
+    UES,
+    ScoredPairs,
+    h_mean,
+    ues_intervals,
+    unlearning_efficiency_score,
+)
 from cure_core.metrics.verification import ten_fold_accuracy
 
 BEFORE = {"forget": 0.9, "retain": 0.95, "test": 0.9}
@@ -87,7 +93,7 @@ def judged(shift, people, seed):
     right = np.where(genuine, left, np.roll(people, 1).repeat(20))
     before = rng.normal(2.0 * genuine)
     after = before - shift * genuine + rng.normal(0, 0.1, len(left))
-    return Judged(before, after, genuine, rng.integers(10, size=len(left)), left, right)
+    return ScoredPairs(before, after, genuine, rng.integers(10, size=len(left)), left, right)
 
 
 def three_sets(forgotten=2.0):

@@ -101,20 +101,20 @@ def test_a_picture_is_drawn_to_the_centroid_of_its_place():
     objective = started("cure_scatter", scatter_temperature=0.3)
     index, student = [0, 3, 5], on_circle(10, 100, 190)
     terms = objective.terms(batch(index, student))
-    cosines = (student @ objective.head.T).tolist()
+    cosines = (student @ objective.centroids.T).tolist()
     expected = []
-    for row, place in zip(cosines, objective.places[index].tolist(), strict=True):
+    for row, place in zip(cosines, objective.scatter_targets[index].tolist(), strict=True):
         total = sum(math.exp(c / 0.3) for c in row)
         expected.append(-math.log(math.exp(row[place] / 0.3) / total))
     assert terms["scatter"].tolist() == pytest.approx(expected)
-    own = objective.head[objective.forget_labels]
+    own = objective.centroids[objective.forget_labels]
     assert torch.allclose((own * FORGET).sum(1), own.norm(dim=1), atol=0.01)  # each one's own
-    assert len(objective.head) == 5  # of both sides
+    assert len(objective.centroids) == 5  # of both sides
 
 
 def test_a_place_is_any_cluster_but_the_own():
-    drawn = torch.stack([started("cure_scatter", seed).places for seed in range(60)])
-    assert torch.equal(drawn[4], started("cure_scatter", 4).places)
+    drawn = torch.stack([started("cure_scatter", seed).scatter_targets for seed in range(60)])
+    assert torch.equal(drawn[4], started("cure_scatter", 4).scatter_targets)
     for seed, places in enumerate(drawn):
         assert not (places == started("cure_scatter", seed).forget_labels).any()
     assert all(len(column.unique()) == 5 for column in drawn.T)

@@ -10,7 +10,7 @@ from torch import nn
 
 from cure_core.encoders.embedding import embed
 from cure_core.objectives import Batch, Setup, build
-from cure_core.objectives.bad_teacher import freshly_initialised
+from cure_core.objectives.bad_teacher import reinitialised
 from cure_core.objectives.laf import fit_vae
 from cure_core.objectives.ssd import Ssd, importance
 from cure_core.objectives.supervised import corrupt_labels
@@ -157,7 +157,7 @@ def cure_plus(objective, f, r, tf, tr):
 
 def cure_scatter(objective, f, r, tf, tr):
     """The draw is the objective's own, found here by its angle."""
-    drawn = objective.head[objective.places[FORGET]].tolist()
+    drawn = objective.centroids[objective.scatter_targets[FORGET]].tolist()
     places = [min(HEAD, key=lambda c: math.dist(c, place)) for place in drawn]
 
     def away(e, place):
@@ -169,16 +169,17 @@ def cure_scatter(objective, f, r, tf, tr):
 
 def laf(objective, f, r, tf, tr):
     """The models are the objective's own, run here layer by layer."""
-    state = {name: tensor.tolist() for name, tensor in objective.state().items()}
+    state = objective.state()
 
-    def layer(name, x):
-        rows = zip(state[f"{name}.weight"], state[f"{name}.bias"], strict=True)
-        return [dot(weight, x) + bias for weight, bias in rows]
+    def layer(side, name, x):
+        weights, biases = (state[side][f"{name}.{kind}"].tolist() for kind in ("weight", "bias"))
+        return [dot(weight, x) + bias for weight, bias in zip(weights, biases, strict=True)]
 
     def error(side, x):
-        code = layer(f"{side}.encode.2", [max(h, 0) for h in layer(f"{side}.encode.0", x)])
-        hidden = [max(h, 0) for h in layer(f"{side}.decode.0", code[: len(code) // 2])]
-        return sum((a - b) ** 2 for a, b in zip(layer(f"{side}.decode.2", hidden), x, strict=True))
+        code = layer(side, "encode.2", [max(h, 0) for h in layer(side, "encode.0", x)])
+        hidden = [max(h, 0) for h in layer(side, "decode.0", code[: len(code) // 2])]
+        decoded = layer(side, "decode.2", hidden)
+        return sum((a - b) ** 2 for a, b in zip(decoded, x, strict=True))
 
     unlikely = mean(error("retain", x) for x in r) - mean(error("forget", x) for x in f)
     left = math.log(sum(math.exp(s / TEMPERATURE) for s in distances(f, tf)))
@@ -304,7 +305,7 @@ def test_scrub_climbs_in_the_first_share_of_the_epochs_only():
 def test_the_incompetent_teacher_is_an_untrained_one_of_the_same_kind(tiny_encoder, draw_faces):
     teacher, images = tiny_encoder(), draw_faces(3, 2)[0]
     before = embed(teacher, images)
-    first, again, other = (freshly_initialised(teacher, seed) for seed in (1, 1, 2))
+    first, again, other = (reinitialised(teacher, seed) for seed in (1, 1, 2))
     assert torch.equal(embed(teacher, images), before)
     assert torch.equal(embed(first, images), embed(again, images))
     assert not torch.equal(embed(first, images), embed(other, images))
@@ -323,7 +324,7 @@ def test_the_incompetent_embeddings_are_of_both_views(tiny_encoder, draw_faces):
     images = draw_faces(3, 2)[0]
     objective = build("bad_teacher")(CONFIG)
     objective.start(Setup(tiny_encoder(5), images, images, *VIEWS, CPU))
-    fresh = freshly_initialised(tiny_encoder(), CONFIG.seed + 1_000_000)
+    fresh = reinitialised(tiny_encoder(), CONFIG.seed + 1_000_000)
     expected = torch.stack([embed(fresh, images), embed(fresh, images[:, :, ::-1])])
     torch.testing.assert_close(objective.incompetent, expected, atol=1e-5, rtol=0)
 
@@ -335,7 +336,7 @@ def test_a_network_that_cannot_be_drawn_anew_is_named():
             self.weight = nn.Parameter(torch.ones(2))
 
     with pytest.raises(ValueError, match="Own holds parameters but has no reset_parameters"):
-        freshly_initialised(nn.Sequential(nn.Linear(2, 2), Own()), 0)
+        reinitialised(nn.Sequential(nn.Linear(2, 2), Own()), 0)
 
 
 # Dispersion.
