@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from cure_core.files import digest
-from cure_core.metrics.pairs import Pairs, normal_name, read_lfw_pairs
+from cure_core.metrics.pairs import Pairs
 from cure_study.data.cache import cached_bytes
 from cure_study.data.decoding import decoded, open_image, read_image
 from cure_study.data.faceset import LeftOut
+from cure_study.data.lfw_pairs import normal_name, read_lfw_pairs
 
 # Files with one of these are images, and an error where they cannot be read; others are opened.
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
