@@ -1,19 +1,14 @@
 """Membership inference on an encoder: which images was it trained on?
 
-The attacker sees raw embeddings of several views of an image, and no classification head. Signals:
-the embeddings of members change less under small changes of the image, have another norm, and are
-closer to the other images of their person. An attack by a single feature is `membership_attack` on
-that column. Distances to clusters are in `metrics/clusters.py`.
+The attacker sees raw embeddings of images, and no classification head; `metrics/features.py` has
+features of them. An attack by a single feature is `membership_attack` on that column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import pandas as pd
-import torch
 from numpy.typing import ArrayLike
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -22,7 +17,6 @@ from sklearn.preprocessing import StandardScaler
 
 from cure_core.metrics.arrays import as_array, checked, equal_with_nan, labels_of
 from cure_core.metrics.intervals import Interval, people_bootstrap
-from cure_core.metrics.pairs import group_by_person
 from cure_core.metrics.verification import best_threshold, tar_at_far
 
 MEANINGFUL_AUC = 0.55  # below it the attack is hardly better than chance, its recall meaningless
@@ -98,71 +92,6 @@ class MembershipResult:
         return text
 
 
-def view_features(
-    embeddings_of_views: Sequence[torch.Tensor | ArrayLike], people: ArrayLike, m: int = 8
-) -> pd.DataFrame:
-    """Features of each image for the attack, from embeddings of its views.
-
-    The first view is the image itself, the others are slight changes of it (mirrored, shifted,
-    blurred). Columns: `log_norm` of the first view's embedding; `view_1`, `view_2`, ...: cosine
-    between the first and each other view; `compactness`: cosine to the centroid of up to `m` other
-    images of the same person (the next ones in the order given, wrapping around; a fixed number,
-    so that it does not depend on how many images a person has). m = 0 leaves it out.
-
-    Pass members, non-members and forget samples in one call, so that all images of a person are
-    there, and split the rows afterwards.
-    Shapes: views (N, D) raw; people (N,); returns N rows, in the order given.
-    Source: the features are our choice; the idea to detect people in the training set by how an
-    encoder embeds several of their images is Li et al.'s (arXiv:2203.02077).
-    Raises ValueError for no view, shapes that differ, NaN, a zero embedding, or, with m > 0, a
-    person with a single image.
-    """
-    views = [checked(view, f"view {k}", ndim=2) for k, view in enumerate(embeddings_of_views)]
-    people = as_array(people)
-    shapes = {view.shape for view in views}
-    if len(shapes) != 1 or len(people) != len(views[0]):
-        raise ValueError(
-            f"views have shapes {sorted(shapes)} and people holds {len(people)} labels; expected "
-            "at least one view, all of one shape, with one label a row."
-        )
-    norms = [np.linalg.norm(view, axis=1, keepdims=True) for view in views]
-    for k, norm in enumerate(norms):
-        if not norm.all():
-            raise ValueError(f"view {k} of image {int(np.argmin(norm))} has a zero embedding.")
-    plain, *others = (view / norm for view, norm in zip(views, norms, strict=True))
-    columns = {"log_norm": np.log(norms[0][:, 0])}
-    columns |= {f"view_{k}": _row_cosine(plain, view) for k, view in enumerate(others, start=1)}
-    if m > 0:
-        columns["compactness"] = _compactness(plain, people, m)
-    return pd.DataFrame(columns).astype(np.float64)
-
-
-def _compactness(embeddings: np.ndarray, people: np.ndarray, m: int) -> np.ndarray:
-    """Cosine (N,) of each normalised row to the centroid of up to m others of its person."""
-    order, start = group_by_person(people)
-    rank = np.arange(len(order)) - start
-    count = np.bincount(start, minlength=len(order))[start]
-    if count.min() < 2:
-        single = people[order[count < 2]]
-        raise ValueError(
-            f"{len(single)} people have a single image (first: {single[0]}), which leaves no "
-            "other to compare with; give more of their images, or m=0 to leave compactness out."
-        )
-    rows = embeddings[order]
-    centroid = np.zeros_like(rows)
-    for step in range(1, m + 1):
-        partner = rows[start + (rank + step) % count]
-        centroid += np.where((step < count)[:, None], partner, 0)
-    result = np.empty(len(rows), dtype=rows.dtype)
-    norm = np.linalg.norm(centroid, axis=1)
-    result[order] = _row_cosine(rows, centroid) / np.where(norm > 0, norm, 1)
-    return result
-
-
-def _row_cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.einsum("nd,nd->n", a, b)
-
-
 def rank_auc(positive: np.ndarray, negative: np.ndarray) -> float:
     """The share of pairs of scores (P,) and (N,) with the positive above; a tie counts half."""
     ascending = np.sort(negative)
@@ -221,7 +150,7 @@ def membership_attack(
     difference in data instead. With one feature the regression only finds its sign: a threshold
     attack.
 
-    Shapes: members (N, F), non_members (M, F), forget (L, F) features, as from `view_features`;
+    Shapes: members (N, F), non_members (M, F), forget (L, F) features, as from `features.view_features`;
     member_people (N,), non_member_people (M,). Raises ValueError for empty features, NaN,
     lengths that differ, or a class of fewer than two people.
     """

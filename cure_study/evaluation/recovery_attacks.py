@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cure_core.encoders.embedding import embed
-from cure_core.metrics.clusters import first_of_each
+from cure_core.metrics.features import first_of_each
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.verification import ten_fold_accuracy
 from cure_study.data.faceset import ImageView

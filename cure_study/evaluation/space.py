@@ -9,8 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.encoders.embedding import mirrored, raw_embeddings
-from cure_core.metrics.clusters import first_of_each, nearest_centroid_features
-from cure_core.metrics.membership import membership_attack, view_features
+from cure_core.metrics.features import (
+    first_of_each,
+    nearest_centroid_features,
+    view_features,
+)
+from cure_core.metrics.membership import membership_attack
 from cure_core.metrics.pairs import Pairs, similarities
 from cure_study.data.faceset import ImageView
 from cure_study.evaluation.protocol import Protocol

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cure_core.metrics.clusters import nearest_centroid_features
 from cure_core.metrics.collateral import collateral
 from cure_core.metrics.discard import error_versus_discard, utility
+from cure_core.metrics.features import nearest_centroid_features, view_features
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import (
     auc_interval,
@@ -15,7 +15,7 @@ from cure_core.metrics.intervals import (
     seed_interval,
     share_interval,
 )
-from cure_core.metrics.membership import auc_over_people, membership_attack, view_features
+from cure_core.metrics.membership import auc_over_people, membership_attack
 from cure_core.metrics.oracle_gap import tug_of_war
 from cure_core.metrics.outliers import detection_auc, outlier_auc
 from cure_core.metrics.pairs import Pairs
