@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from sklearn.preprocessing import normalize
 
 T = TypeVar("T")
 
@@ -38,6 +37,8 @@ def checked(values: torch.Tensor | ArrayLike, name: str, ndim: int = 1) -> np.nd
 
 def unit_rows(embeddings: torch.Tensor | ArrayLike, name: str) -> np.ndarray:
     """`checked` embeddings (N, D) with rows of length one; a zero row stays zero."""
+    from sklearn.preprocessing import normalize  # slow to import, and not needed for intervals
+
     return normalize(checked(embeddings, name, ndim=2))
 
 

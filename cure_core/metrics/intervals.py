@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from cure_core.metrics.arrays import as_array, checked, equal_with_nan
 
+LEVEL = 0.95  # of every interval
 FEW = 5  # seeds whose values are shown one by one
 MIN_PEOPLE = 3  # with two, every usable resample is the data itself
 SHARE, SIGNED, UNBOUNDED = (0.0, 1.0), (-1.0, 1.0), (-np.inf, np.inf)
@@ -62,7 +63,6 @@ def people_bootstrap(
     people_right: Sequence[Hashable] | np.ndarray,
     n: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
 ) -> Interval:
     """Percentile interval of a statistic of pairs, resampling people, not pairs.
 
@@ -83,7 +83,7 @@ def people_bootstrap(
     1999) with people as vertices; that pairs sharing a person must be resampled together, Bolle,
     Ratha and Pankanti (CVIU 93(1), 2004). Conti and Clemencon (arXiv:2211.07245) recentre the
     naive bootstrap of similarity scores; the plain percentile interval here is our choice.
-    Raises ValueError for no pairs, lengths that differ, n < 0, or level outside (0, 1).
+    Raises ValueError for no pairs, lengths that differ, n < 0.
     """
     left, right = np.asarray(people_left), np.asarray(people_right)
     if left.shape != right.shape or left.ndim != 1 or not left.size:
@@ -91,11 +91,11 @@ def people_bootstrap(
             f"people_left and people_right have shapes {left.shape} and {right.shape}; expected "
             "one person for each image of each pair."
         )
-    if n < 0 or not 0 < level < 1:
-        raise ValueError(f"n is {n} and level {level}; expected n >= 0 and level in (0, 1).")
+    if n < 0:
+        raise ValueError(f"n is {n}; expected at least 0.")
     value = float(statistic(np.arange(len(left))))
     resamples = people_resamples(left, right, n, seed)
-    return percentiles(value, [float(statistic(index)) for index in resamples], level)
+    return percentiles(value, [float(statistic(index)) for index in resamples])
 
 
 def people_resamples(
@@ -112,11 +112,11 @@ def people_resamples(
         yield _resample(left, right, len(names), rng)
 
 
-def percentiles(value: float, replicates: Sequence[float], level: float = 0.95) -> Interval:
+def percentiles(value: float, replicates: Sequence[float]) -> Interval:
     """The value with the percentile interval of its replicates, leaving out those that are NaN."""
     if np.isnan(replicates).all():  # also if there are none
         return Interval(value, np.nan, np.nan)
-    low, high = np.nanquantile(replicates, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(replicates, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high))
 
 
@@ -132,7 +132,7 @@ def _resample(
             return np.repeat(np.arange(len(left)), copies)
 
 
-def seed_interval(values: ArrayLike, measure: str, level: float = 0.95) -> Interval:
+def seed_interval(values: ArrayLike, measure: str) -> Interval:
     """Mean over seeds of a measure, named as in `measure_range`, with the appropriate interval.
 
     `share_interval` for a measure in [0, 1]; `mean_interval` for others, cut to their range.
@@ -141,12 +141,10 @@ def seed_interval(values: ArrayLike, measure: str, level: float = 0.95) -> Inter
     values = checked(values, "values")
     if values.min() < bounds[0] or values.max() > bounds[1]:  # another measure of that name
         bounds = UNBOUNDED
-    return (
-        share_interval(values, level) if bounds == SHARE else mean_interval(values, level, bounds)
-    )
+    return share_interval(values) if bounds == SHARE else mean_interval(values, bounds)
 
 
-def share_interval(values: ArrayLike, level: float = 0.95) -> Interval:
+def share_interval(values: ArrayLike) -> Interval:
     """Mean over seeds of a measure in [0, 1], with an interval that stays inside it.
 
     Wilson's score interval with the dispersion between seeds in place of the binomial's and
@@ -158,60 +156,55 @@ def share_interval(values: ArrayLike, level: float = 0.95) -> Interval:
     too rarely.
 
     Shapes: values (n,). NaN bounds if the dispersion is unknown: one value, or values that are all
-    the same. Raises ValueError for none, NaN, values outside [0, 1], or level outside
-    (0, 1). Source: Wilson (JASA 22, 1927); the dispersion is that of quasi-likelihood (Wedderburn,
-    Biometrika 61(3), 1974).
+    the same. Raises ValueError for none, NaN, or values outside [0, 1]. Source: Wilson (JASA 22,
+    1927); the dispersion is that of quasi-likelihood (Wedderburn, Biometrika 61(3), 1974).
     """
-    values = _seeds(values, level, SHARE)
+    values = _seeds(values, SHARE)
     mean = float(values.mean())
     if np.ptp(values) == 0:  # also for one value
         return Interval(mean, np.nan, np.nan)
     variance = float(values.var(ddof=1))
-    pull = _t_quantile(level, len(values)) ** 2 * variance / (mean * (1 - mean)) / len(values)
+    pull = _t_quantile(len(values)) ** 2 * variance / (mean * (1 - mean)) / len(values)
     middle = (mean + pull / 2) / (1 + pull)
     reach = float(np.sqrt(pull * mean * (1 - mean) + pull**2 / 4)) / (1 + pull)
     return Interval(mean, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def difference_interval(values: ArrayLike, measure: str, level: float = 0.95) -> Interval:
+def difference_interval(values: ArrayLike, measure: str) -> Interval:
     """Mean over seeds of paired differences of a measure: `mean_interval`, cut to their range.
 
     That is [-1, 1] for a share. In the simulation its coverage is nominal, since differences are
     less skewed than the values.
     """
     low, high = measure_range(measure)
-    return mean_interval(values, level, (low - high, high - low))
+    return mean_interval(values, (low - high, high - low))
 
 
-def seeds_text(values: ArrayLike, measure: str, level: float = 0.95) -> str:
+def seeds_text(values: ArrayLike, measure: str) -> str:
     """`seed_interval` as text, with each seed's value if there are at most `FEW`."""
     values = as_array(values)
-    text = seed_interval(values, measure, level).text()
+    text = seed_interval(values, measure).text()
     if 1 < len(values) <= FEW:
         text += "; " + ", ".join(f"{value:.3f}" for value in values)
     return text
 
 
-def mean_interval(
-    values: ArrayLike, level: float = 0.95, within: tuple[float, float] = UNBOUNDED
-) -> Interval:
+def mean_interval(values: ArrayLike, within: tuple[float, float] = UNBOUNDED) -> Interval:
     """Mean over seeds with Student's t interval (two-sided, n - 1 degrees of freedom).
 
     Cut to the range `within`. Shapes: values (n,). One value gives NaN bounds. Raises ValueError
-    for none, NaN, values outside the range, or level outside (0, 1).
+    for none, NaN, or values outside the range.
     """
-    values = _seeds(values, level, within)
+    values = _seeds(values, within)
     mean = float(values.mean())
     if len(values) == 1:
         return Interval(mean, np.nan, np.nan)
     error = values.std(ddof=1) / np.sqrt(len(values))
-    reach = _t_quantile(level, len(values)) * error
+    reach = _t_quantile(len(values)) * error
     return Interval(mean, max(within[0], mean - reach), min(within[1], mean + reach))
 
 
-def auc_interval(
-    auc: float, positives: int, negatives: int, inflation: float = 1.0, level: float = 0.95
-) -> Interval:
+def auc_interval(auc: float, positives: int, negatives: int, inflation: float = 1.0) -> Interval:
     """Score interval of an AUC between two groups of independent units; it stays in [0, 1].
 
     All theta with (auc - theta)^2 <= z^2 * inflation * V(theta), V the variance of the rank-sum
@@ -225,7 +218,7 @@ def auc_interval(
 
     if not 0 <= auc <= 1 or min(positives, negatives) < 1:
         raise ValueError(f"AUC {auc} of {positives} and {negatives}; expected one in [0, 1]")
-    scale = norm.ppf((1 + level) / 2) ** 2 * inflation / (positives * negatives)
+    scale = norm.ppf((1 + LEVEL) / 2) ** 2 * inflation / (positives * negatives)
     others = (positives + negatives) / 2 - 1
 
     def excess(theta: float) -> float:
@@ -238,11 +231,9 @@ def auc_interval(
     return Interval(float(auc), float(low), float(high))
 
 
-def _seeds(values: ArrayLike, level: float, within: tuple[float, float]) -> np.ndarray:
-    """The values (n,) as float64; ValueError for a value outside the range, or a wrong level."""
+def _seeds(values: ArrayLike, within: tuple[float, float]) -> np.ndarray:
+    """The values (n,) as float64; ValueError for a value outside the range."""
     values = checked(values, "values").astype(np.float64)
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; expected a share in (0, 1), such as 0.95.")
     low, high = within
     if values.min() < low or values.max() > high:
         raise ValueError(
@@ -251,7 +242,7 @@ def _seeds(values: ArrayLike, level: float, within: tuple[float, float]) -> np.n
     return values
 
 
-def _t_quantile(level: float, n: int) -> float:
+def _t_quantile(n: int) -> float:
     from scipy.stats import t
 
-    return float(t.ppf((1 + level) / 2, n - 1))
+    return float(t.ppf((1 + LEVEL) / 2, n - 1))

@@ -150,7 +150,7 @@ def membership_attack(
     difference in data instead. With one feature the regression only finds its sign: a threshold
     attack.
 
-    Shapes: members (N, F), non_members (M, F), forget (L, F) features, as from `features.view_features`;
+    Shapes: members (N, F), non_members (M, F) and forget (L, F) as from `features.view_features`,
     member_people (N,), non_member_people (M,). Raises ValueError for empty features, NaN,
     lengths that differ, or a class of fewer than two people.
     """
