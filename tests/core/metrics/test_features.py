@@ -23,9 +23,9 @@ def test_compactness_agrees_with_a_naive_loop(m):
     rows = rng.normal(size=(19, 6)) * rng.uniform(0.1, 10, size=(19, 1))
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     for n, person in enumerate(people):
-        own = np.flatnonzero(people == person).tolist()
-        at = own.index(n)
-        others = (own[at + 1 :] + own[:at])[:m]
+        images = np.flatnonzero(people == person).tolist()
+        at = images.index(n)
+        others = (images[at + 1 :] + images[:at])[:m]
         centroid = unit[others].mean(axis=0)
         expected = unit[n] @ centroid / np.linalg.norm(centroid)
         assert view_features([rows], people, m)["compactness"][n] == pytest.approx(expected)
@@ -49,8 +49,8 @@ def test_unusable_views_are_refused():
 def test_two_pairs_by_hand():
     """Two clusters, of images 20 degrees apart and of images 40 apart, at right angles.
 
-    Without an image's own part its centroid is its partner. The other centroid is the middle of
-    the other pair: at 90 - 0 = 90 degrees from the image at 0, at 70 from the one at 20.
+    Without the image itself the centroid of its cluster is the other image. The other centroid is
+    the middle of the other pair: 90 degrees from the image at 0, 70 from the one at 20.
     """
     angles = np.deg2rad([0, 20, 70, 110])
     table = nearest_centroid_features(np.stack([np.cos(angles), np.sin(angles)], axis=1), 2)
@@ -60,7 +60,7 @@ def test_two_pairs_by_hand():
     assert table.margin.tolist() == pytest.approx((near - other).tolist())
 
 
-def test_alone_in_a_cluster_the_others_count():
+def test_alone_in_a_cluster_only_other_clusters_count():
     rows = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [-0.6, -0.8]])
     table = nearest_centroid_features(rows * 5, 3)
     assert table.nearest.tolist() == pytest.approx([1, 1, 1, 1, -0.6])
@@ -80,7 +80,7 @@ def test_sharpened_members_are_nearer_to_their_centroid():
     assert roc_auc_score(member, table.nearest) > 0.95
 
 
-def test_people_alike_cannot_be_told_apart():
+def test_similar_people_do_not_differ():
     member = np.arange(320) < 160
     tables = [
         nearest_centroid_features(people_with_noise(np.full(320, 0.6), k), 40) for k in (1, 2)

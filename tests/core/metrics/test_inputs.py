@@ -1,4 +1,4 @@
-"""Every metric refuses what it cannot measure, by a ValueError that says what and where."""
+"""Every metric raises ValueError for unusable input, and says what is wrong and where."""
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ OTHERS = PEOPLE + 6
 LABELS = np.arange(24) % 2 == 0
 PAIRS = Pairs(np.arange(24), np.roll(np.arange(24), 1), LABELS)
 INSIDE = np.array([[True] * 24, [True] * 24, [False] * 24, [False] * 24])
-# name: a call by the array that is spoilt, and that array
+# name: a call of the array that is corrupted, and that array
 MEASURES = {
     "tar_at_far, genuine": (lambda x: tar_at_far(x, SCORES, 0.1), SCORES),
     "tar_at_far, impostor": (lambda x: tar_at_far(SCORES, x, 0.1), SCORES),
@@ -82,7 +82,7 @@ MEASURES = {
     **{
         f"{measure.__name__}, {side}": (
             lambda x, measure=measure, side=side: measure(
-                *(pd.DataFrame(x if side == own else ROWS) for own in ("forget", "strangers")),
+                *(pd.DataFrame(x if side == name else ROWS) for name in ("forget", "strangers")),
                 PEOPLE[: len(x)] if side == "forget" else PEOPLE,
                 OTHERS[: len(x)] if side == "strangers" else OTHERS,
                 n_bootstrap=0,
@@ -111,7 +111,7 @@ MEASURES = {
 each_measure = pytest.mark.parametrize("name", MEASURES)
 
 
-def spoilt(array, value):
+def corrupted(array, value):
     array = array.copy()
     array.flat[1] = value
     return array
@@ -123,7 +123,7 @@ def test_what_is_not_finite_is_refused(name, value):
     measure, good = MEASURES[name]
     measure(good)
     with pytest.raises(ValueError, match="NaN" if np.isnan(value) else "infinity"):
-        measure(spoilt(good, value))
+        measure(corrupted(good, value))
 
 
 @each_measure

@@ -61,7 +61,7 @@ def test_without_a_signal_the_attack_is_at_chance():
 
 
 def test_one_feature_is_a_threshold_attack():
-    """A regression on one feature ranks as the feature does: AUC and TPR are the feature's own.
+    """A regression on one feature ranks as the feature does: AUC and TPR are those of the feature.
 
     At 1 % FPR 2 of 200 held-out non-members may pass, at 0.1 % none.
     """
@@ -116,8 +116,8 @@ def test_auc_over_people_resamples_people():
 
 
 def test_people_are_never_in_both_halves():
-    # Each person has a feature of their own, so nothing carries over from one to another: only
-    # an attack that met its judges while fitting would do better than a coin.
+    # Each person has a separate feature, so nothing generalises from one to another: only
+    # an attack fitted on the test people would do better than chance.
     people = np.eye(80).repeat(10, axis=0)
     result = attack(people[:400], people[400:], people)
     assert result.auc == 0.5
@@ -141,7 +141,7 @@ def test_a_weak_attack_says_that_its_recall_means_nothing():
     assert weak.to_dict() == known | dict.fromkeys(names, np.nan) | verdicts
 
 
-def test_forget_samples_pushed_past_strangers_are_detectable_not_a_success():
+def test_forget_samples_beyond_strangers_are_detectable_not_a_success():
     """Six from everyone on the other side: recall 0, as low as it gets, and plain to see."""
     pushed = attack(features(2, 0), features(0, 1), features(-6, 2))
     assert pushed.recall == 0

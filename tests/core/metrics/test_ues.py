@@ -109,8 +109,8 @@ def test_within_a_run_ues_has_an_interval_over_people_in_its_range():
     found = ues_intervals(sets, n_bootstrap=60)
     accuracies = [
         {
-            name: ten_fold_accuracy(getattr(own, when), own.genuine, own.folds)
-            for name, own in sets.items()
+            name: ten_fold_accuracy(getattr(pairs, when), pairs.genuine, pairs.folds)
+            for name, pairs in sets.items()
         }
         for when in ("before", "after")
     ]
@@ -123,8 +123,8 @@ def test_within_a_run_ues_has_an_interval_over_people_in_its_range():
     assert found == ues_intervals(sets, n_bootstrap=60)
 
 
-def test_a_model_that_did_nothing_has_a_ues_of_0_in_every_resample():
-    sets = {name: own._replace(after=own.before) for name, own in three_sets().items()}
+def test_an_unchanged_model_has_a_ues_of_0_in_every_resample():
+    sets = {name: pairs._replace(after=pairs.before) for name, pairs in three_sets().items()}
     found = ues_intervals(sets, n_bootstrap=20)
     assert found["score"] == (0, 0, 0)
     assert found["stability"] == (1, 1, 1)
