@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from circle import on_circle
 from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
 from torch import Tensor
 
@@ -12,12 +13,6 @@ from cure_core.losses import (
     feature_distribution_loss,
     feature_matching_loss,
 )
-
-
-def on_circle(*degrees: float, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Unit vectors in the plane at these angles."""
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], dim=1).to(dtype)
 
 
 def unit(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

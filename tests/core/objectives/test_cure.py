@@ -5,17 +5,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from circle import on_circle
 from torch import nn
 
 from cure_core.objectives import Batch, Cure, Objective, Setup
 from cure_core.unlearning import CureConfig, run_epoch
 
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
 
 
 # Forget: groups at 0, 90 and 200 degrees, in each two samples 2 apart. Retain: 45 and 225.

@@ -2,17 +2,13 @@ import math
 
 import pytest
 import torch
+from circle import on_circle
 from torch import nn
 
 from cure_core.objectives import Batch, Setup, build
 from cure_core.unlearning import CureConfig
 
 TEMPERATURE = 0.5
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
 
 
 # Forget: three at 0 degrees, two at 90, one alone at 200. Retain: 45 and 225.

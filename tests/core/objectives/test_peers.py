@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from circle import on_circle
 from torch import nn
 
 from cure_core.encoders.embedding import embed
@@ -19,11 +20,6 @@ from cure_core.unlearning import CureConfig
 TEMPERATURE = 0.5
 CONFIG = CureConfig(clusters=(3, 2), temperature=TEMPERATURE)
 CPU = torch.device("cpu")
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
 
 
 # Forget: groups at 0, 90 and 200 degrees. Retain: 45 and 225. A mirror image is turned 3 degrees.

@@ -6,17 +6,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from circle import on_circle
 
 from cure_core.objectives import build
 from cure_core.objectives.pseudo_labels import LABELLERS
 from cure_core.objectives.target_maps import TARGET_MAPS
 from cure_core.unlearning import CureConfig, unlearn
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
-
 
 # Where a cluster is sent.
 
