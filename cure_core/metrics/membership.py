@@ -173,7 +173,9 @@ def membership_attack(
     model.fit(balanced, is_member)
     threshold = best_threshold(model.decision_function(balanced), is_member)
     member, non_member, forget_scores = map(model.decision_function, (*held_out, forget))
-    auc = auc_over_people(member, non_member, *held_out_people, n_bootstrap, seed)
+    auc = auc_over_people(
+        member, non_member, held_out_people[0], held_out_people[1], n_bootstrap, seed
+    )
     return MembershipResult(
         auc=auc.value,
         tpr_at_1pct_fpr=tar_at_far(member, non_member, 0.01),
