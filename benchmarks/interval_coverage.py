@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.stats import beta, ksone, t
 
 from cure_core.metrics.intervals import share_interval
-from cure_core.metrics.oddness import detection_auc
+from cure_core.metrics.outliers import detection_auc
 from cure_study.evaluation.report import save_table
 
 Rng = np.random.Generator

@@ -1,12 +1,13 @@
 """Choosing the number of clusters without labels."""
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from cure_core.clustering import KMeansResult, _rows_per_chunk, kmeans
+from cure_core.clustering import KMeansResult, kmeans, rows_per_chunk
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,23 +33,22 @@ class ClusterChoice:
 def silhouette(x: Tensor, clustering: KMeansResult, chunk: int = 4096) -> float:
     """Mean silhouette by centroids: (b - a) / max(a, b), in [-1, 1], higher is better.
 
-    a is a sample's distance to the centroid of the *other* samples of its cluster, b to the next
-    cluster's; a sample alone in its cluster counts 0, so that many tiny clusters do not win.
-    O(N K) and in memory bounded by `chunk` samples and by the bytes of a chunk of K-means, where
-    the classical silhouette is O(N^2).
+    a is a sample's distance to the centroid of the *other* samples of its cluster, b to the nearest
+    other centroid; a sample alone in its cluster counts 0, so that many tiny clusters do not win.
+    Takes O(N K) time, where the classical silhouette takes O(N^2), and memory for a chunk of
+    samples.
     Shapes: x (N, D). Source: the simplified silhouette (Hruschka et al. 2004); leaving the sample
-    out of its own centroid is our choice.
+    out of its centroid is our choice.
     """
     sizes = clustering.labels.bincount(minlength=len(clustering.centroids)).to(x.dtype)
     total = x.new_zeros(())
-    step = min(chunk, _rows_per_chunk(x, len(clustering.centroids)))
+    step = min(chunk, rows_per_chunk(x, len(clustering.centroids)))
     for rows, labels in zip(x.split(step), clustering.labels.split(step), strict=True):
         distance = torch.cdist(rows, clustering.centroids)
-        own = distance.gather(1, labels[:, None]).squeeze(1)
         size = sizes[labels]
-        own = own * size / (size - 1).clamp(min=1)
-        other = distance.scatter_(1, labels[:, None], torch.inf).min(1).values
-        score = (other - own) / torch.maximum(own, other).clamp(min=1e-12)
+        a = distance.gather(1, labels[:, None]).squeeze(1) * size / (size - 1).clamp(min=1)
+        b = distance.scatter_(1, labels[:, None], torch.inf).min(1).values
+        score = (b - a) / torch.maximum(a, b).clamp(min=1e-12)
         total += score.masked_fill(size < 2, 0).sum()
     return float(total / len(x))
 
@@ -56,8 +56,8 @@ def silhouette(x: Tensor, clustering: KMeansResult, chunk: int = 4096) -> float:
 def choose_clusters(x: Tensor, *, seed: int = 0, least: int = 2) -> ClusterChoice:
     """The number of clusters at which the silhouette of K-means peaks: no labels are needed.
 
-    Walks a geometric grid from `least` to half the distinct samples, then closes in on the best by
-    halving the gap around it. Each K costs one K-means.
+    Tries a geometric grid from `least` to half the distinct samples, then closes in on the best by
+    halving the gaps to its neighbours. Each K costs one K-means.
     Shapes: x (N, D), L2-normalised. Raises ValueError for fewer than four distinct samples.
     Source: our choice; the paper's K is not public.
     """
@@ -68,28 +68,16 @@ def choose_clusters(x: Tensor, *, seed: int = 0, least: int = 2) -> ClusterChoic
             f"clusters='auto' needs {2 * least} distinct samples to choose from, got {distinct}; "
             "pass the number of clusters"
         )
+    steps = math.ceil(2 * math.log2(most / least))
+    candidates = {round(least * 2 ** (i / 2)) for i in range(steps)} | {most}
     scores: dict[int, float] = {}
-
-    def try_k(k: int) -> None:
-        if least <= k <= most and k not in scores:
-            scores[k] = silhouette(x, kmeans(x, k, seed=seed))
-
-    k = float(least)
-    while k < most:
-        try_k(round(k))
-        k *= 2**0.5
-    try_k(most)
-    while True:
+    while candidates:
+        scores |= {k: silhouette(x, kmeans(x, k, seed=seed)) for k in sorted(candidates)}
         best, known = max(scores, key=lambda k: (scores[k], -k)), sorted(scores)
-        at = known.index(best)
-        before = len(scores)
-        if at > 0:
-            try_k((known[at - 1] + best) // 2)
-        if at + 1 < len(known):
-            try_k((best + known[at + 1] + 1) // 2)
-        if len(scores) == before:
-            break
-    tried = pd.DataFrame({"k": sorted(scores), "silhouette": [scores[k] for k in sorted(scores)]})
+        i = known.index(best)
+        below, above = known[max(i - 1, 0)], known[min(i + 1, len(known) - 1)]
+        candidates = {(below + best) // 2, (best + above + 1) // 2} - scores.keys()
+    tried = pd.DataFrame({"k": known, "silhouette": [scores[k] for k in known]})
     return ClusterChoice(best, tried)
 
 
@@ -99,7 +87,4 @@ def resolve_clusters(
     """The numbers of forget and retain clusters that a config's `clusters` means."""
     if isinstance(clusters, str):
         return choose_clusters(forget, seed=seed).k, choose_clusters(retain, seed=seed).k
-    if isinstance(clusters, int):
-        return clusters, clusters
-    forget_clusters, retain_clusters = clusters
-    return int(forget_clusters), int(retain_clusters)
+    return (clusters, clusters) if isinstance(clusters, int) else clusters

@@ -1,17 +1,17 @@
 """K-means in torch, the same on CPU and GPU, and the map from a cluster to its farthest one."""
 
 import math
-import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cure_core.checks import NOT_NEGATIVE, real, whole
 from cure_core.runtime.distributed import all_reduce_, broadcast_, gather, shard
 
-# Bytes of the distance matrix worked on at once: on a CPU what stays in the cache, on a GPU enough
-# rows to fill it.
+# Bytes of the distance matrix computed at once: on a CPU what fits the cache, on a GPU enough rows
+# to keep it busy.
 CPU_CHUNK_BYTES = 2**25
 GPU_CHUNK_BYTES = 2**28
 
@@ -22,10 +22,10 @@ class UnclusterableError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class KMeansResult:
-    """A clustering: centroids (K, D), labels (N,) int64 in [0, K), and how they were reached.
+    """Centroids (K, D), and labels (N,) int64 in [0, K), the nearest centroid of each sample.
 
-    `inertia` is the sum of squared distances to the nearest centroid; `labels` are the nearest
-    among `centroids`; `n_iter` counts the updates of the centroids.
+    `inertia` is the sum of squared distances to the nearest centroid; `n_iter` counts the updates
+    of the centroids.
     """
 
     centroids: Tensor
@@ -55,18 +55,18 @@ def kmeans(
     device: torch.device | str | None = None,
     spherical: bool = False,
 ) -> KMeansResult:
-    """Lloyd's algorithm, with scikit-learn's start, stopping rule and care for empty clusters.
+    """Lloyd's algorithm, with scikit-learn's start, stopping rule and handling of empty clusters.
 
-    Shapes: x (N, D), computed in float32 (float64 stays); `init` "k-means++" (the greedy kind),
-    "random" (K samples), or a start (K, D), from which there is one run whatever `n_init`.
+    Shapes: x (N, D), computed in float32 (float64 stays); `init` "k-means++" (the greedy variant),
+    "random" (K samples), or initial centroids (K, D), with which `n_init` is ignored.
     Stops when no cluster is empty and no label changes, or the squared shifts of all centroids sum
     to at most `tol` times the mean variance of a feature. Of `n_init` runs the one with the lowest
     inertia is kept. `spherical` L2-normalises the samples, and the centroids after each update, so
     that nearest means highest cosine. Runs on `device` (default: that of x) and leaves the result
     there. The random numbers are drawn on the CPU: a seed means the same draws on every machine.
 
-    In a group of processes each works on its share of the samples, and all get the whole result.
-    Beyond x, needs memory for one copy of it and a bounded chunk of the distances.
+    In a group of processes each works on its shard of the samples, and all get the whole result.
+    Beyond x, needs memory for one copy of it and a chunk of the distances.
 
     Raises UnclusterableError, a ValueError, for NaN or infinity in x, for values whose squares
     overflow, and for K above the number of distinct rows; ValueError for K < 2 and for any other
@@ -83,7 +83,7 @@ def kmeans(
         x = F.normalize(x)
     _check(x, n_clusters, n_init, max_iter, tol)
 
-    # Centred data lose fewer digits in |x|^2 - 2xc + |c|^2; the sphere is centred as it is.
+    # Centred data lose fewer digits in |x|^2 - 2xc + |c|^2; a sphere must not be moved.
     mean = x.mean(dim=0)
     origin = torch.zeros_like(mean) if spherical else mean
     x = x if spherical else x - origin
@@ -93,14 +93,13 @@ def kmeans(
     tol *= variance.item() / x.shape[1]
 
     generator = torch.Generator().manual_seed(seed)
-
-    def run() -> KMeansResult:
+    runs = []
+    for _ in range(n_init if isinstance(init, str) else 1):
         start = _start(x, n_clusters, init, origin, generator)
-        return _lloyd(x, F.normalize(start) if spherical else start, max_iter, tol, spherical)
-
-    runs = (run() for _ in range(n_init if isinstance(init, str) else 1))
+        start = F.normalize(start) if spherical else start
+        runs.append(_lloyd(x, start, max_iter, tol, spherical))
     best = min(runs, key=lambda result: result.inertia)
-    return KMeansResult(best.centroids + origin, best.labels, best.inertia, best.n_iter)
+    return replace(best, centroids=best.centroids + origin)
 
 
 def farthest_centroid(centroids: Tensor) -> Tensor:
@@ -114,32 +113,22 @@ def farthest_centroid(centroids: Tensor) -> Tensor:
         raise ValueError(f"{len(centroids)} centroids; the farthest one takes at least 2")
     if not centroids.isfinite().all():
         raise ValueError("the centroids hold NaN or infinity")
-    rows = _rows_per_chunk(centroids, len(centroids))
+    rows = rows_per_chunk(centroids, len(centroids))
     return torch.cat([torch.cdist(c, centroids).argmax(dim=1) for c in centroids.split(rows)])
 
 
 def _check(x: Tensor, n_clusters: int, n_init: int, max_iter: int, tol: float) -> None:
     if x.ndim != 2 or x.shape[1] == 0:
         raise ValueError(f"x has shape {tuple(x.shape)}; K-means takes (N, D)")
-    least = {"clusters": (n_clusters, 2), "n_init": (n_init, 1), "max_iter": (max_iter, 0)}
-    for name, (value, minimum) in least.items():
-        try:
-            valid = operator.index(value) >= minimum
-        except TypeError:
-            valid = False
-        if not valid:
-            raise ValueError(
-                f"{name}={value!r} for a set of {len(x)} samples; ask for a whole number of at "
-                f"least {minimum}"
-            )
-    if not tol >= 0:  # NaN too
-        raise ValueError(f"tol={tol!r}; it is a number of at least 0")
-    low, high = x.aminmax(dim=1)
-    bad = (~(low.isfinite() & high.isfinite())).nonzero().flatten().tolist()
-    if bad:
+    whole("clusters", n_clusters, 2)
+    whole("n_init", n_init, 1)
+    whole("max_iter", max_iter)
+    real("tol", tol, *NOT_NEGATIVE)
+    low, high = x.aminmax(dim=1)  # no second array of the size of x
+    if bad := (~(low.isfinite() & high.isfinite())).nonzero().flatten().tolist():
         raise UnclusterableError(
             f"{len(bad)} of {len(x)} rows hold NaN or infinity (first: row {bad[0]}); "
-            "drop them, or look at the encoder that made them"
+            "drop them, or check the encoder that made them"
         )
     distinct = _count_distinct(x, n_clusters)
     if distinct < n_clusters:
@@ -150,7 +139,7 @@ def _check(x: Tensor, n_clusters: int, n_init: int, max_iter: int, tol: float) -
 
 
 def _count_distinct(x: Tensor, enough: int) -> int:
-    """The number of distinct rows of x (N, D), counted no further than `enough` asks for."""
+    """The number of distinct rows of x (N, D); counting stops at `enough`."""
     seen = x[:0]
     for rows in x.split(2 * enough):
         seen = torch.cat([seen, rows]).unique(dim=0)
@@ -187,13 +176,13 @@ def _plus_plus(x: Tensor, n_clusters: int, generator: torch.Generator) -> Tensor
     square = _square(x)
     first = (draws[0, :1] * len(x)).long()
     chosen = [first]
-    own = shard(len(x))
-    nearest = _squared_distances(x, square, first, own)[0]
+    rows = shard(len(x))
+    nearest = _squared_distances(x, square, first, rows)[0]
     for draw in draws[1:]:
         cumulative = gather(nearest, len(x)).cumsum(dim=0, dtype=torch.float64)
         candidates = torch.searchsorted(cumulative, draw * cumulative[-1], right=True)
         candidates = candidates.clamp(max=len(x) - 1)
-        distances = _squared_distances(x, square, candidates, own).minimum(nearest)
+        distances = _squared_distances(x, square, candidates, rows).minimum(nearest)
         best = all_reduce_(distances.sum(dim=1)).argmin(dim=0, keepdim=True)
         nearest = distances.index_select(0, best)[0]
         chosen.append(candidates.index_select(0, best))
@@ -206,7 +195,7 @@ def _square(x: Tensor) -> Tensor:
 
 
 def _squared_distances(x: Tensor, square: Tensor, candidates: Tensor, rows: slice) -> Tensor:
-    """Squared distances (C, rows) from the rows of x named by `candidates` (C,) to some rows."""
+    """Squared distances (C, R) from the rows `candidates` (C,) of x to the slice `rows` of x."""
     distances = torch.addmm(square[rows], x[candidates], x[rows].T, alpha=-2)
     return distances.add_(square[candidates, None]).clamp_(min=0)
 
@@ -214,7 +203,7 @@ def _squared_distances(x: Tensor, square: Tensor, candidates: Tensor, rows: slic
 def _lloyd(
     x: Tensor, centroids: Tensor, max_iter: int, tol: float, spherical: bool
 ) -> KMeansResult:
-    """Update and assign until nothing moves; `tol` is absolute here."""
+    """Update centroids and assign labels until they converge; `tol` is absolute here."""
     square = _square(x)
     labels, nearest = _assign(x, square, centroids)
     n_iter = 0
@@ -222,9 +211,9 @@ def _lloyd(
         previous, old = centroids, labels
         centroids = _update(x, labels, nearest, centroids, spherical)
         labels, nearest = _assign(x, square, centroids)
-        still = (labels == old).all() | ((centroids - previous).square().sum() <= tol)
+        converged = (labels == old).all() | ((centroids - previous).square().sum() <= tol)
         used = torch.zeros_like(centroids[:, 0], dtype=torch.bool).index_fill_(0, labels, True)
-        if still & used.all():
+        if converged & used.all():
             break
     return KMeansResult(centroids, labels, nearest.sum(dtype=torch.float64).item(), n_iter)
 
@@ -237,7 +226,7 @@ def _assign(x: Tensor, square: Tensor, centroids: Tensor) -> tuple[Tensor, Tenso
     x, square = x[part], square[part]
     labels = torch.empty(len(x), dtype=torch.int64, device=x.device)
     nearest = torch.empty_like(square)
-    step = _rows_per_chunk(x, len(centroids))
+    step = rows_per_chunk(x, len(centroids))
     buffer = x.new_empty(min(step, len(x)), len(centroids))
     for i in range(0, len(x), step):
         rows = slice(i, i + step)
@@ -255,15 +244,16 @@ def _update(
     if len(empty):
         labels = labels.index_copy(0, nearest.topk(len(empty)).indices, empty)
         means, counts = _means(x, labels, len(centroids))
-    known = counts[:, None] > 0
+    replaced = counts[:, None] > 0
     if spherical:
-        known &= means.norm(dim=1, keepdim=True) > 1e-6  # opposite samples point nowhere
+        # The mean of opposite samples has no direction.
+        replaced &= means.norm(dim=1, keepdim=True) > 1e-6
         means = F.normalize(means)
-    return broadcast_(torch.where(known, means, centroids))
+    return broadcast_(torch.where(replaced, means, centroids))
 
 
 def _means(x: Tensor, labels: Tensor, n_clusters: int) -> tuple[Tensor, Tensor]:
-    """Mean of the rows of x by label (K, D), zero where there is none, and the counts (K,).
+    """Mean of the rows of x by label (K, D), zero if there is none, and the counts (K,).
 
     `embedding_bag` gathers and averages without a copy of x, and in a fixed order also on a GPU,
     which `index_add_` does not.
@@ -273,7 +263,7 @@ def _means(x: Tensor, labels: Tensor, n_clusters: int) -> tuple[Tensor, Tensor]:
     return F.embedding_bag(order, x, bounds[:-1], mode="mean"), bounds.diff()
 
 
-def _rows_per_chunk(x: Tensor, n_clusters: int) -> int:
+def rows_per_chunk(x: Tensor, n_clusters: int) -> int:
     """Rows whose distances to all centroids fit the byte budget of x's device."""
     budget = GPU_CHUNK_BYTES if x.is_cuda else CPU_CHUNK_BYTES
     return max(1, budget // (n_clusters * x.element_size()))

@@ -1,8 +1,8 @@
-"""Writing files whole or not at all, and digests that show whether they are still whole."""
+"""Atomic writes, and digests that show whether a file is still what was written."""
 
 import hashlib
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ SEAL = b"\ncure sha256 "  # before the 64 hex digits that end a sealed file
 
 
 class DamagedFileError(ValueError):
-    """A file that was written whole is no longer what was written; `path` names it."""
+    """The file at `path` is no longer what was written."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path} is damaged ({reason}); remove it, and it is made again")
@@ -26,22 +26,18 @@ class DamagedFileError(ValueError):
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+    """Yield an empty temporary file beside `path`, which becomes `path` if the body succeeds.
 
     Raises whatever the body raises, with nothing left behind and an earlier file at `path`
     untouched; an OSError without a file's name, of a full disk for example, names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary.touch(exist_ok=False)
     try:
         with naming(path):
             yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -59,21 +55,21 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def write_sealed(path: str | Path, content: bytes) -> None:
-    """Write `content` and its SHA-256 behind it, whole or not at all, safe on the disk."""
+    """Write `content`, followed by its SHA-256, atomically; flushed to the disk."""
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
         seal(file, hashlib.sha256(content))
 
 
 def seal(file: BinaryIO, sha: "_Hash") -> None:
-    """End a file with the SHA-256 of its content, safe on the disk."""
+    """End a file with the SHA-256 of its content, and flush it to the disk."""
     file.write(SEAL + sha.hexdigest().encode())
     file.flush()
     os.fsync(file.fileno())
 
 
 def read_sealed(path: str | Path) -> bytes:
-    """The content that `write_sealed` wrote. Raises DamagedFileError where a byte of it differs."""
+    """The content that `write_sealed` wrote. Raises DamagedFileError if a byte of it differs."""
     path = Path(path)
     raw = path.read_bytes()
     content, tail = raw[: -len(SEAL) - 64], raw[-len(SEAL) - 64 :]
@@ -82,7 +78,7 @@ def read_sealed(path: str | Path) -> bytes:
 
 
 def check_seal(path: Path, tail: bytes, sha256: str) -> None:
-    """Raise DamagedFileError where `tail` is not the end of a sealed file of that SHA-256."""
+    """Raise DamagedFileError if `tail` is not the end of a sealed file of that SHA-256."""
     if not tail.startswith(SEAL):
         raise DamagedFileError(path, "its end is missing")
     if tail[len(SEAL) :] != sha256.encode():

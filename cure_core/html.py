@@ -7,25 +7,24 @@ from html import escape
 
 import numpy as np
 
+LEFT = 'style="text-align: left"'
 
-def table(title: str, rows: Mapping[str, object], changed: frozenset[str] = frozenset()) -> str:
-    """A caption and two columns; the names in `changed` stand out."""
+
+def table(title: str, rows: Mapping[str, object], bold: frozenset[str] = frozenset()) -> str:
+    """A caption and two columns, names and values; the values of the names in `bold` are bold."""
     lines = []
     for name, value in rows.items():
-        text = escape(str(value))
-        shown = f"<strong>{text}</strong>" if name in changed else text
-        left = ' style="text-align: left"'
-        lines.append(f"<tr><th{left}>{escape(name)}</th><td{left}>{shown}</td></tr>")
-    caption = f'<caption style="text-align: left">{escape(title)}</caption>'
+        text = f"<strong>{escape(str(value))}</strong>" if name in bold else escape(str(value))
+        lines.append(f"<tr><th {LEFT}>{escape(name)}</th><td {LEFT}>{text}</td></tr>")
+    caption = f"<caption {LEFT}>{escape(title)}</caption>"
     return f"<table>{caption}<tbody>{''.join(lines)}</tbody></table>"
 
 
 def strip(images: np.ndarray) -> str:
-    """Images (N, H, W, 3) uint8 side by side, at half their size, within the page itself."""
+    """Images (N, H, W, 3) uint8 side by side, at half their size, embedded in the page."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    sheet = Image.fromarray(np.concatenate(list(images), axis=1))
-    sheet.reduce(2).save(buffer, "PNG")
+    Image.fromarray(np.concatenate(list(images), axis=1)).reduce(2).save(buffer, "PNG")
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img alt="{len(images)} images of the set" src="data:image/png;base64,{data}">'

@@ -11,16 +11,22 @@ from torch import Tensor
 
 
 def _widen(x: Tensor) -> Tensor:
-    """x in float32, or in float64 if that is what it is in."""
+    """x in float32, or in float64 if that is its type."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def _dot_products(x: Tensor, y: Tensor) -> Tensor:
+    """x @ y.T, (B, K), in float32 or float64 also under autocast."""
+    with torch.autocast(x.device.type, enabled=False):
+        return _widen(x) @ _widen(y).T
+
+
 def cosine_forgetting_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Cosine similarity to the teacher's embedding: minimising it turns the sample away.
+    """Cosine similarity to the teacher's embedding: minimising it moves the sample away.
 
     Shapes: student and teacher (B, D). Returns (B,), in [-1, 1] up to rounding.
-    The gradient is zero at student == teacher, the maximum, which is where CURE's student starts:
-    another term has to move it first.
+    The gradient is zero at student == teacher, the maximum, where CURE's student starts: another
+    term has to move it first.
     Source: CURE (arXiv:2509.19562), forget side.
     """
     return F.cosine_similarity(_widen(student), _widen(teacher), dim=1)
@@ -32,37 +38,35 @@ def centroid_contrastive_loss(
     """InfoNCE over cluster centroids: towards the target centroid, away from the others.
 
     Shapes: embeddings (B, D), L2-normalised; centroids (K, D), of length 1 or, as means of unit
-    vectors, less: a loose cluster then draws and repels less. targets (B,) int64 in [0, K), checked
-    where they are made, not here (a check would wait for the GPU). Returns (B,), in nats, from 0 to
-    log K + 2 / temperature.
+    vectors, less: a loose cluster then attracts and repels less. targets (B,) int64 in [0, K),
+    checked where they are made, not here (a check would wait for the GPU). Returns (B,), in nats,
+    from 0 to log K + 2 / temperature.
     Source: CURE (arXiv:2509.19562), contrastive term; InfoNCE (arXiv:1807.03748).
     """
-    with torch.autocast(embeddings.device.type, enabled=False):
-        logits = _widen(embeddings) @ _widen(centroids).T / temperature
+    logits = _dot_products(embeddings, centroids) / temperature
     return F.cross_entropy(logits, targets, reduction="none")
 
 
 def dispersion_loss(
-    embeddings: Tensor, others: Tensor, mates: Tensor, temperature: float = 0.1
+    embeddings: Tensor, others: Tensor, mask: Tensor, temperature: float = 0.1
 ) -> Tensor:
-    """Soft maximum of the cosines to one's mates: minimising it drives them apart.
+    """Soft maximum of the cosines to some other embeddings: minimising it drives them apart.
 
-    T log mean exp(cos / T) over the `others` that `mates` marks: the nearest mate counts most.
-    Shapes: embeddings (B, D) and others (N, D), L2-normalised; mates (B, N) bool. Returns (B,), in
-    [-1, 1]; 0, with a gradient of 0, for a sample without mates.
+    T log mean exp(cos / T) over those of `others` that `mask` selects: the nearest counts most.
+    Shapes: embeddings (B, D) and others (N, D), L2-normalised; mask (B, N) bool. Returns (B,), in
+    [-1, 1]; 0, with a gradient of 0, for a sample without any others.
     Source: our choice of a form for the dispersion of arXiv:2512.13317.
     """
-    with torch.autocast(embeddings.device.type, enabled=False):
-        cosine = _widen(embeddings) @ _widen(others).T
-    count = mates.sum(1)
-    # A row without mates would be -inf, and its gradient NaN, even where it is not looked at.
-    logits = (cosine / temperature).masked_fill(~mates & (count > 0)[:, None], -torch.inf)
-    spread = temperature * (logits.logsumexp(1) - count.clamp(min=1).to(cosine).log())
-    return torch.where(count > 0, spread, 0 * cosine.sum(1))
+    cosine = _dot_products(embeddings, others)
+    count = mask.sum(1)
+    # A row without others would be -inf, and its gradient NaN, even if it is masked afterwards.
+    logits = (cosine / temperature).masked_fill(~mask & (count > 0)[:, None], -torch.inf)
+    soft_maximum = temperature * (logits.logsumexp(1) - count.clamp(min=1).to(cosine).log())
+    return torch.where(count > 0, soft_maximum, 0 * cosine.sum(1))
 
 
 def feature_matching_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Cosine distance to the teacher's embedding: minimising it keeps the sample where it was.
+    """Cosine distance to the teacher's embedding: minimising it keeps the sample in place.
 
     Shapes: student and teacher (B, D). Returns (B,), in [0, 2] up to rounding.
     Source: CURE (arXiv:2509.19562), retain side; the distance is our choice: on the unit sphere it
@@ -72,22 +76,21 @@ def feature_matching_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 def feature_distribution_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """How far the student's batch has moved as a whole: |mean difference|^2 + D |cov difference|^2.
+    """How far the batch has moved as a whole: |mean difference|^2 + D |covariance difference|^2.
 
-    Shapes: student (B, D) and teacher (B', D), L2-normalised. Returns a scalar >= 0; 0 when either
+    Shapes: student (B, D) and teacher (B', D), L2-normalised. Returns a scalar >= 0; 0 if either
     side is empty. The covariance is the biased one (divided by B), so that B = 1 works.
 
     Source: CURE (arXiv:2509.19562) asks for matching distributions; the form is our choice. Not
-    MMD: that needs a kernel width, one more knob, and on a batch its estimate is noisy, while
-    `feature_matching_loss` already holds each sample and only the overall shape is left to hold.
-    The factor D: embeddings spread evenly over the sphere have covariance I / D, and changing it
-    by a factor (1 + e) then costs e^2 whatever D is.
+    MMD: it needs a kernel width, one more hyper-parameter, and on a batch its estimate is noisy,
+    while `feature_matching_loss` already keeps each sample and only the overall shape is left.
+    The factor D: embeddings uniform on the sphere have covariance I / D, and changing it by a
+    factor (1 + e) then costs e^2 whatever D is.
     """
     if 0 in (len(student), len(teacher)):
         return _widen(student).sum() * 0
-    with torch.autocast(student.device.type, enabled=False):
-        student_mean, student_covariance = _moments(_widen(student))
-        teacher_mean, teacher_covariance = _moments(_widen(teacher))
+    student_mean, student_covariance = _moments(_widen(student))
+    teacher_mean, teacher_covariance = _moments(_widen(teacher))
     mean_term = (student_mean - teacher_mean).square().sum()
     covariance_term = (student_covariance - teacher_covariance).square().sum()
     return mean_term + student.shape[1] * covariance_term
@@ -97,4 +100,4 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean (D,) and biased covariance (D, D) of the rows of x (B, D)."""
     mean = x.mean(dim=0)
     centred = x - mean
-    return mean, centred.T @ centred / len(x)
+    return mean, _dot_products(centred.T, centred.T) / len(x)

@@ -1,13 +1,14 @@
-"""What every measure does at its edge: tensors to arrays, and no NaN or emptiness past it."""
+"""What every measure does with its arguments: tensors to arrays, checked for NaN and emptiness."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+
+T = TypeVar("T")
 
 
 def as_array(values: torch.Tensor | ArrayLike) -> np.ndarray:
@@ -26,12 +27,19 @@ def checked(values: torch.Tensor | ArrayLike, name: str, ndim: int = 1) -> np.nd
         raise ValueError(f"{name} is empty (shape {array.shape}); there is nothing to measure.")
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{name} holds {array.dtype}; expected real numbers.")
-    # min() and max() carry NaN along and allocate nothing the size of 87 million pairs.
+    # min() and max() propagate NaN and allocate nothing the size of 87 million pairs.
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):
         first = np.argwhere(~np.isfinite(array))[0].tolist()
         kind = "NaN" if np.isnan(array).any() else "infinity"
-        raise ValueError(f"{name} holds {kind} (first at {first}); look for a diverged encoder.")
+        raise ValueError(f"{name} holds {kind} (first at {first}); the encoder may have diverged.")
     return array
+
+
+def unit_rows(embeddings: torch.Tensor | ArrayLike, name: str) -> np.ndarray:
+    """`checked` embeddings (N, D) with rows of length one; a zero row stays zero."""
+    from sklearn.preprocessing import normalize  # slow to import, and not needed for intervals
+
+    return normalize(checked(embeddings, name, ndim=2))
 
 
 def labels_of(people: torch.Tensor | ArrayLike, n: int, name: str = "people") -> np.ndarray:
@@ -42,18 +50,23 @@ def labels_of(people: torch.Tensor | ArrayLike, n: int, name: str = "people") ->
     return labels
 
 
-def nan_key(values: Iterable[Any]) -> tuple[Any, ...]:
-    """The values to compare or hash by: every NaN is the same."""
-    return tuple("NaN" if value != value else value for value in values)
+def equal_with_nan(kind: type[T]) -> type[T]:
+    """Class decorator for a dataclass (eq=False) or NamedTuple of numbers: NaN is equal to NaN."""
 
+    def key(instance: Any) -> tuple[Any, ...]:
+        values = instance if isinstance(instance, tuple) else vars(instance).values()
+        return tuple("NaN" if value != value else value for value in values)
 
-class EqualWithNaN:
-    """Base of a dataclass (with eq=False) of numbers: equal where they are, NaN equal to NaN."""
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+    def equal(self: T, other: object) -> bool:
+        if not isinstance(other, tuple if issubclass(kind, tuple) else kind):
             return NotImplemented
-        return nan_key(vars(self).values()) == nan_key(vars(other).values())
+        return key(self) == key(other)
 
-    def __hash__(self) -> int:
-        return hash(nan_key(vars(self).values()))
+    methods = {
+        "__eq__": equal,
+        "__ne__": lambda self, other: not self == other,  # noqa: SIM201 (a tuple has another)
+        "__hash__": lambda self: hash(key(self)),
+    }
+    for name, method in methods.items():
+        setattr(kind, name, method)
+    return kind

@@ -1,4 +1,4 @@
-"""Collateral: do retained people who resemble the forgotten pay for them?"""
+"""Collateral damage: do retained people who resemble the forgotten change more than others?"""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
+from sklearn.preprocessing import normalize
 
-from cure_core.metrics.arrays import as_array, checked, labels_of
+from cure_core.metrics.arrays import as_array, labels_of, unit_rows
 from cure_core.metrics.intervals import Interval, people_bootstrap
 
 
@@ -18,7 +20,7 @@ def collateral(
     forgotten: torch.Tensor | ArrayLike,
     forgotten_people: ArrayLike,
 ) -> pd.DataFrame:
-    """How much each retained person moved, and how near they were to someone forgotten.
+    """How far each retained person moved, and how near they were to a forgotten person.
 
     `movement`: one minus the mean cosine of a person's images before and after, 0 where nothing
     moved; align `after` first (`procrustes.rotation`), or a rotation that changes no comparison
@@ -29,11 +31,7 @@ def collateral(
     before, of forgotten_people (M,). Returns columns person, movement, nearness, a row a person.
     Raises ValueError for NaN or shapes that differ.
     """
-    from sklearn.preprocessing import normalize
-
-    rows, moved = (
-        normalize(checked(x, name, ndim=2)) for x, name in ((before, "before"), (after, "after"))
-    )
+    rows, moved = unit_rows(before, "before"), unit_rows(after, "after")
     people = as_array(people)
     if rows.shape != moved.shape or len(people) != len(rows):
         raise ValueError(
@@ -41,8 +39,8 @@ def collateral(
             "one shape and one label a row"
         )
     movement = pd.Series(1 - (rows * moved).sum(axis=1)).groupby(people).mean()
-    lost = normalize(checked(forgotten, "forgotten", ndim=2))
-    nearness = _templates(rows, people) @ _templates(lost, labels_of(forgotten_people, len(lost))).T
+    gone = unit_rows(forgotten, "forgotten")
+    nearness = _templates(rows, people) @ _templates(gone, labels_of(forgotten_people, len(gone))).T
     return pd.DataFrame(
         {
             "person": movement.index.to_numpy(),
@@ -55,11 +53,9 @@ def collateral(
 def collateral_correlation(table: pd.DataFrame, n_bootstrap: int = 300, seed: int = 0) -> Interval:
     """Spearman's correlation of movement and nearness, with a 95 % interval over people.
 
-    `table` as `collateral` gives it. Positive: the nearer, the more they moved. NaN where either
+    `table` as `collateral` gives it. Positive: the nearer, the further they moved. NaN where either
     column is constant. n_bootstrap = 0 gives NaN bounds.
     """
-    from scipy.stats import rankdata
-
     movement, nearness = table.movement.to_numpy(), table.nearness.to_numpy()
 
     def spearman(index: np.ndarray) -> float:
@@ -68,14 +64,10 @@ def collateral_correlation(table: pd.DataFrame, n_bootstrap: int = 300, seed: in
             return np.nan
         return float(np.corrcoef(*ranks)[0, 1])
 
-    if not n_bootstrap:
-        return Interval(spearman(np.arange(len(table))), np.nan, np.nan)
     people = table.person.to_numpy()
     return people_bootstrap(spearman, people, people, n=n_bootstrap, seed=seed)
 
 
 def _templates(rows: np.ndarray, people: np.ndarray) -> np.ndarray:
     """A person's normalised mean embedding, a row a person in sorted order."""
-    from sklearn.preprocessing import normalize
-
     return normalize(pd.DataFrame(rows).groupby(people).mean().to_numpy())

@@ -1,4 +1,4 @@
-"""Error against discard: what a quality score is worth for recognition."""
+"""Error versus discard: how useful a quality score is for recognition."""
 
 from collections.abc import Sequence
 
@@ -23,16 +23,16 @@ def error_versus_discard(
     threshold: float,
     fractions: Sequence[float] = STEPS,
 ) -> pd.DataFrame:
-    """The false non-match rate of what is left as the poorest images are discarded.
+    """The false non-match rate of the remaining pairs as the poorest images are discarded.
 
-    A genuine pair goes when either of its images is among the discarded share of the images that
-    occur in genuine pairs; of images of equal quality the earlier goes first. The threshold stays.
+    A genuine pair is discarded with either of its images. A fraction is of the images that occur in
+    genuine pairs; of images of equal quality the earlier goes first. The threshold is fixed.
     Shapes: scores (P,), pairs of P, quality (N,) for every image, higher is better. Returns
     columns `discarded` and `fnmr` (NaN once no pair is left). Raises ValueError for NaN, lengths
     that differ, no genuine pair, and fractions outside [0, 1).
     Source: Grother and Tabassi (TPAMI 29(4), 2007), by images; ISO/IEC 29794-1.
     """
-    similarity, own = checked(scores, "scores"), checked(quality, "quality")
+    similarity, quality = checked(scores, "scores"), checked(quality, "quality")
     if len(similarity) != len(pairs):
         raise ValueError(f"{len(similarity)} scores for {len(pairs)} pairs")
     if not pairs.genuine.any():
@@ -42,8 +42,8 @@ def error_versus_discard(
     left, right = pairs.left[pairs.genuine], pairs.right[pairs.genuine]
     failed = similarity[pairs.genuine] <= threshold
     images = np.unique(np.concatenate([left, right]))
-    rank = np.empty(len(own), np.int64)
-    rank[images] = np.argsort(np.argsort(own[images], kind="stable"))
+    rank = np.empty(len(quality), np.int64)
+    rank[images] = np.argsort(np.argsort(quality[images], kind="stable"))
     worst = np.minimum(rank[left], rank[right])
     rows = []
     for fraction in fractions:
@@ -53,11 +53,11 @@ def error_versus_discard(
 
 
 def partial_area(curve: pd.DataFrame, upto: float = 0.2) -> float:
-    """Area under the curve from 0 to `upto` over that of never improving: 1 for a useless score.
+    """Area under the curve from 0 to `upto` over that of a constant curve: 1 for a useless score.
 
-    0 is the best there could be; a score that discards the wrong images is above 1. NaN where the
-    curve starts at an error of 0. Dividing by the flat curve, as is usual since Olsen et al. (IET
-    Biometrics 5(2), 2016), makes data sets comparable.
+    0 is the optimum; a score that discards the wrong images is above 1. NaN if the curve starts at
+    an error of 0. Dividing by the constant curve, as is usual since Olsen et al. (IET Biometrics
+    5(2), 2016), makes data sets comparable.
     """
     part = curve[curve.discarded <= upto + 1e-9]
     if len(part) < 2:
@@ -68,13 +68,12 @@ def partial_area(curve: pd.DataFrame, upto: float = 0.2) -> float:
 
 
 def utility(embeddings: torch.Tensor, people: ArrayLike) -> np.ndarray:
-    """How alike each image is to its person's others on average: an ordering nobody could know.
+    """Mean similarity of each image to the others of its person: an oracle ordering.
 
-    It uses the labels and the very scores that are judged, so it bounds what a score of single
-    images can reach (nearly: the best set to discard is no ranking). NaN never: an image alone
-    gets its mean similarity to nobody, 0, and is in no genuine pair. Shapes: embeddings (N, D)
-    L2-normalised, people (N,). Source: our choice; the field's oracles differ. Raises ValueError
-    for empty embeddings, NaN, or lengths that differ.
+    It uses the labels and the scores under test, so it bounds what a score of single images can
+    reach (nearly: the best set to discard is no ranking). 0 for a person's only image, which is in
+    no genuine pair. Shapes: embeddings (N, D) L2-normalised, people (N,). Source: our choice; the
+    field's oracles differ. Raises ValueError for empty embeddings, NaN, or lengths that differ.
     """
     rows = checked(embeddings, "embeddings", ndim=2)
     codes = np.unique(labels_of(people, len(rows)), return_inverse=True)[1]
@@ -123,10 +122,7 @@ def discard_table(
 def genuine_pairs(people: ArrayLike) -> Pairs:
     """Every pair of two images of one person."""
     codes = as_array(people)
-    found = []
-    for person in np.unique(codes):
-        own = np.flatnonzero(codes == person)
-        first, second = np.triu_indices(len(own), 1)
-        found.append((own[first], own[second]))
-    left, right = (np.concatenate(side) for side in zip(*found, strict=True))
+    groups = [np.flatnonzero(codes == person) for person in np.unique(codes)]
+    pairs = [images[np.stack(np.triu_indices(len(images), 1))] for images in groups]
+    left, right = np.concatenate(pairs, axis=1)
     return Pairs(left, right, np.ones(len(left), bool))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from cure_core.metrics.arrays import as_array, checked
+from cure_core.metrics.arrays import as_array, unit_rows
 
 
 def rank_one(
@@ -16,19 +16,19 @@ def rank_one(
     gallery_people: ArrayLike,
     restrict_to: ArrayLike | None = None,
 ) -> float:
-    """Rank-1 identification: share of probes whose nearest template is their own person's.
+    """Rank-1 identification: share of probes whose nearest template is that of their person.
 
-    A template is the normalised mean of a person's normalised gallery embeddings; near means a
-    high cosine. A probe whose own template ties with another counts as missed, so a collapsed
-    encoder scores 0. Which encoder made the gallery is for the caller to say: the teacher for
-    templates enrolled before unlearning, the student for re-enrolled ones.
+    A template is the normalised mean of a person's normalised gallery embeddings; the nearest has
+    the highest cosine. A tie of the correct template with another counts as missed, so a collapsed
+    encoder scores 0. The gallery's embeddings are the teacher's for templates enrolled before
+    unlearning, the student's for re-enrolled ones.
 
     Shapes: probe (P, D), probe_people (P,), gallery (G, D), gallery_people (G,). `restrict_to`
-    names the people whose templates are searched, by default all in the gallery; the fewer, the
+    names the people whose templates are searched, by default all in the gallery; fewer is
     easier. Returns a share in [0, 1]. Raises ValueError for empty embeddings, NaN, lengths that
     differ, or a probe whose person is not searched.
     """
-    probe, gallery = _unit_rows(probe, "probe"), _unit_rows(gallery, "gallery")
+    probe, gallery = unit_rows(probe, "probe"), unit_rows(gallery, "gallery")
     probe_people, gallery_people = as_array(probe_people), as_array(gallery_people)
     if len(probe) != len(probe_people) or len(gallery) != len(gallery_people):
         raise ValueError(
@@ -47,15 +47,8 @@ def rank_one(
         )
     sums = np.zeros((len(names), gallery.shape[1]), dtype=gallery.dtype)
     np.add.at(sums, codes, gallery)
-    scores = probe @ _unit_rows(sums, "templates").T
-    rows, own = np.arange(len(probe)), np.searchsorted(names, probe_people)
-    own_score = scores[rows, own]
-    scores[rows, own] = -np.inf
-    return float(np.mean(own_score > scores.max(axis=1)))
-
-
-def _unit_rows(embeddings: torch.Tensor | ArrayLike, name: str) -> np.ndarray:
-    """Rows (N, D) of length one; a zero row stays zero."""
-    rows = checked(embeddings, name, ndim=2)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, 1)
+    scores = probe @ unit_rows(sums, "templates").T
+    index = np.arange(len(probe)), np.searchsorted(names, probe_people)
+    genuine = scores[index]
+    scores[index] = -np.inf
+    return float(np.mean(genuine > scores.max(axis=1)))

@@ -1,18 +1,14 @@
-"""Pairs of images to verify: drawing them, reading LFW's, scoring them.
+"""Pairs of images to verify: drawing and scoring them.
 
-Identities come in here as one label an image; only evaluation has them, unlearning never does.
+Identities are one label an image; only evaluation has them, unlearning never does.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
@@ -22,7 +18,7 @@ class Pairs:
     """Pairs of indices into one image set.
 
     Shapes: left (P,) int64, right (P,) int64, genuine (P,) bool (both images of one person).
-    Raises ValueError when the three lengths differ.
+    Raises ValueError if the three lengths differ.
     """
 
     left: np.ndarray
@@ -43,16 +39,16 @@ class Pairs:
         return f"{len(self):,} pairs, {np.count_nonzero(self.genuine):,} genuine"
 
     def select(self, mask: np.ndarray) -> Pairs:
-        """The pairs that `mask` (P,) bool keeps, in their order."""
+        """The pairs for which `mask` (P,) is true, in order."""
         return Pairs(self.left[mask], self.right[mask], self.genuine[mask])
 
 
 def group_by_person(people: Sequence[Hashable] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Order images by person, and say where each image's person begins in that order.
+    """Order images by person, and find where each image's person begins in that order.
 
-    Shapes: people (N,); returns order (N,) and start (N,), int64. With images taken in this
-    order, image p has its impostors among the earlier ones in [0, start[p]) and its genuine
-    partners in [start[p], p), so that every pair is met exactly once.
+    Shapes: people (N,); returns order (N,) and start (N,), int64. In this order, image p forms
+    impostor pairs with the images [0, start[p]) and genuine pairs with [start[p], p), so that every
+    pair occurs exactly once.
     """
     codes = np.unique(np.asarray(people), return_inverse=True)[1]
     order = np.argsort(codes, kind="stable")
@@ -63,107 +59,44 @@ def draw_pairs(people: Sequence[Hashable] | np.ndarray, n_each: int, seed: int) 
     """Draw up to `n_each` genuine pairs and as many impostor pairs among the same images.
 
     Each kind is uniform over all its distinct unordered pairs, without replacement, so a person
-    with many images is in more of the genuine ones. Genuine and impostor alternate: any run of
-    pairs, and so each of ten contiguous folds, is half genuine (give or take one).
+    with many images is in more of the genuine ones. Genuine and impostor pairs alternate, so each
+    of ten contiguous folds is half genuine (plus or minus one).
 
-    Shapes: people (N,), one label an image. Where one kind has fewer than `n_each` pairs, both
-    are cut to that number. Raises ValueError when n_each < 1, or a kind has no pair at all.
+    Shapes: people (N,), one label an image. If one kind has fewer than `n_each` pairs, both are
+    cut to that number. Raises ValueError if n_each < 1, or a kind has no pair at all.
     """
     if n_each < 1:
         raise ValueError(f"n_each is {n_each}; draw at least one pair of each kind.")
     order, start = group_by_person(people)
-    genuine_before, impostors_before = np.arange(len(order)) - start, start
-    n_genuine, n_impostors = int(genuine_before.sum()), int(impostors_before.sum())
-    if not n_genuine or not n_impostors:
+    n_before = {"genuine": np.arange(len(order)) - start, "impostor": start}  # partners of each
+    n_genuine, n_impostor = (int(count.sum()) for count in n_before.values())
+    if not n_genuine or not n_impostor:
         raise ValueError(
             f"{len(order)} images of {len(set(start.tolist()))} people hold {n_genuine} genuine "
-            f"and {n_impostors} impostor pairs; both kinds are needed: two people at least, one "
+            f"and {n_impostor} impostor pairs; both kinds are needed: two people at least, one "
             "of them with two images."
         )
-    n = min(n_each, n_genuine, n_impostors)
+    n = min(n_each, n_genuine, n_impostor)
     rng = np.random.default_rng(seed)
 
-    def draw(partners: np.ndarray, first_partner: np.ndarray | int) -> tuple[np.ndarray, ...]:
-        """Number the pairs by their later image, draw n numbers, turn them back into pairs."""
-        end = np.cumsum(partners)
+    def draw(n_partners: np.ndarray, first_partner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Number the pairs by their later image, draw n numbers, and turn them back into pairs."""
+        end = np.cumsum(n_partners)
         number = rng.choice(end[-1], size=n, replace=False)
         later = np.searchsorted(end, number, side="right")
-        earlier = (
-            number - (end - partners)[later] + np.broadcast_to(first_partner, end.shape)[later]
-        )
+        earlier = first_partner[later] + number - (end - n_partners)[later]
         return order[earlier], order[later]
 
-    kinds = [draw(genuine_before, start), draw(impostors_before, 0)]
+    kinds = draw(n_before["genuine"], start), draw(n_before["impostor"], np.zeros_like(start))
     left, right = (np.stack(side, axis=1).ravel() for side in zip(*kinds, strict=True))
     return Pairs(left, right, np.tile([True, False], n))
-
-
-def read_lfw_pairs(path: str | Path) -> pd.DataFrame:
-    """Read LFW's `pairs.txt`: for each fold its genuine pairs, then its impostor pairs.
-
-    The first line holds the number of folds F and of pairs of each kind in a fold M, or M alone
-    for one fold (`pairsDevTest.txt`); then come 2 * F * M lines, `name i j` for a genuine pair and
-    `name i other j` for an impostor pair, separated by tabs. UTF-8, with or without a byte-order
-    mark, with any ends of lines; blank lines at the end are ignored.
-    Returns F * 2 * M rows with columns name1, i1, name2, i2 (image numbers from 1, as in the file
-    names), genuine (bool) and fold (from 0); row k is line k + 2.
-    Source: Labeled Faces in the Wild (http://vis-www.cs.umass.edu/lfw/). Raises ValueError with
-    the file and the line number for a line that is malformed, pairs an image with itself or calls
-    one person an impostor, and with both counts for missing or surplus lines.
-    """
-    header, *lines = _lines(Path(path))
-    counts = header.split()
-    if not 1 <= len(counts) <= 2 or not all(map(_number, counts)):
-        raise ValueError(
-            f"{path}:1: expected 'folds<TAB>pairs of a kind', or the latter alone, got {header!r}"
-        )
-    folds, each = map(int, counts if len(counts) == 2 else ("1", *counts))
-    if not folds * each or len(lines) != 2 * folds * each:
-        raise ValueError(
-            f"{path}: line 1 announces {2 * folds * each} pairs, {len(lines)} lines follow."
-        )
-    rows = []
-    for k, line in enumerate(lines):
-        genuine = k % (2 * each) < each
-        fields = [field.strip() for field in line.split("\t")]
-        if genuine:
-            fields.insert(2, fields[0])  # both images are of one person
-        if len(fields) != 4 or not all(fields) or not all(map(_number, fields[1::2])):
-            form = "name, i, j" if genuine else "name, i, other name, j"
-            raise ValueError(f"{path}:{k + 2}: expected '{form}' between tabs, got {line!r}")
-        name1, i1, name2, i2 = fields[0], int(fields[1]), fields[2], int(fields[3])
-        if genuine and i1 == i2:
-            raise ValueError(f"{path}:{k + 2} pairs image {i1} of {name1} with itself")
-        if not genuine and normal_name(name1) == normal_name(name2):
-            raise ValueError(f"{path}:{k + 2} calls two images of {name1} an impostor pair")
-        rows.append((name1, i1, name2, i2, genuine, k // (2 * each)))
-    return pd.DataFrame(rows, columns=["name1", "i1", "name2", "i2", "genuine", "fold"])
-
-
-def _lines(path: Path) -> list[str]:
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}:{line}: not UTF-8 ({error.reason}); save it as UTF-8") from None
-    return re.split("\r\n|\r|\n", text.rstrip())
-
-
-def _number(text: str) -> bool:
-    return re.fullmatch("[0-9]{1,9}", text) is not None  # int() takes "1_0" and "-1" too
-
-
-def normal_name(name: str) -> str:
-    """A person's name in the one form of Unicode (NFC) in which names are compared."""
-    return unicodedata.normalize("NFC", name)
 
 
 def similarities(embeddings: torch.Tensor | ArrayLike, pairs: Pairs) -> np.ndarray:
     """Cosine similarity of each pair.
 
-    Shapes: embeddings (N, D) float, L2-normalised (a zero row is let through and scores 0);
-    returns (P,) in [-1, 1] up to rounding. Raises ValueError for rows of any other length.
+    Shapes: embeddings (N, D) float, L2-normalised (a zero row is accepted and scores 0); returns
+    (P,) in [-1, 1] up to rounding. Raises ValueError for rows of any other length.
     """
     rows = torch.as_tensor(embeddings).detach().cpu()
     norms = torch.linalg.vector_norm(rows, dim=1)

@@ -1,21 +1,22 @@
-"""One number for an unlearning: how much was forgotten, at what cost to the rest."""
+"""One number for a run of unlearning: how much was forgotten, at what cost to the rest."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from cure_core.metrics.arrays import EqualWithNaN
-from cure_core.metrics.intervals import MIN_PEOPLE, Interval, people_resamples, percentiles
+from cure_core.metrics.arrays import equal_with_nan
+from cure_core.metrics.intervals import Interval, people_resamples, percentiles
 from cure_core.metrics.verification import ten_fold_accuracy
 
 
+@equal_with_nan
 @dataclass(frozen=True, eq=False)
-class UES(EqualWithNaN):
+class UES:
     """Unlearning Efficiency Score and its two factors, each in [0, 1], higher is better."""
 
     score: float
@@ -23,7 +24,7 @@ class UES(EqualWithNaN):
     stability: float
 
 
-class Judged(NamedTuple):
+class ScoredPairs(NamedTuple):
     """The pairs of one set with their scores before and after, all of shape (P,).
 
     `left` and `right` are the people of the pairs' images.
@@ -45,9 +46,9 @@ def unlearning_efficiency_score(
     """UES (CURE) = forgetting x stability, from accuracies whose chance level is 1/2.
 
     forgetting = clip((A_f0 - A_f) / (A_f0 - 1/2), 0, 1): the share of the forget set's
-    recognisability above chance that is gone. stability = product over the kept sets of
-    clip(1 - |A - A_0| / (A_0 - 1/2), 0, 1): how little everything else moved. So 0 for an
-    untouched model, 0 for a collapsed one, 1 only for full forgetting at no cost.
+    recognisability above chance that is lost. stability = product over the kept sets of
+    clip(1 - |A - A_0| / (A_0 - 1/2), 0, 1): how little everything else changed. So 0 for an
+    unchanged model, 0 for a collapsed one, 1 only for full forgetting at no cost.
 
     `before` and `after` map "forget" and each name in `kept` to balanced accuracy in [0, 1].
     Source: our choice; the paper (arXiv:2509.19562) names the score, its formula is not public
@@ -70,7 +71,7 @@ def unlearning_efficiency_score(
 
 
 def ues_intervals(
-    sets: Mapping[str, Judged],
+    sets: Mapping[str, ScoredPairs],
     kept: Iterable[str] = ("retain", "test"),
     n_bootstrap: int = 300,
     seed: int = 0,
@@ -78,50 +79,48 @@ def ues_intervals(
     """UES and its two factors within a run, each with a 95 % interval over people.
 
     Each replicate draws people once for all sets, and both models are judged by the same pairs
-    (`people_bootstrap`), so the bounds allow for what the accuracies share. Replicates in which a
-    set is left with too few people to cross-validate on, or with an accuracy before of 1/2 or less,
-    are left out. `sets` holds "forget" and each name in `kept`. Returns "score", "forgetting" and
+    (`people_bootstrap`), so the bounds account for the correlation of the accuracies. Replicates in
+    which a set has too few people to cross-validate on, or an accuracy before of 1/2 or less, are
+    left out. `sets` holds "forget" and each name in `kept`. Returns "score", "forgetting" and
     "stability", in [0, 1]; NaN bounds for n_bootstrap = 0 or fewer than three people. Raises
     ValueError as `unlearning_efficiency_score` and `ten_fold_accuracy` do.
     """
     names = ("forget", *kept)
     if missing := [name for name in names if name not in sets]:
         raise ValueError(f"sets lacks {missing[0]!r}; it holds {sorted(sets)}.")
-    pairs = Judged(*(np.concatenate(part) for part in zip(*(sets[n] for n in names), strict=True)))
-    of = np.repeat(np.arange(len(names)), [len(sets[name].genuine) for name in names])
+    columns = zip(*(sets[name] for name in names), strict=True)
+    pairs = ScoredPairs(*map(np.concatenate, columns))
+    set_of = np.repeat(np.arange(len(names)), [len(sets[name].genuine) for name in names])
 
     def measured(index: np.ndarray) -> UES:
         before, after = {}, {}
         for number, name in enumerate(names):
-            own = index[of[index] == number]
-            labels, folds = pairs.genuine[own], pairs.folds[own]
-            before[name] = ten_fold_accuracy(pairs.before[own], labels, folds)
-            after[name] = ten_fold_accuracy(pairs.after[own], labels, folds)
+            rows = index[set_of[index] == number]
+            labels, folds = pairs.genuine[rows], pairs.folds[rows]
+            before[name] = ten_fold_accuracy(pairs.before[rows], labels, folds)
+            after[name] = ten_fold_accuracy(pairs.after[rows], labels, folds)
         return unlearning_efficiency_score(before, after, names[1:])
 
-    value = measured(np.arange(len(of)))
+    value = measured(np.arange(len(set_of)))
     replicates = []
-    enough = len(np.unique([pairs.left, pairs.right])) >= MIN_PEOPLE
-    for index in people_resamples(pairs.left, pairs.right, n_bootstrap if enough else 0, seed):
+    for index in people_resamples(pairs.left, pairs.right, n_bootstrap, seed):
         try:
             replicates.append(measured(index))
-        except ValueError:  # too few people drawn of a set
+        except ValueError:  # too few people of a set were drawn
             continue
     return {
-        field.name: percentiles(
-            getattr(value, field.name), [getattr(ues, field.name) for ues in replicates]
-        )
-        for field in fields(UES)
+        name: percentiles(score, [getattr(ues, name) for ues in replicates])
+        for name, score in vars(value).items()
     }
 
 
 def h_mean(before: Mapping[str, float], after: Mapping[str, float]) -> float:
-    """Harmonic mean of what was lost on the forget set and what is left on the retain set.
+    """Harmonic mean of the accuracy lost on the forget set and that left on the retain set.
 
-    2 D A_r / (D + A_r) with D = A_f0 - A_f; 0 when nothing was lost (D <= 0). `before` maps
+    2 D A_r / (D + A_r) with D = A_f0 - A_f; 0 if none was lost (D <= 0). `before` maps
     "forget", `after` maps "forget" and "retain" to accuracy in [0, 1]; returns a number in
     [0, 1]. Where chance is 1/2, D is at most 1/2 and so the mean at most 2/3.
-    Source: GS-LoRA (arXiv:2403.11530). Raises ValueError as the score above does.
+    Source: GS-LoRA (arXiv:2403.11530). Raises ValueError as `unlearning_efficiency_score` does.
     """
     lost = accuracies(before, ["forget"], "before")["forget"]
     new = accuracies(after, ["forget", "retain"], "after")

@@ -1,7 +1,7 @@
 """Verification: how well similarity scores tell genuine pairs from impostor pairs.
 
-Everywhere a pair is accepted when its score is strictly above the threshold. Scores are as
-exact as float32 makes them; nothing here bins, samples or approximates.
+A pair is accepted if its score is strictly above the threshold. Everything is exact for float32
+scores: nothing is binned, sampled or approximated.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def tar_at_far(genuine: Scores, impostor: Scores, far: float) -> float:
 def roc(genuine: Scores, impostor: Scores) -> pd.DataFrame:
     """The exact ROC curve, at its corners.
 
-    One row for each distinct threshold at which TAR changes, and just before it; between two
-    rows TAR stands still while FAR steps, so the curve loses nothing, and its length follows
-    the genuine pairs even when there are 87 million impostors.
+    One row for each distinct threshold at which TAR changes, and just before it. Between two rows
+    TAR is constant, so the curve is complete, and its length depends on the genuine pairs even with
+    87 million impostors.
 
     Shapes: genuine (G,), impostor (I,). Returns columns threshold (falling from the highest
     score to -inf), far and tar (both rising from 0 to 1). Raises ValueError for empty or NaN.
@@ -70,11 +70,10 @@ def _share_above(thresholds: np.ndarray, ascending: np.ndarray) -> np.ndarray:
 
 
 def equal_error_rate(genuine: Scores, impostor: Scores) -> float:
-    """Equal error rate: where the ROC curve has as many false accepts as false rejects.
+    """Equal error rate: where the ROC curve has equal false accept and false reject rates.
 
-    Where no threshold balances them exactly, the straight line between the two neighbouring
-    operating points decides (our choice; it is what tossing a coin between them would reach),
-    so constant scores give 1/2.
+    If no threshold has, by linear interpolation between the two neighbouring operating points (our
+    choice; choosing between them at random would reach it), so constant scores give 1/2.
 
     Shapes: genuine (G,), impostor (I,); returns a share in [0, 1], lower is better.
     Raises ValueError for empty scores or NaN.
@@ -95,16 +94,16 @@ def ten_folds(n: int) -> np.ndarray:
 def ten_fold_accuracy(scores: Scores, labels: Scores, folds: ArrayLike | None = None) -> float:
     """Verification accuracy at the best threshold, cross-validated: the LFW protocol.
 
-    Each fold is decided at the threshold that is best on the others. Accuracy, in choosing and
-    in reporting, is the mean of the two classes' rates, here over all held-out decisions
-    together (our choice: a fold may then lack a class). Where the folds are half genuine that
-    is LFW's plain accuracy; everywhere constant scores give 1/2.
+    Each fold is decided at the threshold that is best on the others. Accuracy, in the choice and
+    in the report, is the mean of the two classes' rates, here over all held-out decisions together
+    (our choice: a fold may then lack a class). If the folds are half genuine that is LFW's plain
+    accuracy; constant scores always give 1/2.
 
     Shapes: scores (P,), labels (P,) bool (True for genuine), folds (P,) fold numbers, by default
     ten contiguous folds. Returns a share in [0, 1]. Source: Labeled Faces in the Wild
     (http://vis-www.cs.umass.edu/lfw/). Raises ValueError for empty scores, NaN, lengths that
-    differ, labels that are not bool, fewer than two folds, or when all the pairs outside some
-    fold are of one class.
+    differ, labels that are not bool, fewer than two folds, or if all pairs outside a fold are
+    of one class.
     """
     scores = checked(scores, "scores")
     labels = _class_labels(labels, len(scores))
@@ -127,7 +126,7 @@ def ten_fold_accuracy(scores: Scores, labels: Scores, folds: ArrayLike | None = 
 def best_threshold(scores: Scores, labels: Scores) -> float:
     """The threshold of best balanced accuracy, half-way between two neighbouring scores.
 
-    Shapes: scores (P,), labels (P,) bool. Where several are best, the lowest; -inf accepts all.
+    Shapes: scores (P,), labels (P,) bool. Of several best, the lowest; -inf accepts all.
     Raises ValueError for empty scores, NaN, or labels of one class only.
     """
     scores = checked(scores, "scores").astype(np.float64)
@@ -135,8 +134,8 @@ def best_threshold(scores: Scores, labels: Scores) -> float:
     values, index = np.unique(scores, return_inverse=True)
     genuine = np.bincount(index[labels], minlength=len(values))
     impostor = np.bincount(index[~labels], minlength=len(values))
-    # Gain over accepting all when everything up to each value is rejected, times both counts: in
-    # whole numbers, or rounding would choose among thresholds that are equally good.
+    # The gain over accepting all if everything up to each value is rejected, times both counts:
+    # integers, or rounding would choose among equally good thresholds.
     gain = np.cumsum(impostor) * genuine.sum() - np.cumsum(genuine) * impostor.sum()
     best = int(np.argmax(gain))
     if gain[best] <= 0:
@@ -162,18 +161,19 @@ def all_pairs(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cosine scores of every pair of images: (genuine (G,), impostor (I,)), float32.
 
-    All of them, so that what is computed from them is exact: N = 13,233 images give 87.5
-    million scores, 350 MB, plus `chunk` * N * 4 bytes while it works.
+    N = 13,233 images give 87.5 million scores, 350 MB, plus `chunk` * N * 4 bytes of memory while
+    it runs.
 
     Shapes: embeddings (N, D) L2-normalised; people (N,), one label an image. Raises ValueError
-    for NaN, lengths that differ, or when there is no genuine or no impostor pair.
+    for NaN, lengths that differ, or if there is no genuine or no impostor pair.
     """
     rows = checked(embeddings, "embeddings", ndim=2).astype(np.float32, copy=False)
     order, start = group_by_person(as_array(people))
     if len(order) != len(rows):
         raise ValueError(f"people holds {len(order)} labels for {len(rows)} embeddings.")
-    rows, own = rows[order], np.arange(len(order)) - start
-    genuine, impostor = (np.empty(int(n.sum()), dtype=np.float32) for n in (own, start))
+    rows = rows[order]
+    n_genuine, n_impostor = np.arange(len(order)) - start, start  # with earlier images, of each
+    genuine, impostor = (np.empty(int(n.sum()), np.float32) for n in (n_genuine, n_impostor))
     if not len(genuine) or not len(impostor):
         raise ValueError(
             f"{len(rows)} images give {len(genuine)} genuine and {len(impostor)} impostor pairs; "
@@ -182,8 +182,8 @@ def all_pairs(
     g = i = 0
     for first in range(0, len(rows), chunk):
         last = min(first + chunk, len(rows))
-        for later, scores in enumerate(rows[first:last] @ rows[:last].T, start=first):
-            genuine[g : g + own[later]] = scores[start[later] : later]
-            impostor[i : i + start[later]] = scores[: start[later]]
-            g, i = g + own[later], i + start[later]
+        for p, scores in enumerate(rows[first:last] @ rows[:last].T, start=first):
+            genuine[g : g + n_genuine[p]] = scores[start[p] : p]
+            impostor[i : i + n_impostor[p]] = scores[: start[p]]
+            g, i = g + n_genuine[p], i + n_impostor[p]
     return genuine, impostor

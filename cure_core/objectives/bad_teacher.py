@@ -3,12 +3,9 @@
 import copy
 from typing import ClassVar
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.encoders.embedding import raw_embeddings
-from cure_core.encoders.images import mirrored
+from cure_core.encoders.embedding import teacher_views
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
 from cure_core.runtime.randomness import seeded
@@ -19,21 +16,18 @@ class BadTeacher(Objective):
 
     Without labels: the source already needs none, but matches class distributions by KL; an
     encoder has none, so the cosine distance of embeddings takes its place.
-    The untrained network embeds nearly everything in one direction, which only looks like perfect
-    forgetting to whoever keeps the teacher's threshold.
+    The untrained network embeds nearly everything in one direction, which looks like perfect
+    forgetting only at the teacher's threshold.
     Source: Chundawat et al. (arXiv:2205.08096); equal weights are our choice.
     """
 
     weights: ClassVar[dict[str, float]] = {"forget": 1.0, "retain": 1.0}
 
     def start(self, setup: Setup) -> None:
-        # Another draw than the teacher may itself have begun from.
-        incompetent = freshly_initialised(setup.student, self.config.seed + 1_000_000)
-        views = [
-            raw_embeddings(incompetent, setup.forget, device=setup.device, view=view)
-            for view in (None, mirrored)
-        ]
-        self.incompetent = F.normalize(torch.stack(views), dim=2).to(setup.device)  # (2, Nf, D)
+        # Not the seed that the teacher may have been initialised with.
+        incompetent = reinitialised(setup.student, self.config.seed + 1_000_000)
+        views = teacher_views(incompetent, setup.forget, setup.device)
+        self.incompetent = views.to(setup.device)  # (2, Nf, D)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         incompetent = self.incompetent[batch.forget_view, batch.forget_index]
@@ -43,10 +37,10 @@ class BadTeacher(Objective):
         }
 
 
-def freshly_initialised(network: nn.Module, seed: int) -> nn.Module:
-    """A copy of `network` with every parameter and running statistic drawn or set anew.
+def reinitialised(network: nn.Module, seed: int) -> nn.Module:
+    """A copy of `network` with all parameters and running statistics as before any training.
 
-    Raises ValueError for a module with parameters of its own that it cannot reset.
+    Raises ValueError for a module with direct parameters that it cannot reset.
     """
     fresh = copy.deepcopy(network).cpu()
     with seeded(seed):
@@ -57,6 +51,6 @@ def freshly_initialised(network: nn.Module, seed: int) -> nn.Module:
             elif list(module.parameters(recurse=False)):
                 raise ValueError(
                     f"{type(module).__name__} holds parameters but has no reset_parameters(); "
-                    "give it one that draws them anew"
+                    "define one that draws them from torch's generator"
                 )
     return fresh

@@ -1,6 +1,5 @@
-"""What the loop asks of an objective."""
+"""The interface between the unlearning loop and a method's loss."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -10,16 +9,16 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cure_core.config import CureConfig, real_number, whole_number
+from cure_core.checks import check_settings
+from cure_core.config import CureConfig
 from cure_core.encoders.images import Images
 from cure_core.files import digest
 
 
 class UnlearningDivergedError(FloatingPointError):
-    """The student is of no further use: not finite, or collapsed to too few distinct embeddings.
+    """The student's embeddings are not finite, or have collapsed to too few distinct ones.
 
-    An objective raises it with a message; `unlearn` adds `student` and `history`, the last good
-    ones.
+    An objective raises it with a message; `unlearn` adds the last good `student` and its `history`.
     """
 
     def __init__(
@@ -31,11 +30,11 @@ class UnlearningDivergedError(FloatingPointError):
 
 @dataclass(frozen=True, eq=False)
 class Setup:
-    """What there is before the first step.
+    """What an objective can start from.
 
-    `student`, still the teacher's copy, is the network that will be changed; `forget` and `retain`
-    are the images; `forget_views` and `retain_views` are the teacher's embeddings of them as taken
-    and mirrored, (2, N, D), L2-normalised, on `device`.
+    `student` is a copy of the teacher, which will be changed; `forget` and `retain` are the images;
+    `forget_views` and `retain_views` are the teacher's embeddings of them and of their mirror
+    images, (2, N, D), L2-normalised, on `device`.
     """
 
     student: nn.Module
@@ -48,9 +47,9 @@ class Setup:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One step's embeddings, L2-normalised (B, D), and which samples they are, int64 (B,).
+    """One step's embeddings, L2-normalised (B, D), and the indices of the samples, int64 (B,).
 
-    `forget_view` and `retain_view`, int64 (B,), are 1 where the sample is seen mirrored.
+    `forget_view` and `retain_view`, int64 (B,), are 1 for mirror images.
     """
 
     student_forget: Tensor
@@ -68,8 +67,9 @@ class Objective:
     """A method's loss. It knows nothing of optimisers, files or progress bars.
 
     `weights` names its terms with their default weights; the loop minimises the weighted sum of
-    their means. A method without terms takes no step: all its work is in `start`. A subclass's
-    dataclass fields are its settings, and a checkpoint is taken up only by the same settings.
+    their means. A method without terms takes no step: all its work is in `start`. The dataclass
+    fields of a subclass are its settings, made by `checks.setting`; a value that is not accepted
+    raises ValueError. A checkpoint is resumed only with the same settings.
     """
 
     weights: ClassVar[dict[str, float]] = {}
@@ -77,24 +77,10 @@ class Objective:
     config: CureConfig
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a setting out of range."""
-
-    def _check_range(
-        self, name: str, low: float, high: float = math.inf, whole: bool = False
-    ) -> None:
-        """Raise ValueError for a setting that is no number, or none from `low` to `high`."""
-        value = getattr(self, name)
-        try:
-            number = whole_number(value) if whole else real_number(value)
-        except TypeError:
-            number = math.nan
-        if not low <= number <= high or number == math.inf:  # NaN too
-            kind = "whole number" if whole else "number"
-            to = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
-            raise ValueError(f"{name}={value!r}; it is a {kind} {to}")
+        check_settings(self)
 
     def check_sizes(self, forget: int, retain: int) -> None:
-        """Raise ValueError where sets of these sizes cannot serve; called before any work."""
+        """Raise ValueError if the sets are too small; called before any work."""
 
     def start(self, setup: Setup) -> None:
         """Prepare from the teacher; may change `setup.student`."""
@@ -102,7 +88,7 @@ class Objective:
     def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
         """Called before each epoch, from 0; `student_forget()` embeds the forget set, (N, D).
 
-        Raises UnlearningDivergedError where the student has collapsed.
+        Raises UnlearningDivergedError if the student has collapsed.
         """
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
@@ -110,20 +96,23 @@ class Objective:
         raise NotImplementedError
 
     def summary(self) -> dict[str, float]:
-        """What a reader should know of the choices made, by name."""
+        """Choices made in `start`, by name, for the result of `unlearn`."""
         return {}
 
     def described(self) -> str:
-        """The class, and the settings that are not its defaults, arrays by their digests."""
-        chosen = []
-        for setting in fields(self)[1:]:  # all but the config
-            value = getattr(self, setting.name)
+        """The class and the settings that are not its defaults, arrays by their digests."""
+        changed = []
+        for item in fields(self)[1:]:  # all but the config
+            value = getattr(self, item.name)
             if value is not None and not isinstance(value, str | int | float):
-                value = digest(_settings_array(setting.name, value))
-            if value != setting.default:
-                chosen.append(f"{setting.name}={value!r}")
+                value = np.asarray(value)
+                if value.dtype == object:
+                    raise ValueError(f"{item.name}={value}; it is a number, text or array of them")
+                value = digest(value)
+            if value != item.default:
+                changed.append(f"{item.name}={value!r}")
         name = type(self).__name__
-        return f"{name}({', '.join(chosen)})" if chosen else name
+        return f"{name}({', '.join(changed)})" if changed else name
 
     def state_dict(self) -> dict[str, Any]:
         """What `start` and `begin_epoch` made, for a checkpoint: every attribute but the settings.
@@ -131,10 +120,9 @@ class Objective:
         Raises ValueError that names an attribute which a checkpoint cannot hold, such as a module;
         an objective with one overrides `state_dict` and `load_state_dict`, as `Laf` does.
         """
-        settings = {setting.name for setting in fields(self)}
-        kind = type(self).__name__
+        settings = {item.name for item in fields(self)}
         return {
-            name: _plain(f"{kind}.{name}", value)
+            name: _plain(f"{type(self).__name__}.{name}", value)
             for name, value in vars(self).items()
             if name not in settings
         }
@@ -145,18 +133,8 @@ class Objective:
             setattr(self, name, value)
 
 
-def _settings_array(name: str, value: object) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype == object:
-        raise ValueError(
-            f"the setting {name} is a {type(value).__name__}; a checkpoint is compared by its "
-            "settings, which are numbers, text or arrays of them"
-        )
-    return array
-
-
 def _plain(name: str, value: Any) -> Any:
-    """`value` in types that are read back without unpickling code."""
+    """`value` in types that `torch.load` reads without unpickling code."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Tensor) or type(value) in (type(None), bool, int, float, str):

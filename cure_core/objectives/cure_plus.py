@@ -1,4 +1,4 @@
-"""CURE with its forget side turned round: clusters are dispersed, not moved."""
+"""CURE with another forget side: clusters are dispersed, not moved."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from cure_core.objectives.cure import Cure
 
 @dataclass(eq=False, kw_only=True)
 class CurePlus(Cure):
-    """The members of a forget cluster part from each other; the retain side is CURE's.
+    """The members of a forget cluster move apart; the retain side is CURE's.
 
-    CURE sends a cluster to the farthest centroid as one, and what moves together stays together:
-    its pictures still match each other. Here each picture leaves the pictures of its own cluster,
+    CURE sends a whole cluster to the farthest centroid, and what moves together stays together: its
+    images still match each other. Here each image moves away from the other images of its cluster,
     wherever they are by now: a memory holds the student's last embedding of every forget sample.
-    The clusters are the teacher's throughout, since a student that forgets has none.
+    The clusters stay the teacher's, since a student that forgets has none.
     Source: ours; CURE (arXiv:2509.19562) with the idea of dispersion (arXiv:2512.13317).
     """
 
@@ -35,14 +35,14 @@ class CurePlus(Cure):
         self.memory = setup.forget_views[0].clone()
 
     def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
-        """Nothing to renew: the memory follows the student step by step."""
+        """Nothing to update: the memory follows the student step by step."""
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        own = batch.forget_index
-        mates = self.forget_labels[own][:, None] == self.forget_labels
-        mates = mates.scatter(1, own[:, None], False)  # nobody is their own mate
+        index = batch.forget_index
+        same_cluster = self.forget_labels[index][:, None] == self.forget_labels
+        others = same_cluster.scatter(1, index[:, None], False)  # not the sample itself
         dispersion = dispersion_loss(
-            batch.student_forget, self.memory, mates, self.config.temperature
+            batch.student_forget, self.memory, others, self.config.temperature
         )
-        self.memory = self.memory.index_copy(0, own, batch.student_forget.detach())
+        self.memory = self.memory.index_copy(0, index, batch.student_forget.detach())
         return {**super().terms(batch), "dispersion": dispersion}

@@ -1,4 +1,4 @@
-"""Embedding dispersion: forget samples are driven apart until no search finds one by another."""
+"""Embedding dispersion: forget samples are driven apart, so that none is found by another."""
 
 from typing import ClassVar
 
@@ -10,13 +10,13 @@ from cure_core.objectives.base import Batch, Objective
 
 
 class Dispersion(Objective):
-    """Forget samples part from each other over the sphere, retain samples stay where they were.
+    """Forget samples move apart from each other on the sphere, retain samples stay in place.
 
-    Without labels: the source disperses each identity; here every forget sample parts from all
-    others of its batch, whoever they are, above all from those nearest to it.
-    The source's formulas were not at hand. It tells a uniform from a hard dispersion; ours is a
-    soft maximum of the cosines, hard as `config.temperature` goes to 0 and uniform as it grows, and
-    holding the retain samples by cosine distance is our choice, as are the weights.
+    Without labels: the source disperses each identity; here every forget sample moves away from
+    all others of its batch, above all from the nearest.
+    The source's formulas were not available. It has a uniform and a hard dispersion; ours is a
+    soft maximum of the cosines, hard as `config.temperature` goes to 0 and uniform as it grows.
+    Keeping the retain samples by cosine distance is our choice, as are the weights.
     Source: the idea of Zakharov (arXiv:2512.13317).
     """
 

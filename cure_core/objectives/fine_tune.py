@@ -1,15 +1,15 @@
-"""Fine-tuning on what stays, in the hope that the rest is forgotten."""
+"""Fine-tuning on the retain set alone, as a baseline."""
 
 from typing import ClassVar
 
 from torch import Tensor
 
 from cure_core.objectives.base import Batch
-from cure_core.objectives.pseudo_labels import PseudoLabelled
+from cure_core.objectives.classified import Classified
 
 
-class FineTune(PseudoLabelled):
-    """Descent on the retain samples' classification loss; forget samples are asked for nothing.
+class FineTune(Classified):
+    """Descent on the retain samples' classification loss; forget samples have no loss.
 
     Without labels: the class of a sample is its K-means cluster. The forget clusters stay among
     the classes, as a classifier's head would keep them, so retain samples are pushed off them.

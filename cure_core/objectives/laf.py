@@ -1,4 +1,4 @@
-"""Label-agnostic forgetting: models of the embeddings say what to keep and what to lose."""
+"""Label-agnostic forgetting: models of the embeddings decide what to keep and what to forget."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -6,48 +6,42 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from cure_core.checks import NOT_NEGATIVE, real, setting, whole
 from cure_core.losses import feature_matching_loss
 from cure_core.objectives.base import Batch, Objective, Setup
-from cure_core.runtime.randomness import forked, seeded
+from cure_core.runtime.randomness import seeded
 
 
 @dataclass(eq=False, kw_only=True)
 class Laf(Objective):
-    """Retain embeddings stay likely under a model of theirs, forget embeddings turn unlikely.
+    """Retain embeddings stay likely under a model of them, forget embeddings become unlikely.
 
-    Two variational autoencoders are fitted to the teacher's embeddings before the first step, h to
-    the retain side and h_f to the forget side, and stay as they are.
+    Two variational autoencoders are fitted to the teacher's embeddings before the first step and
+    then fixed: h to the retain side, h_f to the forget side.
     "extractor": |e - h(e)|^2 on retain samples, less |e - h_f(e)|^2 on forget samples.
     "alignment": log of exp(s_r / T) / sum_f exp(s_f / T), with s the cosine distance to the
-    teacher: retain samples are near it compared to the forget samples.
-    Without labels: the source needs none, but for its last stage, a supervised repair of the
-    classifier, which is left out. Other changes: one step takes both losses, which the source takes
-    in turns; embeddings are L2-normalised, so the first is bounded; h decodes the mean, without
-    noise. Sizes, steps, `kl_weight` and the weights are our choice. The paper's body was not at
-    hand: whether h is fitted to all data, and where T stands in "alignment", may differ there.
+    teacher: retain samples are nearer to it than forget samples.
+    Without labels: the source needs none, except in its last stage, a supervised repair of the
+    classifier, which is left out. Other changes: each step takes both losses, which the source
+    alternates; embeddings are L2-normalised, so the first is bounded; h decodes the mean, without
+    noise. Sizes, steps, `kl_weight` and the weights are our choice. The paper's body was not
+    available: whether h is fitted to all data, and the place of T in "alignment", may differ there.
     Source: Shen et al., ICLR 2024 (arXiv:2404.00506), from its abstract and reviews.
     """
 
     weights: ClassVar[dict[str, float]] = {"extractor": 1.0, "alignment": 1.0}
 
-    hidden: int = 128
-    latent: int = 32
-    steps: int = 500
-    kl_weight: float = 1e-3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("hidden", "latent", "steps"):
-            self._check_range(name, 1, whole=True)
-        self._check_range("kl_weight", 0)
+    hidden: int = setting(128, whole, 1)
+    latent: int = setting(32, whole, 1)
+    steps: int = setting(500, whole, 1)
+    kl_weight: float = setting(1e-3, real, *NOT_NEGATIVE)
 
     def start(self, setup: Setup) -> None:
+        sizes = self.hidden, self.latent, self.steps, self.kl_weight
         self.retain_vae, self.forget_vae = (
-            self._fitted(views.flatten(0, 1)) for views in (setup.retain_views, setup.forget_views)
+            fit_vae(views.flatten(0, 1), *sizes, self.config.seed)
+            for views in (setup.retain_views, setup.forget_views)
         )
-
-    def _fitted(self, x: Tensor) -> "Vae":
-        return fit_vae(x, self.hidden, self.latent, self.steps, self.kl_weight, self.config.seed)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         retain = _squared_error(self.retain_vae, batch.student_retain)
@@ -61,17 +55,14 @@ class Laf(Objective):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        models = {"retain": self.retain_vae, "forget": self.forget_vae}
-        return {f"{s}.{n}": t for s, vae in models.items() for n, t in vae.state_dict().items()}
+        return {"retain": self.retain_vae.state_dict(), "forget": self.forget_vae.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        dim = state["retain.decode.2.bias"]
-        for side in ("retain", "forget"):
-            with forked():  # its first weights are drawn, and then replaced
-                vae = Vae(len(dim), self.hidden, self.latent).to(dim).requires_grad_(False)
-            own = {n.removeprefix(f"{side}."): t for n, t in state.items() if n.startswith(side)}
-            vae.load_state_dict(own)
-            setattr(self, f"{side}_vae", vae)
+        for side, weights in state.items():
+            with torch.device("meta"):  # no initial weights are drawn
+                vae = Vae(len(weights["decode.2.bias"]), self.hidden, self.latent)
+            vae.load_state_dict(weights, assign=True)
+            setattr(self, f"{side}_vae", vae.requires_grad_(False))
 
 
 class Vae(nn.Module):

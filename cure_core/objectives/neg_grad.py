@@ -1,19 +1,19 @@
-"""NegGrad and NegGrad+: climbing the loss that training went down."""
+"""NegGrad and NegGrad+: gradient ascent on the training loss."""
 
 from typing import ClassVar
 
 from torch import Tensor
 
 from cure_core.objectives.base import Batch
-from cure_core.objectives.pseudo_labels import PseudoLabelled
+from cure_core.objectives.classified import Classified
 
 
-class NegGrad(PseudoLabelled):
+class NegGrad(Classified):
     """Gradient ascent on the forget samples' classification loss.
 
     Without labels: the class of a sample is its K-means cluster, the head the fixed centroids.
-    Cosines bound the loss, which a classifier's own is not. The retain samples are only passed
-    through, for batch norm.
+    Cosines bound the loss; a classifier's is unbounded. The retain samples only pass through the
+    network, for batch norm.
     Source: the negative gradient of Golatkar et al. (arXiv:1911.04933).
     """
 
@@ -27,8 +27,8 @@ class NegGrad(PseudoLabelled):
 class NegGradPlus(NegGrad):
     """Ascent on forget samples, descent on retain samples: beta L_retain - (1 - beta) L_forget.
 
-    Without labels: as `NegGrad`, on both sides. beta = 0.95 is where the weights start (our
-    choice; the source tunes it).
+    Without labels: as `NegGrad`, on both sides. The weights are those of beta = 0.95 (our choice;
+    the source tunes it).
     Source: NegGrad+ of Kurmanji et al. (arXiv:2302.09880).
     """
 
@@ -36,7 +36,5 @@ class NegGradPlus(NegGrad):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         classes = self.retain_classes[batch.retain_index]
-        return {
-            **super().terms(batch),
-            "retain": self.cross_entropy(batch.student_retain, classes),
-        }
+        retain = self.cross_entropy(batch.student_retain, classes)
+        return {**super().terms(batch), "retain": retain}

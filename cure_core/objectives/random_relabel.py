@@ -1,18 +1,19 @@
-"""Random relabelling: forget samples are taught a wrong class."""
+"""Random relabelling: forget samples learn a wrong class."""
 
 from typing import ClassVar
 
 from torch import Tensor
 
 from cure_core.objectives.base import Batch, Setup
-from cure_core.objectives.pseudo_labels import PseudoLabelled, other_classes
+from cure_core.objectives.classified import Classified
+from cure_core.objectives.pseudo_labels import other_classes
 
 
-class RandomRelabel(PseudoLabelled):
-    """Each forget sample is drawn to a random class not its own, retain samples to their own.
+class RandomRelabel(Classified):
+    """Each forget sample is trained towards a random other class, retain samples towards theirs.
 
-    Without labels: the classes are K-means clusters of both sides; the wrong one is drawn once, a
-    sample at a time, so that a cluster is scattered.
+    Without labels: the classes are K-means clusters of both sides; the wrong one is drawn once and
+    for each sample, so that a cluster is scattered.
     Source: amnesiac unlearning, Graves et al. (arXiv:2010.10981).
     """
 
@@ -20,8 +21,8 @@ class RandomRelabel(PseudoLabelled):
 
     def start(self, setup: Setup) -> None:
         super().start(setup)
-        own, seed = self.forget_classes, self.config.seed
-        self.forget_targets = other_classes(own, len(self.centroids), seed)
+        n_classes, seed = len(self.centroids), self.config.seed
+        self.forget_targets = other_classes(self.forget_classes, n_classes, seed)
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         targets = self.forget_targets[batch.forget_index]

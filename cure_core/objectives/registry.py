@@ -1,7 +1,7 @@
 """The methods by the names they have in tables."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -40,10 +40,10 @@ METHODS: dict[str, type[Objective]] = {
 
 
 def build(name: str, **settings: Any) -> Callable[[CureConfig], Objective]:
-    """What `unlearn` takes as `objective`: a method by name, with settings of its own.
+    """What `unlearn` takes as `objective`: a method by name, with its settings.
 
     Raises ValueError for an unknown name or setting, and for missing labels of a supervised method;
-    for a setting out of range once the config is given.
+    for a setting out of range when it is called with the config.
 
     >>> build("scrub", ascent=0.3)(CureConfig()).described()
     'Scrub(ascent=0.3)'
@@ -52,7 +52,7 @@ def build(name: str, **settings: Any) -> Callable[[CureConfig], Objective]:
         near = get_close_matches(str(name), METHODS, 1)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(f"no method {name!r}{hint}; there are {', '.join(METHODS)}")
-    _check_settings(name, METHODS[name], settings)
+    _check_names(name, METHODS[name], settings)
     return partial(METHODS[name], **settings)
 
 
@@ -66,7 +66,7 @@ def make_objective(
     if isinstance(objective, str):
         objective = build(objective)
     elif isinstance(objective, type) and issubclass(objective, Objective):
-        _check_settings(objective.__name__, objective, {})
+        _check_names(objective.__name__, objective, {})
     made = objective(config) if callable(objective) else None
     if not isinstance(made, Objective):
         raise ValueError(
@@ -76,20 +76,17 @@ def make_objective(
     return made
 
 
-def _check_settings(name: str, method: type[Objective], given: dict[str, Any]) -> None:
+def _check_names(name: str, method: type[Objective], given: dict[str, Any]) -> None:
     """Raise ValueError for settings that a method lacks, and for required ones not given."""
     settings = fields(method)[1:]  # all but the config
-    known = [setting.name for setting in settings]
+    known = [item.name for item in settings]
     if unknown := sorted(given.keys() - set(known)):
         raise ValueError(
             f"{name} has no setting {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
         )
-    required = [
-        setting.name
-        for setting in settings
-        if setting.init and setting.default is MISSING and setting.default_factory is MISSING
-    ]
-    if missing := [setting for setting in required if setting not in given]:
+    # Both are MISSING for a field without a default.
+    required = [item.name for item in settings if item.default is item.default_factory]
+    if missing := [item for item in required if item not in given]:
         raise ValueError(
             f"{name} needs {' and '.join(missing)}: objectives.build({name!r}, {missing[0]}=...)"
         )

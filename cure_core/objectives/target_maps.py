@@ -1,4 +1,4 @@
-"""Where each cluster of the forget side is sent: CURE's farthest map, and others beside it."""
+"""Where each forget cluster is sent: CURE's farthest map, and alternatives for ablations."""
 
 from collections.abc import Callable
 
@@ -6,35 +6,22 @@ import torch
 from torch import Tensor
 
 from cure_core.clustering import farthest_centroid
-
-
-def cluster_targets(centroids: Tensor, target_map: str, seed: int) -> Tensor:
-    """For each of the centroids (K, D), K >= 2, the one its samples are sent to: int64 (K,).
-
-    `target_map` is one of `TARGET_MAPS`. No cluster is sent to itself.
-    """
-    return TARGET_MAPS[target_map](centroids, seed)
-
-
-def _farthest(centroids: Tensor, seed: int) -> Tensor:
-    return farthest_centroid(centroids)
+from cure_core.objectives.pseudo_labels import other_classes
 
 
 def _nearest(centroids: Tensor, seed: int) -> Tensor:
-    """The nearest other cluster: the least a sample can be moved to change its cluster."""
+    """The nearest other cluster: the smallest move that changes a sample's cluster."""
     return _distances(centroids).argmin(1)
 
 
 def _random(centroids: Tensor, seed: int) -> Tensor:
-    """Any other cluster; the same one whenever the seed and the number of clusters are."""
+    """Any other cluster; it depends on the seed and the number of clusters alone."""
     count = len(centroids)
-    generator = torch.Generator().manual_seed(seed)
-    shift = torch.randint(1, count, (count,), generator=generator)
-    return ((torch.arange(count) + shift) % count).to(centroids.device)
+    return other_classes(torch.arange(count, device=centroids.device), count, seed)
 
 
 def _one_to_one(centroids: Tensor, seed: int) -> Tensor:
-    """The permutation of largest total distance that keeps none in place: none is sent to twice."""
+    """The permutation without a fixed point that has the largest total distance."""
     from scipy.optimize import linear_sum_assignment
 
     distances = _distances(centroids).double().cpu()
@@ -47,8 +34,9 @@ def _distances(centroids: Tensor) -> Tensor:
     return torch.cdist(centroids, centroids).fill_diagonal_(torch.inf)
 
 
+# (centroids (K, D) with K >= 2, seed) -> for each the one its samples are sent to, another: (K,)
 TARGET_MAPS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "farthest": _farthest,
+    "farthest": lambda centroids, seed: farthest_centroid(centroids),
     "random": _random,
     "nearest": _nearest,
     "one_to_one": _one_to_one,

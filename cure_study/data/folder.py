@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from cure_core.files import digest
-from cure_core.metrics.pairs import Pairs, normal_name, read_lfw_pairs
+from cure_core.metrics.pairs import Pairs
 from cure_study.data.faceset import LeftOut
 from cure_study.data.image_cache import cached_bytes, cached_images
 from cure_study.data.images import open_image, read_image
+from cure_study.data.lfw_pairs import normal_name, read_lfw_pairs
 
 # Files with these extensions are images, and an error if they cannot be read; others are opened.
 EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}

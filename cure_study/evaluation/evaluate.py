@@ -10,7 +10,7 @@ from torch import nn
 
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval, people_bootstrap
-from cure_core.metrics.ues import Judged, ues_intervals
+from cure_core.metrics.ues import ScoredPairs, ues_intervals
 from cure_core.metrics.verification import (
     best_threshold,
     equal_error_rate,
@@ -141,7 +141,7 @@ def _accuracy_at(
 def _ues(space: Space, teacher: Space, n_bootstrap: int) -> dict[str, Interval]:
     p, people = space.protocol, space.protocol.faces.identities
     judged = {
-        which: Judged(
+        which: ScoredPairs(
             teacher.scores(pairs),
             space.scores(pairs),
             pairs.genuine,

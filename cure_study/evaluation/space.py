@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from cure_core.encoders.embedding import raw_embeddings
 from cure_core.encoders.images import mirrored
-from cure_core.metrics.clusters import equal_share, nearest_centroid_features
-from cure_core.metrics.membership import MembershipResult, membership_attack, view_features
+from cure_core.metrics.features import (
+    nearest_centroid_features,
+    view_features,
+)
+from cure_core.metrics.membership import MembershipResult, membership_attack
 from cure_core.metrics.pairs import Pairs, similarities
 from cure_study.data.faceset import ImageView
 from cure_study.evaluation.protocol import Protocol
@@ -60,7 +63,7 @@ class Space:
     def clusters(self) -> pd.DataFrame:
         """The nearest-centroid features of attacked images, `EACH` a person, by their numbers."""
         index = attacked_images(self.protocol)
-        index = index[equal_share(self.protocol.faces.identities[index], EACH)]
+        index = index[first_of_each(self.protocol.faces.identities[index], EACH)]
         k = max(2, len(index) // EACH)
         return nearest_centroid_features(self[index], k, self.protocol.seed).set_axis(index)
 

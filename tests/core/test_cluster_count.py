@@ -28,14 +28,14 @@ def test_finds_the_number_of_groups(k):
 
 
 def naive_silhouette(x: np.ndarray, labels: np.ndarray, centroids: np.ndarray) -> float:
-    """Sample by sample, its cluster's centroid taken anew without it."""
+    """Sample by sample, the centroid of its cluster computed without it."""
     scores = []
     for i in range(len(x)):
-        mates = [j for j in range(len(x)) if labels[j] == labels[i] and j != i]
-        if not mates:
+        others = [j for j in range(len(x)) if labels[j] == labels[i] and j != i]
+        if not others:
             scores.append(0.0)
             continue
-        a = np.linalg.norm(x[i] - x[mates].mean(0))
+        a = np.linalg.norm(x[i] - x[others].mean(0))
         b = min(np.linalg.norm(x[i] - c) for k, c in enumerate(centroids) if k != labels[i])
         scores.append((b - a) / max(a, b))
     return float(np.mean(scores))

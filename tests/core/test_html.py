@@ -30,7 +30,7 @@ def faces():
 
 
 def test_a_table_escapes_what_it_shows():
-    html = table("<one>", {"a&b": "<script>", "plain": 3}, changed=frozenset({"plain"}))
+    html = table("<one>", {"a&b": "<script>", "plain": 3}, bold=frozenset({"plain"}))
     assert "<script>" not in html
     assert "&lt;one&gt;" in html
     assert "<strong>3</strong>" in html

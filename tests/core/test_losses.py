@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from circle import on_circle
 from pytorch_metric_learning.losses import NormalizedSoftmaxLoss
 from torch import Tensor
 
@@ -12,12 +13,6 @@ from cure_core.losses import (
     feature_distribution_loss,
     feature_matching_loss,
 )
-
-
-def on_circle(*degrees: float, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Unit vectors in the plane at these angles."""
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], dim=1).to(dtype)
 
 
 def unit(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -61,25 +56,25 @@ def test_contrastive_agrees_with_pytorch_metric_learning():
 
 
 def test_dispersion_by_hand_on_angles():
-    """At temperature 1, of exp(cos 90) = 1 and exp(cos 180) = 1 / e the mean's log; and no mate."""
-    mates = torch.tensor([[False, True, True], [False, False, False]])
-    loss = dispersion_loss(on_circle(0, 45), on_circle(0, 90, 180), mates, temperature=1.0)
+    """At temperature 1 the log of the mean of exp(cos 90) = 1 and exp(cos 180) = 1 / e; 0 alone."""
+    mask = torch.tensor([[False, True, True], [False, False, False]])
+    loss = dispersion_loss(on_circle(0, 45), on_circle(0, 90, 180), mask, temperature=1.0)
     assert loss.tolist() == pytest.approx([math.log((1 + math.exp(-1)) / 2), 0])
 
 
-def test_dispersion_without_mates_has_a_gradient_of_zero():
+def test_dispersion_without_others_has_a_gradient_of_zero():
     x = unit(3, 4).requires_grad_()
-    mates = torch.tensor([[True, True], [False, False], [False, True]])
-    dispersion_loss(x, unit(2, 4, seed=1), mates).sum().backward()
+    mask = torch.tensor([[True, True], [False, False], [False, True]])
+    dispersion_loss(x, unit(2, 4, seed=1), mask).sum().backward()
     assert x.grad.isfinite().all()
     assert (x.grad[1] == 0).all()
     assert (x.grad[0] != 0).any()
 
 
-def test_dispersion_is_the_nearest_mates_cosine_when_cold_and_the_mean_when_hot():
+def test_dispersion_is_the_nearest_cosine_when_cold_and_the_mean_when_hot():
     x, others = unit(4, 8), unit(5, 8, seed=1)
-    cosine, mates = x @ others.T, torch.ones(4, 5, dtype=torch.bool)
-    cold, hot = (dispersion_loss(x, others, mates, t) for t in (1e-3, 1e4))
+    cosine, mask = x @ others.T, torch.ones(4, 5, dtype=torch.bool)
+    cold, hot = (dispersion_loss(x, others, mask, t) for t in (1e-3, 1e4))
     torch.testing.assert_close(cold, cosine.amax(1), atol=2e-3, rtol=0)
     torch.testing.assert_close(hot, cosine.mean(1), atol=1e-4, rtol=0)
 

@@ -10,11 +10,11 @@ from harness import Target, assert_no_faults
 from packs import MANNERS, encoded, image_record, write_bin, write_pack
 from PIL import Image
 
-from cure_core.metrics.pairs import read_lfw_pairs
 from cure_study.data import image_cache, manifests
 from cure_study.data.folder import lfw_protocol, list_tree, read_tree
 from cure_study.data.image_cache import cached_images
 from cure_study.data.images import read_image
+from cure_study.data.lfw_pairs import read_lfw_pairs
 from cure_study.data.pack import read_recordio
 from cure_study.data.pairs_pack import read_pairs
 from cure_study.data.recordio import read_index, read_records

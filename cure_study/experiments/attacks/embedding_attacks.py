@@ -8,7 +8,7 @@ import pandas as pd
 from cure_core.metrics.collateral import collateral
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval
-from cure_core.metrics.oddness import detection_auc, outlier_auc
+from cure_core.metrics.outliers import detection_auc, outlier_auc
 from cure_core.metrics.procrustes import rotation
 from cure_study.evaluation.evaluate import accuracy, over_people, tar
 from cure_study.evaluation.space import Space

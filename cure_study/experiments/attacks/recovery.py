@@ -17,7 +17,7 @@ from torch import nn
 from cure_core.encoders.embedding import embed
 from cure_core.encoders.images import Images
 from cure_core.metrics.arrays import checked, labels_of
-from cure_core.metrics.clusters import equal_share
+from cure_core.metrics.features import first_of_each
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.procrustes import paired
@@ -163,7 +163,7 @@ def relearn(
 def relearning_split(protocol: Protocol, n: int) -> tuple[np.ndarray, Pairs, np.ndarray]:
     """`n` images of each forgotten person, and the forget pairs that touch none, with folds."""
     people, pairs = protocol.faces.identities, protocol.pairs["forget"]
-    trained_on = protocol.forget[equal_share(people[protocol.forget], n)]
+    trained_on = protocol.forget[first_of_each(people[protocol.forget], n)]
     unseen = ~np.isin(pairs.left, trained_on) & ~np.isin(pairs.right, trained_on)
     return trained_on, pairs.select(unseen), protocol.folds["forget"][unseen]
 

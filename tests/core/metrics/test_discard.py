@@ -74,7 +74,7 @@ def test_the_oracle_is_best_a_reversed_oracle_worst_and_random_flat():
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"scores": [0.1]}, "1 scores for 2 pairs"),
         ({"quality": [1, np.nan, 1]}, "quality holds NaN"),
@@ -82,11 +82,11 @@ def test_the_oracle_is_best_a_reversed_oracle_worst_and_random_flat():
         ({"genuine": [False, False]}, "no genuine pair"),
     ],
 )
-def test_wrong_ways_to_ask(changed, told):
+def test_wrong_arguments_are_named(changed, message):
     given = {"scores": [0.1, 0.2], "quality": [1, 2, 3], "fractions": [0], "genuine": [True, False]}
     given |= changed
     pairs = Pairs(np.array([0, 1]), np.array([1, 2]), np.array(given.pop("genuine")))
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         error_versus_discard(
             given["scores"], pairs, given["quality"], threshold=0, fractions=given["fractions"]
         )

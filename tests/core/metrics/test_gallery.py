@@ -8,7 +8,7 @@ GALLERY = torch.tensor([[1.0, 0.0], [5.0, 0.1], [0.0, 1.0], [-1.0, 0.0]])
 GALLERY_PEOPLE = ["ann", "ann", "bob", "cy"]
 
 
-def test_share_of_probes_nearest_to_their_own_template():
+def test_share_of_probes_nearest_to_their_template():
     probe = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 1.0], [-3.0, 0.5]])
     assert rank_one(probe, ["ann", "bob", "ann", "cy"], GALLERY, GALLERY_PEOPLE) == 0.75
 
@@ -27,7 +27,7 @@ def test_fewer_templates_are_easier():
     assert rank_one(probe, ["ann"], GALLERY, GALLERY_PEOPLE, restrict_to=["ann", "cy"]) == 1.0
 
 
-def test_a_collapsed_encoder_finds_nobody():
+def test_a_collapsed_encoder_finds_no_one():
     ones = np.ones((6, 4), dtype=np.float32)
     people = [1, 1, 2, 2, 3, 3]
     assert rank_one(ones, people, ones, people) == 0.0
@@ -44,8 +44,8 @@ def test_agrees_with_a_naive_search():
     for row, person in zip(probe, probe_people, strict=True):
         best, nearest = -2.0, -1
         for candidate in range(6):
-            own = gallery[gallery_people == candidate]
-            template = sum(image / np.linalg.norm(image) for image in own)
+            images = gallery[gallery_people == candidate]
+            template = sum(image / np.linalg.norm(image) for image in images)
             cosine = row @ template / np.linalg.norm(row) / np.linalg.norm(template)
             if cosine > best:
                 best, nearest = cosine, candidate

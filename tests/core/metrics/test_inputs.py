@@ -1,12 +1,12 @@
-"""Every metric refuses what it cannot measure, by a ValueError that says what and where."""
+"""Every metric raises ValueError for unusable input, and says what is wrong and where."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from cure_core.metrics.clusters import nearest_centroid_features
 from cure_core.metrics.collateral import collateral
 from cure_core.metrics.discard import error_versus_discard, utility
+from cure_core.metrics.features import nearest_centroid_features, view_features
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import (
     auc_interval,
@@ -15,9 +15,9 @@ from cure_core.metrics.intervals import (
     seed_interval,
     share_interval,
 )
-from cure_core.metrics.membership import auc_over_people, membership_attack, view_features
-from cure_core.metrics.oddness import detection_auc, outlier_auc
+from cure_core.metrics.membership import auc_over_people, membership_attack
 from cure_core.metrics.oracle_gap import tug_of_war
+from cure_core.metrics.outliers import detection_auc, outlier_auc
 from cure_core.metrics.pairs import Pairs
 from cure_core.metrics.procrustes import rotation
 from cure_core.metrics.ues import h_mean, unlearning_efficiency_score
@@ -40,7 +40,7 @@ OTHERS = PEOPLE + 6
 LABELS = np.arange(24) % 2 == 0
 PAIRS = Pairs(np.arange(24), np.roll(np.arange(24), 1), LABELS)
 INSIDE = np.array([[True] * 24, [True] * 24, [False] * 24, [False] * 24])
-# name: a call by the array that is spoilt, and that array
+# name: a call of the array that is corrupted, and that array
 MEASURES = {
     "tar_at_far, genuine": (lambda x: tar_at_far(x, SCORES, 0.1), SCORES),
     "tar_at_far, impostor": (lambda x: tar_at_far(SCORES, x, 0.1), SCORES),
@@ -83,7 +83,7 @@ MEASURES = {
     **{
         f"{measure.__name__}, {side}": (
             lambda x, measure=measure, side=side: measure(
-                *(pd.DataFrame(x if side == own else ROWS) for own in ("forget", "strangers")),
+                *(pd.DataFrame(x if side == name else ROWS) for name in ("forget", "strangers")),
                 PEOPLE[: len(x)] if side == "forget" else PEOPLE,
                 OTHERS[: len(x)] if side == "strangers" else OTHERS,
                 n_bootstrap=0,
@@ -112,7 +112,7 @@ MEASURES = {
 each_measure = pytest.mark.parametrize("name", MEASURES)
 
 
-def spoilt(array, value):
+def corrupted(array, value):
     array = array.copy()
     array.flat[1] = value
     return array
@@ -124,7 +124,7 @@ def test_what_is_not_finite_is_refused(name, value):
     measure, good = MEASURES[name]
     measure(good)
     with pytest.raises(ValueError, match="NaN" if np.isnan(value) else "infinity"):
-        measure(spoilt(good, value))
+        measure(corrupted(good, value))
 
 
 @each_measure

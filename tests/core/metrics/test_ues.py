@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from cure_core.metrics.ues import UES, Judged, h_mean, ues_intervals, unlearning_efficiency_score
+from cure_core.metrics.ues import (
+    UES,
+    ScoredPairs,
+    h_mean,
+    ues_intervals,
+    unlearning_efficiency_score,
+)
 from cure_core.metrics.verification import ten_fold_accuracy
 
 BEFORE = {"forget": 0.9, "retain": 0.95, "test": 0.9}
@@ -87,7 +93,7 @@ def judged(shift, people, seed):
     right = np.where(genuine, left, np.roll(people, 1).repeat(20))
     before = rng.normal(2.0 * genuine)
     after = before - shift * genuine + rng.normal(0, 0.1, len(left))
-    return Judged(before, after, genuine, rng.integers(10, size=len(left)), left, right)
+    return ScoredPairs(before, after, genuine, rng.integers(10, size=len(left)), left, right)
 
 
 def three_sets(forgotten=2.0):
@@ -103,8 +109,8 @@ def test_within_a_run_ues_has_an_interval_over_people_in_its_range():
     found = ues_intervals(sets, n_bootstrap=60)
     accuracies = [
         {
-            name: ten_fold_accuracy(getattr(own, when), own.genuine, own.folds)
-            for name, own in sets.items()
+            name: ten_fold_accuracy(getattr(pairs, when), pairs.genuine, pairs.folds)
+            for name, pairs in sets.items()
         }
         for when in ("before", "after")
     ]
@@ -117,8 +123,8 @@ def test_within_a_run_ues_has_an_interval_over_people_in_its_range():
     assert found == ues_intervals(sets, n_bootstrap=60)
 
 
-def test_a_model_that_did_nothing_has_a_ues_of_0_in_every_resample():
-    sets = {name: own._replace(after=own.before) for name, own in three_sets().items()}
+def test_an_unchanged_model_has_a_ues_of_0_in_every_resample():
+    sets = {name: pairs._replace(after=pairs.before) for name, pairs in three_sets().items()}
     found = ues_intervals(sets, n_bootstrap=20)
     assert found["score"] == (0, 0, 0)
     assert found["stability"] == (1, 1, 1)

@@ -22,7 +22,7 @@ def naive_tar_at_far(genuine, impostor, far):
     for threshold in [-np.inf, *sorted({*genuine, *impostor})]:
         if sum(s > threshold for s in impostor) / len(impostor) <= far:
             return sum(s > threshold for s in genuine) / len(genuine)
-    raise AssertionError("the highest score accepts nobody")
+    raise AssertionError("no threshold reaches the FAR")
 
 
 def tied_scores(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +110,7 @@ def test_roc_thresholds_mean_what_they_say():
         assert tar == pytest.approx(np.mean(genuine > threshold))
 
 
-def test_roc_runs_from_nobody_to_everybody():
+def test_roc_runs_from_none_to_all():
     curve = roc([0.2, 0.9], [0.1, 0.5])
     assert curve[["far", "tar"]].iloc[0].tolist() == [0, 0]
     assert curve[["far", "tar"]].iloc[-1].tolist() == [1, 1]
@@ -196,7 +196,7 @@ def test_half_genuine_folds_give_lfws_mean_of_plain_accuracies():
     assert ten_fold_accuracy(scores, labels) == pytest.approx(np.mean(plain))
 
 
-def test_folds_of_ones_own_replace_contiguous_ones():
+def test_given_folds_replace_contiguous_ones():
     # The second fold is the first one moved up by 10, so each is judged at a threshold that
     # suits only the other: the first rejects all (0 of 8 genuine right, 8 of 8 impostors), the
     # second accepts all (4 of 4, 0 of 4), which is (4 / 12 + 8 / 12) / 2 over both.

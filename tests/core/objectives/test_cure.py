@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from circle import on_circle
 from torch import nn
 
 from cure_core.objectives import Batch, Cure, Objective, Setup
@@ -12,11 +13,6 @@ from cure_core.preflight import Plan
 from cure_core.unlearning import CureConfig, UnlearningStep
 
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
 
 
 # Forget: groups at 0, 90 and 200 degrees, in each two samples 2 apart. Retain: 45 and 225.
@@ -40,7 +36,7 @@ def nearest(points: torch.Tensor, degrees: float) -> int:
     return int((points @ on_circle(degrees)[0]).argmax())
 
 
-def test_forget_targets_are_the_farthest_cluster_and_retain_targets_their_own():
+def test_forget_targets_are_the_farthest_cluster_and_retain_targets_the_nearest():
     """From 0 degrees the farthest is 200, from 90 and from 200 also: 200, 200 (110 < 160), 0."""
     objective = started()
     zero, right, back = (nearest(objective.forget_centroids, a) for a in (0, 90, 200))
@@ -86,7 +82,7 @@ def test_terms_on_the_circle_by_hand():
     assert set(terms) == set(TERMS) == set(objective.weights)
 
 
-def test_renewal_follows_the_student_on_the_forget_side_only():
+def test_an_update_follows_the_student_on_the_forget_side_only():
     """The student has turned the group at 90 to 170: now 0 is the farthest from it."""
     objective = started()
     retain = objective.retain_centroids.clone(), objective.retain_targets.clone()
@@ -101,12 +97,12 @@ def test_renewal_follows_the_student_on_the_forget_side_only():
 @pytest.mark.parametrize(
     ("tau", "before_epochs"), [(0, []), (1, [1, 2, 3, 4]), (2, [2, 4]), (9, [])]
 )
-def test_tau_is_the_epochs_between_renewals(tau, before_epochs):
+def test_tau_is_the_epochs_between_updates(tau, before_epochs):
     """Not before the first epoch, where the student is still the teacher."""
-    objective, asked = started(tau=tau), []
+    objective, calls = started(tau=tau), []
     for epoch in range(5):
-        objective.begin_epoch(epoch, lambda epoch=epoch: asked.append(epoch) or FORGET)
-    assert asked == before_epochs
+        objective.begin_epoch(epoch, lambda epoch=epoch: calls.append(epoch) or FORGET)
+    assert calls == before_epochs
 
 
 def test_state_is_all_that_terms_need():
@@ -119,7 +115,7 @@ def test_state_is_all_that_terms_need():
     assert all(torch.equal(ours[name], theirs[name]) for name in TERMS)
 
 
-def test_the_base_asks_for_terms_and_keeps_nothing():
+def test_the_base_class_needs_terms_and_has_no_state():
     objective = Objective(CureConfig())
     with pytest.raises(NotImplementedError):
         objective.terms(Batch(*[FORGET] * 4, *[torch.arange(6)] * 4))
@@ -159,7 +155,7 @@ def naive_terms(matrix, teacher, faces, cure: Cure, temperature) -> dict[str, to
     forget, retain = ([patches(x[None])[0] for x in side] for side in faces)
     student = [[unit(matrix, x) for x in side] for side in (forget, retain)]
     before = [[unit(teacher, x) for x in side] for side in (forget, retain)]
-    # centroids and targets are the objective's own; other tests say what they must be
+    # centroids and targets are taken from the objective; other tests check them
     rows = {
         "cosine": [(s * t).sum() for s, t in zip(student[0], before[0], strict=True)],
         "contrastive_forget": [

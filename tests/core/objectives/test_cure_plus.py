@@ -2,17 +2,13 @@ import math
 
 import pytest
 import torch
+from circle import on_circle
 from torch import nn
 
 from cure_core.objectives import Batch, Setup, build
 from cure_core.unlearning import CureConfig
 
 TEMPERATURE = 0.5
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
 
 
 # Forget: three at 0 degrees, two at 90, one alone at 200. Retain: 45 and 225.
@@ -42,21 +38,21 @@ def batch(index: list[int], student_forget: torch.Tensor) -> Batch:
     )
 
 
-def soft_maximum(angle: float, mates: list[float]) -> float:
+def soft_maximum(angle: float, others: list[float]) -> float:
     """T log mean exp(cos / T), by plain Python."""
-    cosines = [math.cos(math.radians(angle - mate)) for mate in mates]
+    cosines = [math.cos(math.radians(angle - other)) for other in others]
     mean = sum(math.exp(c / TEMPERATURE) for c in cosines) / len(cosines)
     return TEMPERATURE * math.log(mean)
 
 
-def test_a_sample_parts_from_its_clusters_other_members_and_from_nobody_else():
+def test_a_sample_moves_away_from_the_other_members_of_its_cluster_only():
     terms = started().terms(batch([0, 3, 5], on_circle(10, 100, 190)))
     expected = [soft_maximum(10, [1, 5]), soft_maximum(100, [91]), 0]
     assert terms["dispersion"].tolist() == pytest.approx(expected)
 
 
-def test_it_parts_from_where_its_mates_are_by_now():
-    """Sample 1 was last seen at 30 degrees, so that is where sample 0 meets it."""
+def test_it_moves_away_from_the_latest_embeddings_of_the_others():
+    """Sample 1 was last seen at 30 degrees, so sample 0 is compared with that."""
     objective = started()
     objective.terms(batch([1, 4], on_circle(30, 120)))
     terms = objective.terms(batch([0, 3], on_circle(10, 100)))
@@ -71,8 +67,8 @@ def test_the_clusters_stay_the_teachers():
     assert objective.forget_labels.tolist() == before.tolist()
 
 
-def test_the_first_step_moves_mates_apart():
-    """The gradient of the angle: the one between its mates stays, the outer ones leave."""
+def test_the_first_step_moves_a_cluster_apart():
+    """The gradient of the angle: the one between the others stays, the outer ones leave."""
     angles = torch.tensor([-3.0, 0, 3], dtype=torch.float64).deg2rad().requires_grad_()
     objective = started()
     objective.memory[:3] = on_circle(-3, 0, 3)
@@ -96,29 +92,29 @@ def test_other_terms_are_cures():
 # cure_scatter
 
 
-def test_a_picture_is_drawn_to_the_centroid_of_its_place():
-    """The cross-entropy over all five centroids, at the term's own temperature, by plain Python."""
+def test_an_image_is_pulled_to_the_centroid_of_its_target():
+    """The cross-entropy over all five centroids, at `scatter_temperature`, in plain Python."""
     objective = started("cure_scatter", scatter_temperature=0.3)
     index, student = [0, 3, 5], on_circle(10, 100, 190)
     terms = objective.terms(batch(index, student))
-    cosines = (student @ objective.head.T).tolist()
+    cosines = (student @ objective.centroids.T).tolist()
     expected = []
-    for row, place in zip(cosines, objective.places[index].tolist(), strict=True):
+    for row, place in zip(cosines, objective.scatter_targets[index].tolist(), strict=True):
         total = sum(math.exp(c / 0.3) for c in row)
         expected.append(-math.log(math.exp(row[place] / 0.3) / total))
     assert terms["scatter"].tolist() == pytest.approx(expected)
-    own = objective.head[objective.forget_labels]
-    assert torch.allclose((own * FORGET).sum(1), own.norm(dim=1), atol=0.01)  # each one's own
-    assert len(objective.head) == 5  # of both sides
+    centroids = objective.centroids[objective.forget_labels]
+    assert torch.allclose((centroids * FORGET).sum(1), centroids.norm(dim=1), atol=0.01)
+    assert len(objective.centroids) == 5  # of both sides
 
 
-def test_a_place_is_any_cluster_but_the_own():
-    drawn = torch.stack([started("cure_scatter", seed).places for seed in range(60)])
-    assert torch.equal(drawn[4], started("cure_scatter", 4).places)
-    for seed, places in enumerate(drawn):
-        assert not (places == started("cure_scatter", seed).forget_labels).any()
+def test_a_target_is_any_other_cluster():
+    drawn = torch.stack([started("cure_scatter", seed).scatter_targets for seed in range(60)])
+    assert torch.equal(drawn[4], started("cure_scatter", 4).scatter_targets)
+    for seed, targets in enumerate(drawn):
+        assert not (targets == started("cure_scatter", seed).forget_labels).any()
     assert all(len(column.unique()) == 5 for column in drawn.T)
-    assert not all(places[0] == places[1] == places[2] for places in drawn)  # mates part
+    assert not all(len(set(targets[:3].tolist())) == 1 for targets in drawn)  # of one cluster
 
 
 def test_the_other_terms_are_those_of_cure_plus():

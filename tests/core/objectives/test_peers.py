@@ -1,4 +1,4 @@
-"""The losses of our variants and of the peers against plain Python; what peers are to do."""
+"""The losses of our variants and of the peers against plain Python."""
 
 import math
 
@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from circle import on_circle
 from torch import nn
 
 from cure_core.encoders.embedding import embed
 from cure_core.objectives import Batch, Setup, build
-from cure_core.objectives.bad_teacher import freshly_initialised
+from cure_core.objectives.bad_teacher import reinitialised
 from cure_core.objectives.laf import fit_vae
 from cure_core.objectives.ssd import Ssd, importance
 from cure_core.objectives.supervised import corrupt_labels
@@ -19,11 +20,6 @@ from cure_core.unlearning import CureConfig
 TEMPERATURE = 0.5
 CONFIG = CureConfig(clusters=(3, 2), temperature=TEMPERATURE)
 CPU = torch.device("cpu")
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
 
 
 # Forget: groups at 0, 90 and 200 degrees. Retain: 45 and 225. A mirror image is turned 3 degrees.
@@ -119,7 +115,7 @@ def scrub(objective, f, r, tf, tr):
 
 
 def random_relabel(objective, f, r, tf, tr):
-    """The draw is the objective's own, other tests say what it must be; found here by its angle."""
+    """The random targets are the objective's, checked by other tests; found here by their angle."""
     drawn = objective.centroids[objective.forget_targets[FORGET]].tolist()
     classes = [min(range(5), key=lambda k: math.dist(HEAD[k], c)) for c in drawn]
     return cross_entropy(f, classes) + cross_entropy(r, RETAIN_CLASSES)
@@ -140,45 +136,46 @@ def dispersion(objective, f, r, tf, tr):
 
 
 def cure_plus(objective, f, r, tf, tr):
-    """Samples 2, 5, 0 have the mates 3, 4, 1, who are met where the teacher has them."""
-    mates = [on_circle(a)[0].tolist() for a in (91, 199, 1)]
+    """Samples 2, 5, 0 are compared with the teacher's embeddings of 3, 4, 1."""
+    others = [on_circle(a)[0].tolist() for a in (91, 199, 1)]
 
-    def retained(e, own):
+    def retained(e, target):
         logits = [dot(e, c) / TEMPERATURE for c in HEAD[3:]]
-        return math.log(sum(math.exp(x) for x in logits)) - logits[own]
+        return math.log(sum(math.exp(x) for x in logits)) - logits[target]
 
     return (
         mean(1 - d for d in distances(f, tf))
-        + 10 * mean(dot(e, mate) for e, mate in zip(f, mates, strict=True))
-        + mean(retained(e, own - 3) for e, own in zip(r, RETAIN_CLASSES, strict=True))
+        + 10 * mean(dot(e, other) for e, other in zip(f, others, strict=True))
+        + mean(retained(e, target - 3) for e, target in zip(r, RETAIN_CLASSES, strict=True))
         + 30 * mean(distances(r, tr))
     )
 
 
 def cure_scatter(objective, f, r, tf, tr):
-    """The draw is the objective's own, found here by its angle."""
-    drawn = objective.head[objective.places[FORGET]].tolist()
-    places = [min(HEAD, key=lambda c: math.dist(c, place)) for place in drawn]
+    """The random targets are the objective's, found here by their angle."""
+    drawn = objective.centroids[objective.scatter_targets[FORGET]].tolist()
+    targets = [min(HEAD, key=lambda c: math.dist(c, place)) for place in drawn]
 
     def away(e, place):
         return math.log(sum(math.exp((dot(e, c) - dot(e, place)) / 0.3) for c in HEAD))
 
-    scattered = mean(away(e, place) for e, place in zip(f, places, strict=True))
+    scattered = mean(away(e, place) for e, place in zip(f, targets, strict=True))
     return cure_plus(objective, f, r, tf, tr) + scattered
 
 
 def laf(objective, f, r, tf, tr):
-    """The models are the objective's own, run here layer by layer."""
-    state = {name: tensor.tolist() for name, tensor in objective.state_dict().items()}
+    """The models are the objective's, applied here layer by layer."""
+    state = objective.state_dict()
 
-    def layer(name, x):
-        rows = zip(state[f"{name}.weight"], state[f"{name}.bias"], strict=True)
-        return [dot(weight, x) + bias for weight, bias in rows]
+    def layer(side, name, x):
+        weights, biases = (state[side][f"{name}.{kind}"].tolist() for kind in ("weight", "bias"))
+        return [dot(weight, x) + bias for weight, bias in zip(weights, biases, strict=True)]
 
     def error(side, x):
-        code = layer(f"{side}.encode.2", [max(h, 0) for h in layer(f"{side}.encode.0", x)])
-        hidden = [max(h, 0) for h in layer(f"{side}.decode.0", code[: len(code) // 2])]
-        return sum((a - b) ** 2 for a, b in zip(layer(f"{side}.decode.2", hidden), x, strict=True))
+        code = layer(side, "encode.2", [max(h, 0) for h in layer(side, "encode.0", x)])
+        hidden = [max(h, 0) for h in layer(side, "decode.0", code[: len(code) // 2])]
+        decoded = layer(side, "decode.2", hidden)
+        return sum((a - b) ** 2 for a, b in zip(decoded, x, strict=True))
 
     unlikely = mean(error("retain", x) for x in r) - mean(error("forget", x) for x in f)
     left = math.log(sum(math.exp(s / TEMPERATURE) for s in distances(f, tf)))
@@ -262,7 +259,7 @@ def test_a_head_holds_the_clusters_of_both_sides():
     assert angles[objective.retain_classes].tolist() == pytest.approx([45, 45, 225, 225])
 
 
-def test_a_random_label_is_never_the_own_and_any_other():
+def test_a_random_label_is_any_other():
     """Sixty draws of four wrong classes leave none out, and a seed repeats them."""
     drawn = torch.stack(
         [
@@ -273,20 +270,20 @@ def test_a_random_label_is_never_the_own_and_any_other():
     again = started("random_relabel", CureConfig(clusters=(3, 2), seed=4)).forget_targets
     assert torch.equal(again, drawn[4])
     for seed, targets in enumerate(drawn):
-        own = started("neg_grad", CureConfig(clusters=(3, 2), seed=seed)).forget_classes
-        assert not (targets == own).any()
+        classes = started("neg_grad", CureConfig(clusters=(3, 2), seed=seed)).forget_classes
+        assert not (targets == classes).any()
     assert all(len(column.unique()) == 5 for column in drawn.T)
     assert not torch.equal(drawn[:, 0], drawn[:, 1])  # two of one group
 
 
-def test_fine_tuning_asks_nothing_of_the_forget_samples():
+def test_fine_tuning_has_no_loss_on_the_forget_samples():
     forget = on_circle(80, 190, 10).requires_grad_()
     terms = started("fine_tune").terms(batch(forget, on_circle(40, 220).requires_grad_()))
     (gradient,) = torch.autograd.grad(terms["retain"].sum(), forget, allow_unused=True)
     assert gradient is None
 
 
-def test_scrub_climbs_in_the_first_share_of_the_epochs_only():
+def test_scrub_ascends_in_the_first_share_of_the_epochs_only():
     objective = started("scrub", CureConfig(clusters=(3, 2), epochs=4), ascent=0.5)
     forget = on_circle(80, 190, 10).requires_grad_()
     values = []
@@ -295,16 +292,16 @@ def test_scrub_climbs_in_the_first_share_of_the_epochs_only():
         term = objective.terms(batch(forget, on_circle(40, 220)))["forget_divergence"]
         assert term.requires_grad == (epoch < 2)
         values.append(term.tolist())
-    assert values == [values[0]] * 4  # watched to the end
+    assert values == [values[0]] * 4  # still logged
 
 
 # Bad Teacher.
 
 
-def test_the_incompetent_teacher_is_an_untrained_one_of_the_same_kind(tiny_encoder, draw_faces):
+def test_the_incompetent_teacher_is_the_same_network_untrained(tiny_encoder, draw_faces):
     teacher, images = tiny_encoder(), draw_faces(3, 2)[0]
     before = embed(teacher, images)
-    first, again, other = (freshly_initialised(teacher, seed) for seed in (1, 1, 2))
+    first, again, other = (reinitialised(teacher, seed) for seed in (1, 1, 2))
     assert torch.equal(embed(teacher, images), before)
     assert torch.equal(embed(first, images), embed(again, images))
     assert not torch.equal(embed(first, images), embed(other, images))
@@ -323,19 +320,19 @@ def test_the_incompetent_embeddings_are_of_both_views(tiny_encoder, draw_faces):
     images = draw_faces(3, 2)[0]
     objective = build("bad_teacher")(CONFIG)
     objective.start(Setup(tiny_encoder(5), images, images, *VIEWS, CPU))
-    fresh = freshly_initialised(tiny_encoder(), CONFIG.seed + 1_000_000)
+    fresh = reinitialised(tiny_encoder(), CONFIG.seed + 1_000_000)
     expected = torch.stack([embed(fresh, images), embed(fresh, images[:, :, ::-1])])
     torch.testing.assert_close(objective.incompetent, expected, atol=1e-5, rtol=0)
 
 
-def test_a_network_that_cannot_be_drawn_anew_is_named():
-    class Own(nn.Module):
+def test_a_network_that_cannot_be_reset_is_named():
+    class NoReset(nn.Module):
         def __init__(self):
             super().__init__()
             self.weight = nn.Parameter(torch.ones(2))
 
-    with pytest.raises(ValueError, match="Own holds parameters but has no reset_parameters"):
-        freshly_initialised(nn.Sequential(nn.Linear(2, 2), Own()), 0)
+    with pytest.raises(ValueError, match="NoReset holds parameters but has no reset_parameters"):
+        reinitialised(nn.Sequential(nn.Linear(2, 2), NoReset()), 0)
 
 
 # Dispersion.

@@ -6,25 +6,20 @@ import math
 import numpy as np
 import pytest
 import torch
+from circle import on_circle
 
 from cure_core.objectives import build
-from cure_core.objectives.pseudo_labels import LABELLERS, pseudo_label
-from cure_core.objectives.target_maps import TARGET_MAPS, cluster_targets
+from cure_core.objectives.pseudo_labels import LABELLERS
+from cure_core.objectives.target_maps import TARGET_MAPS
 from cure_core.unlearning import CureConfig, unlearn
-
-
-def on_circle(*degrees: float) -> torch.Tensor:
-    angles = torch.tensor(degrees, dtype=torch.float64).deg2rad()
-    return torch.stack([angles.cos(), angles.sin()], 1)
-
 
 # Where a cluster is sent.
 
 
 def test_nearest_and_farthest_on_a_circle():
     points = on_circle(0, 30, 100, 190)
-    assert cluster_targets(points, "nearest", 0).tolist() == [1, 0, 1, 2]
-    assert cluster_targets(points, "farthest", 0).tolist() == [3, 3, 0, 0]
+    assert TARGET_MAPS["nearest"](points, 0).tolist() == [1, 0, 1, 2]
+    assert TARGET_MAPS["farthest"](points, 0).tolist() == [3, 3, 0, 0]
 
 
 @pytest.mark.parametrize("name", TARGET_MAPS)
@@ -32,16 +27,16 @@ def test_nearest_and_farthest_on_a_circle():
 def test_no_cluster_is_sent_to_itself(name, count):
     generator = torch.Generator().manual_seed(count)
     points = torch.randn(count, 4, generator=generator)
-    targets = cluster_targets(points, name, seed=5)
+    targets = TARGET_MAPS[name](points, 5)
     assert targets.dtype == torch.int64
     assert not (targets == torch.arange(count)).any()
-    assert torch.equal(targets, cluster_targets(points, name, seed=5))
+    assert torch.equal(targets, TARGET_MAPS[name](points, 5))
 
 
 def test_the_random_map_sends_anywhere_and_forgets_where_the_clusters_are():
-    drawn = [cluster_targets(torch.randn(4, 3), "random", seed) for seed in range(60)]
+    drawn = [TARGET_MAPS["random"](torch.randn(4, 3), seed) for seed in range(60)]
     assert all(len({int(t[k]) for t in drawn}) == 3 for k in range(4))
-    assert torch.equal(cluster_targets(torch.randn(4, 3), "random", 7), drawn[7])
+    assert torch.equal(TARGET_MAPS["random"](torch.randn(4, 3), 7), drawn[7])
 
 
 def test_one_to_one_is_the_best_of_all_permutations_without_a_fixed_point():
@@ -53,8 +48,8 @@ def test_one_to_one_is_the_best_of_all_permutations_without_a_fixed_point():
         if all(i != j for i, j in enumerate(order))
     ]
     best = max(deranged, key=lambda order: sum(distances[i, j] for i, j in enumerate(order)))
-    assert cluster_targets(points, "one_to_one", 0).tolist() == list(best)
-    assert len(set(cluster_targets(points, "farthest", 0).tolist())) < 6  # or nothing was shown
+    assert TARGET_MAPS["one_to_one"](points, 0).tolist() == list(best)
+    assert len(set(TARGET_MAPS["farthest"](points, 0).tolist())) < 6  # or nothing was shown
 
 
 # What clusters.
@@ -64,7 +59,7 @@ GROUPS = on_circle(-3, -1, 1, 3, 88, 90, 91, 92, 198, 200, 201, 203)
 
 @pytest.mark.parametrize("labeller", LABELLERS)
 def test_every_labeller_finds_three_groups(labeller):
-    centroids, labels = pseudo_label(GROUPS, 3, 0, labeller)
+    centroids, labels = LABELLERS[labeller](GROUPS, 3, 0)
     assert labels.dtype == torch.int64
     assert centroids.dtype == torch.float64
     groups = labels.reshape(3, 4)
@@ -72,21 +67,21 @@ def test_every_labeller_finds_three_groups(labeller):
     assert sorted(groups[:, 0].tolist()) == [0, 1, 2]
     cosine = torch.cosine_similarity(centroids[groups[:, 0]], on_circle(0, 90.25, 200.5))
     assert cosine.min() > math.cos(math.radians(1))
-    again = pseudo_label(GROUPS, 3, 0, labeller)
+    again = LABELLERS[labeller](GROUPS, 3, 0)
     assert torch.equal(again[0], centroids)
     assert torch.equal(again[1], labels)
 
 
 def test_noise_joins_the_nearest_cluster_and_does_not_move_it():
     with_noise = torch.cat([GROUPS, 5 * on_circle(90)])
-    centroids, labels = pseudo_label(with_noise, 2, 0, "hdbscan")
+    centroids, labels = LABELLERS["hdbscan"](with_noise, 2, 0)
     assert labels[-1] == labels[4]  # the group at 90
     torch.testing.assert_close(centroids[labels[4]], GROUPS[4:8].mean(0))
 
 
 def test_hdbscan_without_two_clusters_is_refused():
     with pytest.raises(ValueError, match="finds 0 clusters in 3 samples"):
-        pseudo_label(on_circle(0, 120, 240), 2, 0, "hdbscan")
+        LABELLERS["hdbscan"](on_circle(0, 120, 240), 2, 0)
 
 
 @pytest.mark.parametrize("method", ["cure", "cure_plus"])

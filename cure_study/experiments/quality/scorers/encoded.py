@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.cluster_count import choose_clusters
-from cure_core.clustering import _rows_per_chunk, kmeans
+from cure_core.clustering import kmeans, rows_per_chunk
 from cure_core.encoders.embedding import embed, raw_embeddings
 from cure_core.encoders.images import Images, mirrored
 
@@ -74,7 +74,7 @@ def cluster_margin(encoder: nn.Module, images: Images) -> np.ndarray:
     embeddings = embed(encoder, images)
     clusters = kmeans(embeddings, choose_clusters(embeddings).k)
     centroids = F.normalize(clusters.centroids)
-    chunks = embeddings.split(_rows_per_chunk(embeddings, len(centroids)))
+    chunks = embeddings.split(rows_per_chunk(embeddings, len(centroids)))
     own, following = torch.cat([(x @ centroids.T).topk(2, dim=1).values for x in chunks]).T
     return (own / (following + 1 + 1e-6)).numpy()
 

@@ -2,23 +2,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cure_core.metrics.oddness import detection_auc, outlier_auc
+from cure_core.metrics.outliers import detection_auc, outlier_auc
 
 PEOPLE = np.arange(20).repeat(10)
 
 
 def images(seed, shift=0.0, spread=1.0):
-    """Two features of twenty people's ten images: a person's own part, and an image's."""
+    """Two features of twenty people's ten images: a part of the person, and one of the image."""
     rng = np.random.default_rng(seed)
-    own = rng.normal(size=(20, 2)).repeat(10, axis=0)
-    return pd.DataFrame(shift + spread * (own + rng.normal(size=(200, 2))), columns=["a", "b"])
+    people = rng.normal(size=(20, 2)).repeat(10, axis=0)
+    return pd.DataFrame(shift + spread * (people + rng.normal(size=(200, 2))), columns=["a", "b"])
 
 
 @pytest.mark.parametrize("measure", [outlier_auc, detection_auc])
-def test_people_treated_like_strangers_cannot_be_told(measure):
+def test_people_embedded_like_strangers_are_not_detected(measure):
     """Over draws the mean AUC is 1/2, and most intervals hold it.
 
-    Of 30 draws apart from these, 29 (oddness) held it; of 600 each, 95 % (told apart,
+    Of 30 other draws, 29 held it (outlier_auc); of 600, 95 % (detection_auc,
     `benchmarks/interval_coverage.py`).
     """
     found = [
@@ -30,21 +30,21 @@ def test_people_treated_like_strangers_cannot_be_told(measure):
 
 
 @pytest.mark.parametrize("measure", [outlier_auc, detection_auc])
-def test_people_treated_oddly_are_told(measure):
+def test_outlying_people_are_detected(measure):
     auc = measure(images(0, shift=6), images(1), PEOPLE, PEOPLE, n_bootstrap=50)
     assert auc.value > 0.95
     assert auc.low > 0.8
 
 
-def test_collapsed_people_are_less_odd_yet_told_with_labels():
-    """Squeezed into the middle, nobody is an outlier; the spread still gives them away."""
+def test_collapsed_people_are_no_outliers_but_detected_with_labels():
+    """In the centre no one is an outlier; the standard deviation still reveals them."""
     squeezed = images(0, spread=0.1)
     assert outlier_auc(squeezed, images(1), PEOPLE, PEOPLE, n_bootstrap=0).value < 0.1
     assert detection_auc(squeezed, images(1), PEOPLE, PEOPLE, n_bootstrap=0).value > 0.95
 
 
-def test_nobody_is_judged_by_a_fit_that_met_them():
-    """Each person has a feature of their own: nothing carries over, no better than a coin."""
+def test_no_person_is_scored_by_a_model_fitted_on_them():
+    """Each person has a separate feature: nothing generalises, so the AUC is chance."""
     features = pd.DataFrame(np.eye(40).repeat(2, axis=0))
     people = np.arange(20).repeat(2)
     auc = detection_auc(features[:40], features[40:], people, people, n_bootstrap=0)
@@ -59,8 +59,8 @@ def test_comparing_within_folds_alone_has_no_bias():
     people = np.arange(12).repeat(3)
 
     def faces(rng):
-        own = rng.normal(size=(12, 6)).repeat(3, axis=0)
-        return pd.DataFrame(own + rng.normal(size=own.shape))
+        people = rng.normal(size=(12, 6)).repeat(3, axis=0)
+        return pd.DataFrame(people + rng.normal(size=people.shape))
 
     rng = np.random.default_rng(0)
     found = [
