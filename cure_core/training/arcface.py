@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.checks import one_of, real, whole
+from cure_core.checks import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    check_settings,
+    one_of,
+    real,
+    setting,
+    whole,
+)
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
 from cure_core.encoders.images import Images, check_images, content_digest
 from cure_core.files import digest
@@ -24,16 +33,6 @@ from cure_core.training.footprint import Footprint, check_memory, footprint
 from cure_core.training.loop import DivergedError, Loop
 from cure_core.training.optimiser_step import optimiser_step
 
-RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    **dict.fromkeys(
-        ("learning_rate", "head_learning_rate", "weight_decay"), ("of 0 or more", lambda x: x >= 0)
-    ),
-    "momentum": ("from 0 to below 1", lambda x: 0 <= x < 1),
-    "scale": ("above 0", lambda x: x > 0),
-    "margin": ("from 0 to pi, in radians", lambda x: 0 <= x <= math.pi),
-    "warmup": ("from 0 to 1, a fraction of the steps", lambda x: 0 <= x <= 1),
-}
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -44,30 +43,20 @@ class Recipe:
     Raises ValueError for a field of another type or out of range.
     """
 
-    epochs: int = 8
-    batch_size: int = 64
-    learning_rate: float = 0.02
-    head_learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    scale: float = 32.0
-    margin: float = 0.4
-    warmup: float = 0.05
-    head: str = "random"
-    seed: int = 0
+    epochs: int = setting(8, whole, 1)
+    batch_size: int = setting(64, whole, 1)
+    learning_rate: float = setting(0.02, real, *NOT_NEGATIVE)
+    head_learning_rate: float = setting(0.1, real, *NOT_NEGATIVE)
+    momentum: float = setting(0.9, real, "from 0 to below 1", lambda x: 0 <= x < 1)
+    weight_decay: float = setting(5e-4, real, *NOT_NEGATIVE)
+    scale: float = setting(32.0, real, *POSITIVE)
+    margin: float = setting(0.4, real, "from 0 to pi, in radians", lambda x: 0 <= x <= math.pi)
+    warmup: float = setting(0.05, real, *SHARE)
+    head: str = setting("random", one_of, ("random", "centroids"))
+    seed: int = setting(0, whole)
 
     def __post_init__(self) -> None:
-        plain = {  # Python numbers, whether from YAML or numpy: they are part of the cache key
-            **{n: whole(n, getattr(self, n), 1) for n in ("epochs", "batch_size")},
-            "seed": whole("seed", self.seed),
-            **{
-                name: real(name, getattr(self, name), accepted, fits)
-                for name, (accepted, fits) in RANGES.items()
-            },
-        }
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
-        one_of("head", self.head, ("random", "centroids"))
+        check_settings(self)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

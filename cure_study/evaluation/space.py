@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from cure_core.encoders.embedding import raw_embeddings
 from cure_core.encoders.images import mirrored
 from cure_core.metrics.features import (
+    first_of_each,
     nearest_centroid_features,
     view_features,
 )
