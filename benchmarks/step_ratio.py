@@ -29,7 +29,6 @@ from cure_core.encoders.embedding import embed
 from cure_core.encoders.images import take
 from cure_core.objectives import Setup
 from cure_core.objectives.cure_plus import CurePlus
-from cure_core.preflight import Plan
 from cure_core.runtime.amp import autocast
 from cure_core.training.batches import draw_batches
 from cure_core.unlearning import CureConfig, UnlearningStep
@@ -141,7 +140,7 @@ def unlearning_epoch(
     goal.start(Setup(student, sets[0], sets[1], targets[0], targets[1], torch.device(device)))
     weights = {**goal.weights, **config.weights}
 
-    step = UnlearningStep(student, Plan(config, goal, weights, None, torch.device(device)))
+    step = UnlearningStep(student, goal, weights, config, torch.device(device))
     step.optimiser = optimiser
 
     def epoch(around: Callable[[Batches], Batches] = iter) -> None:

@@ -1,9 +1,7 @@
 """Checks of everything that `unlearn` is given, before any work starts."""
 
 import copy
-import hashlib
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -14,17 +12,24 @@ from torch import Tensor, nn
 
 from cure_core.config import CureConfig
 from cure_core.encoders.embedding import module_device, weight_arrays
-from cure_core.encoders.images import Images, check_images, content_digest, take
+from cure_core.encoders.images import Images, check_sets, content_digest, take
 from cure_core.files import digest
 from cure_core.objectives import Objective, make_objective
 from cure_core.training.footprint import check_memory, footprint
 
-COMPARED = 4096  # images: so many are searched for shared ones in a fraction of a second
+PROBE = 64  # images that show whether the student's embeddings are finite
 
 
 class Plan(NamedTuple):
-    """The checked arguments of `unlearn`; `weights` are those of the objective's loss terms."""
+    """The checked arguments of `unlearn`.
 
+    `probe` are a few forget images on `device`, uint8 (B, 3, 112, 112); `weights` those of the
+    objective's loss terms.
+    """
+
+    forget: Images
+    retain: Images
+    probe: Tensor
     config: CureConfig
     objective: Objective
     weights: Mapping[str, float]
@@ -47,20 +52,21 @@ def check_arguments(
     check_teacher(teacher)
     config = check_config(config)
     check_sets(forget, retain)
+    sizes = len(forget), len(retain)
     method = make_objective(objective, config)
-    method.check_sizes(len(forget), len(retain))
+    method.check_sizes(*sizes)
     weights = term_weights(method, config)
     if views is not None:
-        check_views(views, forget, retain)
+        check_views(views, *sizes)
     if on_epoch is not None and not callable(on_epoch):
         raise ValueError(f"on_epoch={on_epoch!r}; expected a function of the student, or None")
     path = check_path(checkpoint)
     chosen = check_device(device, teacher)
-    check_output(teacher, forget)
+    probe = take(forget, np.arange(min(PROBE, len(forget)))).to(chosen)
+    check_output(teacher, probe[:1])
     if weights:
-        writes_views = path is not None and views is None
-        check_fits(teacher, forget, retain, config, chosen, writes_views)
-    return Plan(config, method, weights, path, chosen)
+        check_fits(teacher, sizes, config, chosen, path is not None and views is None)
+    return Plan(forget, retain, probe, config, method, weights, path, chosen)
 
 
 def check_teacher(teacher: nn.Module) -> None:
@@ -76,12 +82,11 @@ def check_teacher(teacher: nn.Module) -> None:
         )
 
 
-def check_output(teacher: nn.Module, images: Images) -> None:
+def check_output(teacher: nn.Module, image: Tensor) -> None:
     """Raise ValueError unless the network maps a uint8 image to a float (1, D) embedding."""
-    image = take(images, np.arange(1)).to(module_device(teacher))
     try:
         with torch.inference_mode():
-            raw = copy.deepcopy(teacher).eval()(image)
+            raw = copy.deepcopy(teacher).eval()(image.to(module_device(teacher)))
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
@@ -90,9 +95,8 @@ def check_output(teacher: nn.Module, images: Images) -> None:
             "cure_core.encoders.Adapted adds preprocessing"
         ) from error
     if not isinstance(raw, Tensor) or raw.ndim != 2 or not raw.is_floating_point():
-        output = (
-            f"{raw.dtype} {tuple(raw.shape)}" if isinstance(raw, Tensor) else type(raw).__name__
-        )
+        shape = f" {tuple(raw.shape)}" if isinstance(raw, Tensor) else ""
+        output = f"{getattr(raw, 'dtype', type(raw).__name__)}{shape}"
         raise ValueError(f"the teacher turns an image into {output}; expected float (1, D)")
 
 
@@ -129,50 +133,14 @@ def check_config(config: object) -> CureConfig:
     return config
 
 
-def check_sets(forget: Images, retain: Images) -> None:
-    """Raise ValueError for a set that holds no images, and for a forget set that is all retained.
-
-    Images in both sets are named in a warning. They are searched for in arrays of together at most
-    `COMPARED` images.
-    """
-    check_images(forget, "forget set")
-    check_images(retain, "retain set")
-    if forget is retain:
-        raise ValueError("forget and retain are the same set; pass what must go and what must stay")
-    arrays = hasattr(forget, "shape") and hasattr(retain, "shape")
-    if arrays and len(forget) + len(retain) <= COMPARED:
-        _check_disjoint(forget, retain)
-
-
-def _check_disjoint(forget: Images, retain: Images) -> None:
-    retained = {content: i for i, content in enumerate(_image_digests(retain))}
-    shared = [(i, retained[d]) for i, d in enumerate(_image_digests(forget)) if d in retained]
-    if not shared:
-        return
-    message = (
-        f"forget and retain share {len(shared)} of {len(forget)} forget images (first: forget "
-        f"{shared[0][0]} is retain {shared[0][1]}); remove them from one of the sets"
-    )
-    if len(shared) == len(forget):
-        raise ValueError(message)
-    warnings.warn(message, stacklevel=6)  # a data set may hold an image twice
-
-
-def _image_digests(images: Images) -> Iterator[bytes]:
-    for start in range(0, len(images), 256):
-        rows = np.arange(start, min(start + 256, len(images)))
-        for image in take(images, rows).cpu().numpy():
-            yield hashlib.sha256(np.ascontiguousarray(image).data).digest()
-
-
-def check_views(views: tuple[Tensor, Tensor], forget: Images, retain: Images) -> None:
-    """Raise ValueError unless `views` are the `teacher_views` of these sets."""
+def check_views(views: tuple[Tensor, Tensor], n_forget: int, n_retain: int) -> None:
+    """Raise ValueError unless `views` are the `teacher_views` of sets of these sizes."""
     pair = views if isinstance(views, tuple | list) else ()
     shapes = [tuple(getattr(view, "shape", ())) for view in pair]
-    sizes = [(2, len(images)) for images in (forget, retain)]
-    if [shape[:2] for shape in shapes] != sizes or any(len(shape) != 3 for shape in shapes):
+    expected = [(2, n_forget), (2, n_retain)]
+    if [shape[:2] for shape in shapes] != expected or any(len(shape) != 3 for shape in shapes):
         raise ValueError(
-            f"views of shapes {shapes} for {len(forget)} forget and {len(retain)} retain images; "
+            f"views of shapes {shapes} for {n_forget} forget and {n_retain} retain images; "
             "pass (teacher_views(teacher, forget), teacher_views(teacher, retain))"
         )
     if not all(bool(view.isfinite().all()) for view in views):
@@ -193,21 +161,20 @@ def term_weights(objective: Objective, config: CureConfig) -> dict[str, float]:
     return weights
 
 
-def identity(teacher: nn.Module, forget: Images, retain: Images, plan: Plan) -> dict[str, object]:
+def identity(teacher: nn.Module, plan: Plan) -> dict[str, object]:
     """What a checkpoint belongs to: settings, and digests of the teacher and of both sets."""
     return {
         **{f"config.{name}": value for name, value in asdict(plan.config).items()},
         "objective": plan.objective.described(),
         "teacher": digest(*weight_arrays(teacher)),
-        "forget": content_digest(forget),
-        "retain": content_digest(retain),
+        "forget": content_digest(plan.forget),
+        "retain": content_digest(plan.retain),
     }
 
 
 def check_fits(
     teacher: nn.Module,
-    forget: Images,
-    retain: Images,
+    sizes: tuple[int, int],
     config: CureConfig,
     device: torch.device,
     writes_views: bool,
@@ -218,9 +185,9 @@ def check_fits(
     teacher's embeddings of both sets, twice more if they are written to disk, and activations.
     """
     need = footprint(teacher, device, config.amp, config.batchnorm == "train")
-    views = 2 * 4 * need.dim * (len(forget) + len(retain))
-    size = tuple(min(b, len(s)) for b, s in zip(config.batch_size, (forget, retain), strict=True))
+    views = 2 * 4 * need.dim * sum(sizes)
+    batch = tuple(map(min, config.batch_size, sizes))
     fixed = 5 * need.weights + need.step + views
     checkpoint = 2 * 4 * need.weights
     host = views * (3 if writes_views else 1) + checkpoint
-    check_memory({"batch_size": size}, need.image, fixed, device, host=host)
+    check_memory({"batch_size": batch}, need.image, fixed, device, host=host)

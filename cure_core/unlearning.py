@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from cure_core.config import CureConfig
 from cure_core.encoders.embedding import embed, module_device, teacher_views
-from cure_core.encoders.images import Images, take
+from cure_core.encoders.images import Images
 from cure_core.html import table
 from cure_core.objectives import Batch, Objective, Setup, UnlearningDivergedError
 from cure_core.preflight import Plan, check_arguments, identity
@@ -24,7 +23,7 @@ from cure_core.runtime.randomness import forked, seeded
 from cure_core.training.batches import draw_batches
 from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.training.checkpoint import Checkpoint
-from cure_core.training.loop import DivergedError, Loop
+from cure_core.training.loop import DivergedError, Loop, Stateful
 from cure_core.training.optimiser_step import optimiser_step
 
 __all__ = ["CureConfig", "UnlearningDivergedError", "UnlearningResult", "unlearn"]
@@ -93,26 +92,27 @@ def unlearn(
         teacher, forget, retain, config, objective, views, checkpoint, device, on_epoch
     )
     config, method, device = plan.config, plan.objective, plan.device
+    sets = plan.forget, plan.retain
     epochs = config.epochs if plan.weights else 0  # no loss terms, no steps
     with seeded(config.seed, device), torch.inference_mode(False), torch.enable_grad():
-        step = UnlearningStep(_student(teacher, config, device), plan)
-        loop = _make_loop(step, teacher, forget, retain, plan)
-        student = step.student
+        student = _student(teacher, config, device)
+        step = UnlearningStep(student, method, plan.weights, config, device)
+        loop = _make_loop(step, teacher, plan)
         resumed = loop.resume()
         if views is None and (not resumed or len(loop.history) < epochs):
-            views = loop.checkpoint.views(lambda: _teacher_views(teacher, forget, retain, plan))
+            views = loop.checkpoint.views(lambda: _teacher_views(teacher, plan))
         targets = tuple(view.to(device) for view in views or ())
 
         def embed_forget() -> Tensor:
             try:
-                return embed(student, forget, device=device).to(device)
+                return embed(student, plan.forget, device=device).to(device)
             except ValueError as error:
                 raise DivergedError(f"the student has diverged: {error}") from error
 
         with loop:
             try:
                 if not resumed:
-                    method.start(Setup(student, forget, retain, targets[0], targets[1], device))
+                    method.start(Setup(student, *sets, targets[0], targets[1], device))
                     loop.check_networks()
                     loop.start_epoch()
                     if epochs:
@@ -121,9 +121,10 @@ def unlearn(
                 step.prepare()
                 for epoch in loop.epochs(epochs, "unlearning", progress):
                     student.train(config.batchnorm == "train")
-                    for images, known in draw_batches(
-                        (forget, retain), targets, config, loop.generator, device, loop.step
-                    ):
+                    batches = draw_batches(
+                        sets, targets, config, loop.generator, device, skip=loop.step
+                    )
+                    for images, known in batches:
                         loop.add(step(images, known))
                     student.eval()
                     row = {"epoch": epoch + 1, **step.means(loop.totals(), loop.step)}
@@ -133,14 +134,9 @@ def unlearn(
                     loop.end_epoch(row)
             except (DivergedError, UnlearningDivergedError) as error:
                 loop.roll_back()
-                kept = f"the student of epoch {len(loop.history)} is kept"
-                hint = f"; lower learning_rate={config.learning_rate}" if epochs else ""
-                raise UnlearningDivergedError(
-                    f"{error}; {kept}{hint}",
-                    _finish(student, teacher, retain, config, loop),
-                    pd.DataFrame(loop.history),
-                ) from error
-        student = _finish(student, teacher, retain, config, loop)
+                last_good = _finish(student, teacher, plan, loop)
+                raise _divergence(error, last_good, loop, plan) from error
+        student = _finish(student, teacher, plan, loop)
         if problem := loop.problem():
             raise UnlearningDivergedError(
                 f"{problem} with batch norm's statistics of the retain set; lower "
@@ -159,46 +155,52 @@ class UnlearningStep:
     Nothing in a step waits for the device.
     """
 
-    def __init__(self, student: nn.Module, plan: Plan) -> None:
-        self.student, self.plan, config = student, plan, plan.config
+    def __init__(
+        self,
+        student: nn.Module,
+        objective: Objective,
+        weights: Mapping[str, float],
+        config: CureConfig,
+        device: torch.device,
+    ) -> None:
+        self.student, self.objective, self.config, self.device = student, objective, config, device
         self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
             student.parameters(), lr=config.learning_rate
         )
-        self.scaler = gradient_scaler(config.amp, plan.device)
-        self.weights = torch.tensor(list(plan.weights.values()), device=plan.device)
-        self.forward: Callable[[Tensor], Tensor] = student
+        self.scaler = gradient_scaler(config.amp, device)
+        self.weights = dict(weights)
+        self._weight = torch.tensor(list(weights.values()), device=device)
+        self._forward: Callable[[Tensor], Tensor] = student
 
     def prepare(self) -> None:
         """Wrap the student for a process group and compile it, if the config says so."""
-        config = self.plan.config
-        self.forward = wrap_ddp(self.student, self.plan.device, config.batchnorm == "train")
-        if config.compile:
-            self.forward = torch.compile(self.forward)
+        self._forward = wrap_ddp(self.student, self.device, self.config.batchnorm == "train")
+        if self.config.compile:
+            self._forward = torch.compile(self._forward)
 
     def __call__(self, images: Tensor, known: Mapping[str, Tensor]) -> Tensor:
         """Train on a batch of `draw_batches`; returns the losses (n,) in the order of `means`."""
-        config = self.plan.config
-        with autocast(config.amp, self.plan.device):
-            embeddings = self.forward(images)
+        with autocast(self.config.amp, self.device):
+            embeddings = self._forward(images)
         n = len(known["forget_index"])
         both = n + len(known["retain_index"])
         unit = F.normalize(gather(embeddings.float(), both), dim=1)
         batch = Batch(student_forget=unit[:n], student_retain=unit[n:], **known)
-        terms = self.plan.objective.terms(batch)
+        terms = self.objective.terms(batch)
         # A term of weight 0 is only reported: no gradient is computed for it.
         values = torch.stack(
             [
                 terms[name].mean() if weight else terms[name].detach().mean()
-                for name, weight in self.plan.weights.items()
+                for name, weight in self.weights.items()
             ]
         )
-        loss = (self.weights * values).sum()
-        norm = optimiser_step(loss, self.optimiser, self.scaler, config.clip)
+        loss = (self._weight * values).sum()
+        norm = optimiser_step(loss, self.optimiser, self.scaler, self.config.clip)
         return torch.cat([values.detach(), loss.detach()[None], norm[None]])
 
     def means(self, totals: Sequence[float], steps: int) -> dict[str, float]:
         """The mean of each loss term, of the loss and of the gradient norm over `steps`."""
-        names = [*self.plan.weights, "loss", "gradient_norm"]
+        names = [*self.weights, "loss", "gradient_norm"]
         return {name: total / steps for name, total in zip(names, totals, strict=True)}
 
 
@@ -207,31 +209,26 @@ def _student(teacher: nn.Module, config: CureConfig, device: torch.device) -> nn
     return copy.deepcopy(teacher).to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
 
-def _teacher_views(
-    teacher: nn.Module, forget: Images, retain: Images, plan: Plan
-) -> tuple[Tensor, Tensor]:
+def _teacher_views(teacher: nn.Module, plan: Plan) -> tuple[Tensor, Tensor]:
     encoder = _student(teacher, plan.config, plan.device)  # same device and layout, same bits
-    return teacher_views(encoder, forget), teacher_views(encoder, retain)
+    return teacher_views(encoder, plan.forget), teacher_views(encoder, plan.retain)
 
 
-def _make_loop(
-    step: UnlearningStep, teacher: nn.Module, forget: Images, retain: Images, plan: Plan
-) -> Loop:
-    config, path, device = plan.config, plan.checkpoint, plan.device
-    run = on_rank_zero(lambda: identity(teacher, forget, retain, plan) if path else {})
-    probe = take(forget, np.arange(min(64, len(forget)))).to(device)
+def _make_loop(step: UnlearningStep, teacher: nn.Module, plan: Plan) -> Loop:
+    parts: dict[str, Stateful] = {
+        "student": step.student,
+        "optimiser": step.optimiser,
+        "scaler": step.scaler,
+        "objective": plan.objective,
+    }
+    run = on_rank_zero(lambda: identity(teacher, plan) if plan.checkpoint else {})
     return Loop(
-        {
-            "student": step.student,
-            "optimiser": step.optimiser,
-            "scaler": step.scaler,
-            "objective": plan.objective,
-        },
-        torch.Generator().manual_seed(config.seed),
-        Checkpoint(path, run, device),
-        device,
-        problem=lambda: _problem(step.student, probe),
-        check_every=config.check_every,
+        parts,
+        torch.Generator().manual_seed(plan.config.seed),
+        Checkpoint(plan.checkpoint, run, plan.device),
+        plan.device,
+        problem=lambda: _problem(step.student, plan.probe),
+        check_every=plan.config.check_every,
         fallback=step.student,
     )
 
@@ -258,13 +255,19 @@ def _measure(
     return {name: float(value) for name, value in measured.items()}
 
 
-def _finish(
-    student: nn.Module, teacher: nn.Module, retain: Images, config: CureConfig, loop: Loop
-) -> nn.Module:
+def _divergence(
+    error: Exception, student: nn.Module, loop: Loop, plan: Plan
+) -> UnlearningDivergedError:
+    kept = f"the student of epoch {len(loop.history)} is kept"
+    hint = f"; lower learning_rate={plan.config.learning_rate}" if plan.weights else ""
+    return UnlearningDivergedError(f"{error}; {kept}{hint}", student, pd.DataFrame(loop.history))
+
+
+def _finish(student: nn.Module, teacher: nn.Module, plan: Plan, loop: Loop) -> nn.Module:
     """The student of the epochs in `loop.history`, ready for use."""
-    trained = len(loop.history) > 0 and config.batchnorm == "train"
-    if trained and len(retain) > 1:  # one sample has no variance
-        recalibrate_batchnorm(student, retain, loop.generator)
+    trained = len(loop.history) > 0 and plan.config.batchnorm == "train"
+    if trained and len(plan.retain) > 1:  # one sample has no variance
+        recalibrate_batchnorm(student, plan.retain, loop.generator)
     if world_size() > 1:  # without the layers of a process group
         plain = copy.deepcopy(teacher).to(module_device(student))
         plain.load_state_dict(student.state_dict())

@@ -1,5 +1,8 @@
 """Sets of face images, whatever holds them: arrays, memory maps, tensors, data sets."""
 
+import hashlib
+import warnings
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,6 +12,7 @@ from torch import Tensor
 from cure_core.files import digest
 
 SHAPE = (112, 112, 3)
+COMPARED = 4096  # images that are searched for shared ones, in a fraction of a second
 
 
 class Images(Protocol):
@@ -45,6 +49,42 @@ def check_images(images: Any, name: str = "image set") -> None:
             f"the {name} holds {first.dtype} images of shape {first.shape}; "
             f"expected uint8 of shape {SHAPE}"
         )
+
+
+def check_sets(forget: Images, retain: Images) -> None:
+    """Raise ValueError for a set that holds no images, and for a forget set that is all retained.
+
+    Images in both sets are named in a warning; they are searched for in arrays of together at most
+    `COMPARED` images.
+    """
+    check_images(forget, "forget set")
+    check_images(retain, "retain set")
+    if forget is retain:
+        raise ValueError("forget and retain are the same set; pass what must go and what must stay")
+    arrays = hasattr(forget, "shape") and hasattr(retain, "shape")
+    if arrays and len(forget) + len(retain) <= COMPARED:
+        _check_disjoint(forget, retain)
+
+
+def _check_disjoint(forget: Images, retain: Images) -> None:
+    retained = {content: i for i, content in enumerate(_image_digests(retain))}
+    shared = [(i, retained[d]) for i, d in enumerate(_image_digests(forget)) if d in retained]
+    if not shared:
+        return
+    message = (
+        f"forget and retain share {len(shared)} of {len(forget)} forget images (first: forget "
+        f"{shared[0][0]} is retain {shared[0][1]}); remove them from one of the sets"
+    )
+    if len(shared) == len(forget):
+        raise ValueError(message)
+    warnings.warn(message, stacklevel=6)  # a data set may hold an image twice
+
+
+def _image_digests(images: Images) -> Iterator[bytes]:
+    for start in range(0, len(images), 256):
+        rows = np.arange(start, min(start + 256, len(images)))
+        for image in take(images, rows).cpu().numpy():
+            yield hashlib.sha256(np.ascontiguousarray(image).data).digest()
 
 
 def take(images: Images, index: np.ndarray) -> Tensor:

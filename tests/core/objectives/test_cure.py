@@ -9,7 +9,6 @@ from circle import on_circle
 from torch import nn
 
 from cure_core.objectives import Batch, Cure, Objective, Setup
-from cure_core.preflight import Plan
 from cure_core.unlearning import CureConfig, UnlearningStep
 
 TERMS = ("cosine", "contrastive_forget", "contrastive_retain", "matching", "distribution")
@@ -209,7 +208,7 @@ def test_a_steps_gradient_is_that_of_the_naive_sum(draw_faces, weights, moved):
     known = {"teacher_forget": before[0], "teacher_retain": before[1]}
     for side, size in (("forget", 6), ("retain", 9)):
         known |= {f"{side}_index": torch.arange(size), f"{side}_view": torch.zeros(size).long()}
-    step = UnlearningStep(student, Plan(config, cure, total, None, torch.device("cpu")))
+    step = UnlearningStep(student, cure, total, config, torch.device("cpu"))
     step.optimiser = torch.optim.SGD(student.parameters(), lr=0.5)
     means = step.means(step(images, known).tolist(), 1)
 
@@ -238,7 +237,7 @@ def test_a_long_gradient_is_cut_to_clip(draw_faces):
         "teacher_retain": before[6:],
         **dict.fromkeys(names, torch.arange(6)),
     }
-    step = UnlearningStep(student, Plan(config, cure, cure.weights, None, torch.device("cpu")))
+    step = UnlearningStep(student, cure, cure.weights, config, torch.device("cpu"))
     step.optimiser = torch.optim.SGD(student.parameters(), lr=1.0)
     means = step.means(step(images, known).tolist(), 1)
     assert means["gradient_norm"] > 1e-3  # the history shows the length before the cut
