@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     met(plan, asked.dataset)  # trains the teacher here, not where memory is measured
     rows = []
-    run = [m for m in plan.entrants(asked.dataset) if m in plan.methods]
+    run = [m for m in plan.methods_on(asked.dataset) if m in plan.methods]
     for name in [ORACLE, BARE, *(asked.methods or run)]:
         part = ["--one", name, "--plan", str(asked.plan), "--tables", str(asked.tables)]
         command = [sys.executable, __file__, asked.dataset, *part]

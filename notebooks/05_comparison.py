@@ -88,7 +88,7 @@ if not ours:
 rows, trial_rows, curves = (
     read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
 )
-trial_rows = tables.asked(trial_rows, plan)
+trial_rows = tables.planned_trials(trial_rows, plan)
 
 # %% [markdown]
 # ## The budget
@@ -109,7 +109,7 @@ budget = pd.DataFrame(
             "trial runs done": int((trial_rows.dataset == name).sum()),
             "runs done": int((rows.dataset == name).sum()),
         }
-        for name, arena in ((name, plan.arena(name)) for name in plan.datasets)
+        for name, arena in ((name, plan.dataset_plan(name)) for name in plan.datasets)
     }
 )
 budget

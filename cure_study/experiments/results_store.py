@@ -137,7 +137,7 @@ class Table:
 
     def rows(self) -> pd.DataFrame:
         """All rows, in the order in which they were added."""
-        return framed(self.find({}), self.schema)
+        return to_frame(self.find({}), self.schema)
 
     def find(self, values: Mapping[str, Any]) -> list[Row]:
         """The rows that hold these values, in the order in which they were added."""
@@ -237,7 +237,7 @@ class Table:
         return file_sha256(self.path) if self.path.exists() else None
 
     def _content(self, database: sqlite3.Connection) -> bytes:
-        table = self._arrange(framed(_rows(database).values(), self.schema))
+        table = self._arrange(to_frame(_rows(database).values(), self.schema))
         return table.to_csv(index=False, lineterminator="\n").encode()
 
     def _write_csv(self, database: sqlite3.Connection, content: bytes) -> None:
@@ -255,7 +255,7 @@ class Table:
             database.execute("update csv set sha256 = ?, mtime = ?, pending = null", seen)
 
 
-def share(jobs: Iterable[Job], do: Callable[[Job, bool], bool]) -> None:
+def run_jobs(jobs: Iterable[Job], do: Callable[[Job, bool], bool]) -> None:
     """Do every job, but first those that no other process is doing.
 
     `do(job, wait)` returns False where another process is doing the job and it does not `wait`.
@@ -303,7 +303,7 @@ def read_csv(path: str | Path, schema: Schema) -> list[Row]:
     return [row for _, row in rows.values()]
 
 
-def framed(rows: Iterable[Row], schema: Schema) -> pd.DataFrame:
+def to_frame(rows: Iterable[Row], schema: Schema) -> pd.DataFrame:
     """Rows as a table, with the columns of the key where there are none."""
     table = pd.DataFrame(list(rows))
     if table.empty:

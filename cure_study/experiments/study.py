@@ -37,7 +37,7 @@ REQUESTS = (*OF_PEOPLE, "random_samples")
 
 
 @dataclass(frozen=True)
-class Setting:
+class StudySetting:
     """What stays the same over the seeds of a study.
 
     `weights` is a path from the data root to start from, or None for a fresh start; `split` holds
@@ -78,7 +78,7 @@ class Setting:
         return {name: value for name, value in asdict(self).items() if name not in WHERE}
 
 
-def setting_of(parameters: Mapping[str, Any]) -> Setting:
+def setting_of(parameters: Mapping[str, Any]) -> StudySetting:
     """The setting that the parameters of notebook 02, or of a profile, describe.
 
     `split` is what differs from the manifest's. Raises ValueError naming a parameter that is
@@ -89,7 +89,7 @@ def setting_of(parameters: Mapping[str, Any]) -> Setting:
     if missing := [n for n in ("dataset", "split", "teacher", "unlearning", *plain) if n not in p]:
         raise ValueError(f"the parameters lack {', '.join(missing)}")
     known = manifests.read(p["dataset"]).splits.model_dump()
-    return Setting(
+    return StudySetting(
         split=known | known_fields("split", p["split"], list(known)),
         recipe=_filled(Recipe, "teacher", p["teacher"]),
         config=_filled(CureConfig, "unlearning", p["unlearning"]),
@@ -112,7 +112,7 @@ class Case:
 
     seed: int
     faces: FaceSet
-    setting: Setting
+    setting: StudySetting
     start: nn.Module
     split: Split
     request: ForgetRequest
@@ -168,7 +168,7 @@ class Outcome:
         return self.result.history.assign(seed=self.case.seed)
 
 
-def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
+def prepare(faces: FaceSet, setting: StudySetting, seed: int) -> Case:
     """Draw a case: the split of people, the request, the pairs, all from `seed`.
 
     A request for the hardest people trains the teacher, to see who is like whom; all that can be
@@ -189,7 +189,7 @@ def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     return Case(seed, faces, setting, start, split, request, protocol)
 
 
-def pretrain(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+def pretrain(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
     """With `setting.processes` above 1, do all training by that many, into the cache.
 
     The same study, done in this process afterwards, finds it there. Raises RuntimeError where
@@ -199,7 +199,7 @@ def pretrain(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
         launch(_ahead, (faces, setting, seeds), setting.processes)
 
 
-def _ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+def _ahead(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
     for seed in seeds:
         case = prepare(faces, setting, seed)
         forget(case, train_teacher(case))
@@ -266,7 +266,7 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
 
 def run(
     faces: FaceSet,
-    setting: Setting,
+    setting: StudySetting,
     seed: int,
     *,
     n_bootstrap: int = 300,
@@ -289,7 +289,7 @@ def run(
 
 
 def _request(
-    faces: FaceSet, setting: Setting, seed: int, start: nn.Module, split: Split
+    faces: FaceSet, setting: StudySetting, seed: int, start: nn.Module, split: Split
 ) -> ForgetRequest:
     train, count = split.train, setting.forget_people
     if setting.request == "random_people":
@@ -308,7 +308,7 @@ def _trained(case: Case, index: np.ndarray, progress: bool | None) -> Trained:
 
 def _train(
     faces: FaceSet,
-    setting: Setting,
+    setting: StudySetting,
     seed: int,
     start: nn.Module,
     index: np.ndarray,

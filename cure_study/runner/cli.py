@@ -142,7 +142,7 @@ def run_comparison(asked: argparse.Namespace) -> None:
     for name in names:
         _check_parts(plan, name, given)
     for name in names[1:]:  # a missing data set is reported before hours are spent
-        manifests.load(plan.tuned_on(name), **plan.arena(name).options)
+        manifests.load(plan.tuned_on(name), **plan.dataset_plan(name).options)
     asked.into.mkdir(parents=True, exist_ok=True)
     for name in names:
         compare(plan, name, asked.into, fast=asked.fast, **given)
@@ -153,9 +153,9 @@ def _check_parts(plan: Any, dataset: str, given: Mapping[str, Any]) -> None:
     from cure_study.experiments.comparison.store import KEYS
 
     known = {
-        "methods": plan.entrants(dataset),
+        "methods": plan.methods_on(dataset),
         "requests": plan.requests,
-        "seeds": plan.arena(dataset).seeds,
+        "seeds": plan.dataset_plan(dataset).seeds,
         "stages": list(KEYS),
     }
     for part, names in given.items():

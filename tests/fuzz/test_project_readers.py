@@ -247,7 +247,7 @@ def cached_student(folder, _, monkeypatch):
     case = SimpleNamespace(
         faces=SimpleNamespace(fingerprint="faces"),
         request=SimpleNamespace(forget=[], retain=[]),
-        setting=study.Setting(config=config),
+        setting=study.StudySetting(config=config),
         config=config,
         seed=0,
     )

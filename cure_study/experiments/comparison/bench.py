@@ -21,7 +21,7 @@ from cure_study.evaluation.protocol import Protocol, fewer_pairs, verification_o
 from cure_study.evaluation.space import Space
 from cure_study.experiments import study
 from cure_study.experiments.attempts import attempt
-from cure_study.experiments.comparison.plan import Arena, Plan, Settings, split_settings
+from cure_study.experiments.comparison.plan import DatasetPlan, Plan, Settings, split_settings
 from cure_study.experiments.comparison.store import Row
 
 
@@ -37,7 +37,7 @@ class Bench:
 
 
 def bench(
-    arena: Arena,
+    arena: DatasetPlan,
     faces: FaceSet,
     request: str,
     seed: int,
@@ -60,9 +60,9 @@ def bench(
     return Bench(case, protocol, teacher, Space(protocol, teacher), views)  # type: ignore[arg-type]
 
 
-def arena_setting(arena: Arena, dataset: str, request: str, fast: bool) -> study.Setting:
+def arena_setting(arena: DatasetPlan, dataset: str, request: str, fast: bool) -> study.StudySetting:
     """The study's setting behind a data set of the plan."""
-    return study.Setting(
+    return study.StudySetting(
         encoder=arena.encoder,
         weights=arena.weights,
         request=request,

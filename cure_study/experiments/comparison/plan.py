@@ -64,7 +64,7 @@ class Validation(Part):
         return self
 
 
-class Arena(Part):
+class DatasetPlan(Part):
     """A data set and how long everything lasts on it.
 
     `trials` a method; where `after` names a data set, its finalists are tried after the defaults.
@@ -134,7 +134,7 @@ class Method(Part):
 class Plan(Part):
     """The whole comparison. `factors` are those of a curve; `attacked` meet every attack too."""
 
-    data: dict[str, Arena]
+    data: dict[str, DatasetPlan]
     repeats: dict[str, Repeat] = {}
     requests: list[str]
     methods: dict[str, Method]
@@ -175,7 +175,7 @@ class Plan(Part):
                     f"repeat {name} is `of` {repeat.of!r}; give it a name of its own and one of "
                     f"the data: {', '.join(self.data)}"
                 )
-            if self.arena(name).options == self.data[repeat.of].options:
+            if self.dataset_plan(name).options == self.data[repeat.of].options:
                 raise ValueError(f"repeat {name} has the faces of {repeat.of}; give other options")
         for name in [*self.tuned, *self.variants]:
             objective = self.objective(name)
@@ -197,13 +197,13 @@ class Plan(Part):
     def at(self, dataset: str, options: Mapping[str, Any], **arena: Any) -> "Plan":
         """This plan where it has the data set so drawn, or one on other faces, of a scale given.
 
-        `arena` are the fields of an `Arena`; then CURE and its peers alone, on random people.
+        `arena` are the fields of an `DatasetPlan`; then CURE and its peers alone, on random people.
         """
         known = self.data.get(dataset)
         if known is not None and known.options == dict(options):
             return self
         return Plan(
-            data={dataset: Arena(options=dict(options), **arena)},
+            data={dataset: DatasetPlan(options=dict(options), **arena)},
             requests=self.requests[:1],
             methods={name: m for name, m in self.methods.items() if m.only is None},
         )
@@ -213,7 +213,7 @@ class Plan(Part):
         """The names of the data and of their repeats, as in the column `dataset` of the tables."""
         return [*self.data, *self.repeats]
 
-    def arena(self, dataset: str) -> Arena:
+    def dataset_plan(self, dataset: str) -> DatasetPlan:
         """Its arena; that of a repeat has other faces, and no ablations or curves."""
         if dataset in self.data:
             return self.data[dataset]
@@ -244,7 +244,7 @@ class Plan(Part):
         """`changed` as a row of the comparison has it."""
         return json.dumps(self.changed(method, settings))
 
-    def entrants(self, dataset: str) -> list[str]:
+    def methods_on(self, dataset: str) -> list[str]:
         """Who runs on a data set: methods, and but for a repeat references and variants too.
 
         Last the second oracle, where it is asked for.

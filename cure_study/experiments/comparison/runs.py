@@ -33,7 +33,7 @@ from cure_study.experiments.comparison.bench import (
     taken,
     verified,
 )
-from cure_study.experiments.comparison.plan import Arena, Plan, Settings
+from cure_study.experiments.comparison.plan import DatasetPlan, Plan, Settings
 from cure_study.experiments.comparison.store import (
     AGAIN,
     KEYS,
@@ -52,7 +52,7 @@ from cure_study.experiments.comparison.tuning import (
     trials_on,
     winner,
 )
-from cure_study.experiments.results_store import framed, share
+from cure_study.experiments.results_store import run_jobs, to_frame
 
 ANOTHER = 1000  # on a seed: the second oracle's
 POINT = ("ues", "forgetting", "stability", "seconds")  # of a point of a curve
@@ -80,13 +80,13 @@ def compare(
     the end, where runs did not fit: these have no row, and the same call tries them again.
     """
     _require([dataset], plan.datasets, "data set")
-    arena = plan.arena(dataset)
-    _require(methods, plan.entrants(dataset), "method")
+    arena = plan.dataset_plan(dataset)
+    _require(methods, plan.methods_on(dataset), "method")
     _require(requests, plan.requests, "request")
     _require(stages, list(KEYS), "stage")
     _require(seeds, arena.seeds, "reported seed")
     work = Work(plan, dataset, Path(folder), fast)
-    chosen = list(methods or plan.entrants(dataset))
+    chosen = list(methods or plan.methods_on(dataset))
     failed: list[str] = []
 
     def run(jobs: Sequence[tuple[Any, ...]], do: Callable[..., bool], what: str, unit: str) -> None:
@@ -97,7 +97,7 @@ def compare(
                 failed.append(f"{what} {' '.join(map(str, job))}: {error}")
                 return True
 
-        share(bar(jobs, f"{dataset}, {what}", progress, unit=unit), attempted)
+        run_jobs(bar(jobs, f"{dataset}, {what}", progress, unit=unit), attempted)
 
     if "tuning" in stages:
         names = dict.fromkeys(plan.objective(name) for name in chosen if name != AGAIN)
@@ -140,7 +140,7 @@ class Work:
 
     def __init__(self, plan: Plan, dataset: str, folder: Path, fast: bool) -> None:
         self.plan, self.dataset, self.folder, self.fast = plan, dataset, folder, fast
-        self.arena: Arena = plan.arena(dataset)
+        self.arena: DatasetPlan = plan.dataset_plan(dataset)
         self.source = plan.tuned_on(dataset)
         self.tables = {name: table(folder, name) for name in KEYS}
         self.bench = lru_cache(maxsize=4)(self._bench)  # a trial and its finals
@@ -219,7 +219,7 @@ class Work:
     def _tuning(self, method: str) -> pd.DataFrame:
         """The rows of a method's trials that still hold."""
         key = {"dataset": self.dataset, "method": method, "setting": self._tried(method)}
-        return framed(self.tables["tuning"].find(key), SCHEMAS["tuning"])
+        return to_frame(self.tables["tuning"].find(key), SCHEMAS["tuning"])
 
     def _row(self, name: str, wanted: Row, make: Callable[[], Row], wait: bool = True) -> bool:
         """Make sure that a table has a row of the values `wanted`; `make` returns the others."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cure_core.metrics.oracle_gap import tug_of_war
-from cure_study.experiments.results_store import Digest, Json, Schema, Table, framed, read_csv
+from cure_study.experiments.results_store import Digest, Json, Schema, Table, read_csv, to_frame
 
 Row = dict[str, Any]
 KEYS = {
@@ -41,7 +41,7 @@ def read_rows(folder: str | Path, name: str) -> pd.DataFrame:
     Raises ValueError naming the file and line where the CSV file is not such a table.
     """
     path = Path(folder) / f"{name}.csv"
-    return framed(read_csv(path, SCHEMAS[name]) if path.is_file() else [], SCHEMAS[name])
+    return to_frame(read_csv(path, SCHEMAS[name]) if path.is_file() else [], SCHEMAS[name])
 
 
 def table(folder: Path, name: str) -> Table:

@@ -38,7 +38,7 @@ def complete(rows: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     return own[ran == own.groupby("dataset").method.transform("nunique")]
 
 
-def asked(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
+def planned_trials(trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     """The rows of the tuning that the plan asks for.
 
     A longer search may be on its way, and a shorter one may have left finals of its own.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from cure_study.experiments.comparison.plan import Arena, Method, Settings
+from cure_study.experiments.comparison.plan import DatasetPlan, Method, Settings
 
 Trial = tuple[Settings, float]  # settings and the mean UES they had
 STARTUP = 4  # trials drawn at random, the defaults among them, before the sampler learns
@@ -64,7 +64,7 @@ def trials_on(table: pd.DataFrame, seeds: Sequence[int]) -> dict[int, Trial]:
     }
 
 
-def finalists(table: pd.DataFrame, arena: Arena) -> dict[int, Trial]:
+def finalists(table: pd.DataFrame, arena: DatasetPlan) -> dict[int, Trial]:
     """The trials of the highest mean UES on the seeds that all are tried on, best first.
 
     Of trials with the same settings the first alone.
@@ -78,7 +78,7 @@ def finalists(table: pd.DataFrame, arena: Arena) -> dict[int, Trial]:
     return {trial: done[trial] for trial in best[: arena.validation.finalists]}
 
 
-def winner(table: pd.DataFrame, arena: Arena) -> tuple[int, Settings] | None:
+def winner(table: pd.DataFrame, arena: DatasetPlan) -> tuple[int, Settings] | None:
     """The finalist of the highest mean UES on all validation seeds; None while a run is missing.
 
     The first among equals, in the order of the trials before the finals.

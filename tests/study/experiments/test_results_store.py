@@ -20,9 +20,9 @@ from cure_study.experiments.results_store import (
     Json,
     Schema,
     Table,
-    framed,
     read_csv,
-    share,
+    run_jobs,
+    to_frame,
 )
 
 FIGURES = Path(__file__).parents[3] / "figures"
@@ -83,7 +83,7 @@ def test_nan_is_kept_in_the_store_and_missing_in_the_csv(tmp_path):
     table.put({**KEY, "value": np.nan})
     assert np.isnan(Table(table.path, SCHEMA).find({})[0]["value"])
     assert read_csv(table.path, SCHEMA)[0]["value"] is None
-    assert framed(read_csv(table.path, SCHEMA), SCHEMA).value.dtype == float
+    assert to_frame(read_csv(table.path, SCHEMA), SCHEMA).value.dtype == float
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_two_processes_share_the_rows_and_each_is_made_once(tmp_path):
         def once(seed, wait):
             return table.once({**KEY, "seed": seed}, lambda: make(seed), wait)
 
-        share(range(8), once)
+        run_jobs(range(8), once)
         assert len(table.find({})) == 8  # what the other makes is waited for
 
     in_processes(work, work)
@@ -391,7 +391,7 @@ def test_shared_jobs_that_are_busy_come_last():
         done.append((job, wait))
         return True
 
-    share("abc", do)
+    run_jobs("abc", do)
     assert done == [("a", False), ("c", False), ("b", True)]
 
 

@@ -39,11 +39,11 @@ from cure_study.experiments.comparison.plan import PLAN, Method, Plan, split_set
 from cure_study.experiments.comparison.runs import Work
 from cure_study.experiments.comparison.store import KEYS, REFERENCES, read_rows
 from cure_study.experiments.comparison.tables import (
-    asked,
     complete,
     differences,
     kind,
     matrix,
+    planned_trials,
     readable,
     shrinkage,
     stale,
@@ -554,7 +554,7 @@ def test_rows_hold_the_contracts_columns_and_their_oracles_values(tmp_path):
 
 def test_the_second_oracle_is_another_training_of_the_first(tmp_path):
     plan = Plan(**changed("data/synthfaces/oracle_again", True))
-    assert "oracle_again" in plan.entrants("synthfaces")
+    assert "oracle_again" in plan.methods_on("synthfaces")
     part = {"methods": ["oracle_again"], "seeds": [0], "progress": False}
     compare(plan, "synthfaces", tmp_path, **part)
     rows = read_rows(tmp_path, "comparison")
@@ -628,10 +628,10 @@ def test_a_variant_of_another_data_set_is_not_run(plan):
     plan = Plan(**changed("data/lfw", ARENA))
     only = {**plan.variants, "cure_frozen": {"of": "cure", "batchnorm": "frozen", "only": "lfw"}}
     plan = plan.model_copy(update={"variants": only})
-    assert set(plan.entrants("lfw")) - set(plan.entrants("synthfaces")) == {"cure_frozen"}
+    assert set(plan.methods_on("lfw")) - set(plan.methods_on("synthfaces")) == {"cure_frozen"}
     limited = plan.methods["cure"].model_copy(update={"only": "synthfaces"})
     plan = plan.model_copy(update={"methods": {**plan.methods, "cure": limited}})
-    gone = set(plan.entrants("synthfaces")) - set(plan.entrants("lfw"))
+    gone = set(plan.methods_on("synthfaces")) - set(plan.methods_on("lfw"))
     assert gone == {"cure", "cure_no_cosine"}  # what varies it goes with it
     assert plan.changed("cure_frozen", {"tau": 1}) == {"tau": 1, "batchnorm": "frozen"}
 
@@ -641,7 +641,7 @@ def test_a_repeat_has_other_faces_and_the_winners_of_its_data_set(plan, tmp_path
     limited = plan.methods["scrub"].model_copy(update={"only": "synthfaces"})
     plan = Plan(**changed("repeats", again))
     plan = plan.model_copy(update={"methods": {**plan.methods, "scrub": limited}})
-    assert plan.entrants("again") == ["cure", "scrub"]  # no references, no variants
+    assert plan.methods_on("again") == ["cure", "scrub"]  # no references, no variants
     asked_for, load = [], manifests.load
     monkeypatch.setattr(manifests, "load", lambda *a, **k: asked_for.append((a, k)) or load(*a))
     with pytest.raises(ValueError, match="no method cure_no_cosine is planned; there are cure, sc"):
@@ -951,7 +951,7 @@ def test_a_search_further_on_or_left_behind_is_not_asked_for(plan):
         [("synthfaces", "cure", t, s, 0.1, "{}") for t in (0, 1, 2) for s in (100, 101)],
         columns=["dataset", "method", "trial", "seed", "ues", "settings"],
     ).assign(settings=[json.dumps({"a": t}) for t in (0, 0, 1, 1, 2, 2)])
-    kept = asked(table, plan)
+    kept = planned_trials(table, plan)
     assert sorted(zip(kept.trial, kept.seed, strict=True)) == [
         (0, 100),
         (0, 101),
@@ -961,9 +961,9 @@ def test_a_search_further_on_or_left_behind_is_not_asked_for(plan):
     one = plan.data["synthfaces"].model_copy(update={"trials": 3})
     three = plan.model_copy(update={"data": {"synthfaces": one}})
     best_last = table.assign(ues=table.trial / 10)
-    kept = asked(best_last, three)
+    kept = planned_trials(best_last, three)
     assert sorted(kept[kept.seed == 101].trial) == [1, 2]
-    assert asked(table[:0], plan).empty
+    assert planned_trials(table[:0], plan).empty
 
 
 def test_trials_of_another_search_or_other_faces_give_way(plan, tiny, tmp_path, monkeypatch):
@@ -1011,7 +1011,7 @@ def test_the_committed_tables_fit_the_plan():
     table = read_rows(folder, "comparison")
     assert not table.duplicated(["dataset", "request", "seed", "method"]).any()
     for dataset, own in table.groupby("dataset"):
-        assert set(own.method) <= {*plan.entrants(dataset), *REFERENCES}
+        assert set(own.method) <= {*plan.methods_on(dataset), *REFERENCES}
     sets = ("forget", "retain", "test")
     for row in table.to_dict("records"):
         before, after = (
@@ -1038,7 +1038,9 @@ def test_the_committed_tables_fit_the_plan():
         v = plan.data[dataset].validation
         assert set(own[own.seed.isin(v.seeds)].trial) == set(range(own.trial.max() + 1))
         assert set(own.seed) <= {*v.seeds, *v.finals}
-    main = asked(trials[trials.method.isin(plan.methods)], plan).groupby(["dataset", "method"])
+    main = planned_trials(trials[trials.method.isin(plan.methods)], plan).groupby(
+        ["dataset", "method"]
+    )
     assert main.size().groupby("dataset").nunique().eq(1).all()  # as much for each
     assert main.settings.nunique().eq(main.trial.nunique()).all()  # and nothing twice
     attacks = read_rows(folder, "attacks")
