@@ -29,7 +29,7 @@ from cure_study.experiments.clusters import sweep
 from cure_study.experiments.comparison import read_plan
 from cure_study.experiments.comparison.store import SCHEMAS
 from cure_study.experiments.quality.study import SCHEMA as QUALITY
-from cure_study.experiments.results_store import Digest, Json, Schema, Table, read_csv
+from cure_study.experiments.results_store import Digest, Json, Table, read_csv
 from cure_study.figures import index as figure_index
 from cure_study.paths import cache_root
 from cure_study.runner import runs
@@ -267,7 +267,6 @@ SCHEMA_OF = {
     **SCHEMAS,
     "sensitivity": sweep.SCHEMA,
     "quality": QUALITY,
-    "any": Schema(),
 }
 
 

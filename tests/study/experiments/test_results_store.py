@@ -203,7 +203,7 @@ def test_every_flipped_bit_of_the_csv_is_named_and_mended(tmp_path):
     whole = table.path.read_bytes()
     for where in range(len(whole)):
         flip(table.path, where)
-        with pytest.warns(UserWarning, match=r"rows.csv is damaged .* made again from"):
+        with pytest.warns(UserWarning, match=r"rows.csv is damaged .* restored from"):
             assert table.find({}) == [{**KEY, "value": 0.5}]
         assert table.path.read_bytes() == whole
 
@@ -230,7 +230,7 @@ def test_a_kill_between_commit_and_export_loses_nothing(tmp_path, monkeypatch, m
     """Before or after the CSV file is replaced: the next process finds both rows in both files."""
     table = Table(tmp_path / "rows.csv", SCHEMA)
     table.put({**KEY, "value": 1})
-    name = {"before": "_write_csv", "after": "_seen"}[moment]
+    name = {"before": "_write_csv", "after": "_record_export"}[moment]
 
     def killed(*_):
         raise KeyboardInterrupt
