@@ -59,7 +59,9 @@ import pandas as pd
 
 from cure_study import figures
 from cure_study.evaluation.report import save_table
-from cure_study.experiments.comparison import claims, compare, read_plan, tables
+from cure_study.experiments.comparison import claims, tables
+from cure_study.experiments.comparison.plan import read_plan
+from cure_study.experiments.comparison.runs import compare
 from cure_study.experiments.comparison.store import read_rows
 from cure_study.runner.runs import ROOT, RUNS
 
@@ -166,17 +168,17 @@ for (data, request, score), case in differences.groupby(
     ["dataset", "request", "score"], sort=False
 ):
     print(f"\n{data}, {request}, {score}")
-    print(tables.matrix(case).to_string())
+    print(tables.difference_matrix(case).to_string())
 
 # %% [markdown]
 # ## What a validation score is worth
 #
 # The best of many trials is also a lucky one. What each method's winner had on the validation
-# requests that chose it, and what the same settings have on the reported seeds; `less` is the luck.
+# requests that chose it, and what the same settings have on the reported seeds; `difference` is the luck.
 
 # %%
 luck = tables.shrinkage(chosen, table, plan.requests[0])
-print(luck.groupby("dataset").less.mean().round(3).to_dict())
+print(luck.groupby("dataset").difference.mean().round(3).to_dict())
 luck.round(3)
 
 # %% [markdown]

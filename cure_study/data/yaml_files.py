@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 
@@ -44,3 +45,18 @@ def parse_yaml(text: str, source: str) -> Any:
         reason = " ".join(str(error).split())
         raise ValueError(f"{source} is not valid YAML: {reason}") from error
     return value
+
+
+def field_errors(error: ValidationError) -> str:
+    """Each field that pydantic rejected, with its value and the reason, in one line."""
+    wrong = [
+        (".".join(map(str, e["loc"])), e["input"], e["msg"], e["type"]) for e in error.errors()
+    ]
+    return "; ".join(
+        f"`{field}` is missing"
+        if kind == "missing"
+        else f"`{field}` is {value!r}: {message}"
+        if field
+        else message.removeprefix("Value error, ")
+        for field, value, message, kind in wrong
+    )

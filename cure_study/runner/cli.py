@@ -129,7 +129,8 @@ def run_comparison(asked: argparse.Namespace) -> None:
     work.
     """
     from cure_study.data import manifests
-    from cure_study.experiments.comparison import compare, read_plan
+    from cure_study.experiments.comparison.plan import read_plan
+    from cure_study.experiments.comparison.runs import compare
 
     plan = read_plan(asked.plan)
     given = {part: getattr(asked, part) for part in PARTS if getattr(asked, part) is not None}

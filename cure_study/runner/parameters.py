@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from cure_study.data.yaml_files import field_errors
+
 TRAINS = {"method", "methods", "encoder", "teacher", "unlearning", "device"}
 COUNTS = ("forget_people", "n_pairs", "processes")  # parameters that must be 1 or more
 KINDS = {
@@ -200,21 +202,6 @@ def check_name(what: str, name: Any, known: Iterable[Any]) -> None:
         )
 
 
-def in_a_line(error: ValidationError) -> str:
-    """Each field that pydantic refused, with its value and the reason."""
-    wrong = [
-        (".".join(map(str, e["loc"])), e["input"], e["msg"], e["type"]) for e in error.errors()
-    ]
-    return "; ".join(
-        f"`{field}` is missing"
-        if kind == "missing"
-        else f"`{field}` is {value!r}: {message}"
-        if field
-        else message.removeprefix("Value error, ")
-        for field, value, message, kind in wrong
-    )
-
-
 def suggestion(name: str, known: Iterable[str], otherwise: str) -> str:
     """The question for the nearest known name, or, where none is near, `otherwise`."""
     near = get_close_matches(name, list(known), n=1)
@@ -259,7 +246,7 @@ def _check_split(what: str, split: Mapping[str, Any]) -> None:
     try:
         Splits.model_validate(known | dict(split))
     except ValidationError as error:
-        raise ValueError(f"{what}: {in_a_line(error)}") from None
+        raise ValueError(f"{what}: {field_errors(error)}") from None
 
 
 def _check_objective(method: str, config: Any, origin: str) -> None:

@@ -26,7 +26,7 @@ from cure_core.unlearning import UnlearningResult
 from cure_study import training_cache
 from cure_study.experiments import study
 from cure_study.experiments.clusters import sweep
-from cure_study.experiments.comparison import read_plan
+from cure_study.experiments.comparison.plan import read_plan
 from cure_study.experiments.comparison.store import SCHEMAS
 from cure_study.experiments.quality.study import SCHEMA as QUALITY
 from cure_study.experiments.results_store import Digest, Json, Table, read_csv

@@ -117,7 +117,9 @@ def sweep(
     )
     folder = Path(folder)
     table = Table(folder / "figures" / f"{TABLE}.csv", SCHEMA)
-    _claim(folder, {"dataset": "synthfaces", "options": options, "setting": setting.asked()})
+    _claim(
+        folder, {"dataset": "synthfaces", "options": options, "setting": setting.result_fields()}
+    )
 
     @cache
     def drawn() -> FaceSet:

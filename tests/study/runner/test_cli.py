@@ -286,7 +286,8 @@ def test_an_unknown_profile_of_the_experiment_is_told(capsys):
 def test_the_whole_comparison_is_one_command_and_lacks_are_told_first(monkeypatch, capsys):
     done, asked = [], []
     monkeypatch.setattr(
-        "cure_study.experiments.comparison.compare", lambda plan, name, *_, **__: done.append(name)
+        "cure_study.experiments.comparison.runs.compare",
+        lambda plan, name, *_, **__: done.append(name),
     )
     monkeypatch.setattr("cure_study.data.manifests.load", lambda name, **_: asked.append(name))
     assert cli.main(["compare", "all", "--stages", "attacks"]) == 0

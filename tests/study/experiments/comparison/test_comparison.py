@@ -11,6 +11,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from cure_study.experiments.comparison.bench import (
+    attacked,
+    bench,
+    carry_out,
+    judged,
+    taken,
+    verified,
+)
 from processes import in_two_processes
 from scipy import stats
 
@@ -26,14 +34,6 @@ from cure_study.evaluation.evaluate import accuracies
 from cure_study.evaluation.protocol import fewer_pairs, verification_only
 from cure_study.evaluation.space import Space
 from cure_study.experiments.comparison import compare, read_plan
-from cure_study.experiments.comparison.bench import (
-    attacked,
-    bench,
-    carry_out,
-    judged,
-    taken,
-    verified,
-)
 from cure_study.experiments.comparison.claims import against_paper, verdicts
 from cure_study.experiments.comparison.plan import PLAN, Method, Plan, split_settings, varied
 from cure_study.experiments.comparison.runs import Work
