@@ -174,7 +174,8 @@ for (data, request, score), case in differences.groupby(
 # ## What a validation score is worth
 #
 # The best of many trials is also a lucky one. What each method's winner had on the validation
-# requests that chose it, and what the same settings have on the reported seeds; `difference` is the luck.
+# requests that chose it, and what the same settings have on the reported seeds; `difference` is
+# the luck.
 
 # %%
 luck = tables.shrinkage(chosen, table, plan.requests[0])

@@ -1,6 +1,8 @@
 """The tables of the comparison: their schemas, and the columns derived from each other."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,7 +78,7 @@ def _with_oracle_columns(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[[*first, *(name for name in rows if name not in first)]]
 
 
-def _tug_of_war(row: Row) -> float:
+def _tug_of_war(row: Mapping[Any, Any]) -> float:
     after = {name: row[name] for name in ACCURACIES}
     oracle = {name: row[f"{name}_oracle"] for name in ACCURACIES}
     if np.isnan(list(oracle.values())).any():

@@ -62,8 +62,8 @@ def complete_trials(table: pd.DataFrame, seeds: Sequence[int]) -> dict[int, Tria
     """By number, the trials of a method that have a row on all of `seeds`; UES is the mean."""
     trials = table[table.seed.isin(seeds)].groupby("trial")
     return {
-        int(trial): (json.loads(rows.settings.iloc[0]), float(rows.ues.mean()))
-        for trial, rows in trials
+        int(rows.trial.iloc[0]): (json.loads(rows.settings.iloc[0]), float(rows.ues.mean()))
+        for _, rows in trials
         if len(rows) == len(seeds)
     }
 
