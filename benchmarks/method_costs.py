@@ -28,12 +28,11 @@ import torch
 from cure_core.config import CureConfig
 from cure_core.encoders.images import take
 from cure_core.training.arcface import train
-from cure_study.data import manifests
 from cure_study.evaluation.report import save_table
-from cure_study.experiments.comparison.bench import Bench, bench, carry_out
 from cure_study.experiments.comparison.plan import PLAN, Plan, read_plan
 from cure_study.experiments.comparison.store import read_rows
 from cure_study.experiments.comparison.tables import winners
+from cure_study.experiments.comparison.task import Task, Trainer
 from cure_study.runner.cli import ROOT
 
 ORACLE, BARE = "oracle", "bare steps"
@@ -47,54 +46,53 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--one", help="measure this alone, here, and print it as JSON")
     parser.add_argument("--plan", type=Path, default=PLAN)
     parser.add_argument("--tables", type=Path, default=ROOT / "figures")
-    asked = parser.parse_args(arguments)
-    plan = read_plan(asked.plan)
-    if asked.one:
-        print(json.dumps(measured(plan, asked.dataset, asked.one, asked.tables)))
+    options = parser.parse_args(arguments)
+    plan = read_plan(options.plan)
+    if options.one:
+        print(json.dumps(measured(plan, options.dataset, options.one, options.tables)))
         return 0
-    met(plan, asked.dataset)  # trains the teacher here, not where memory is measured
+    # Train the teacher here, where memory is not measured.
+    draw_task(Trainer(plan, options.dataset))
     rows = []
-    run = [m for m in plan.entrants(asked.dataset) if m in plan.methods]
-    for name in [ORACLE, BARE, *(asked.methods or run)]:
-        part = ["--one", name, "--plan", str(asked.plan), "--tables", str(asked.tables)]
-        command = [sys.executable, __file__, asked.dataset, *part]
+    run = [m for m in plan.methods_on(options.dataset) if m in plan.methods]
+    for name in [ORACLE, BARE, *(options.methods or run)]:
+        part = ["--one", name, "--plan", str(options.plan), "--tables", str(options.tables)]
+        command = [sys.executable, __file__, options.dataset, *part]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-        rows.append({"dataset": asked.dataset, "method": name, **json.loads(done.stdout)})
+        rows.append({"dataset": options.dataset, "method": name, **json.loads(done.stdout)})
         print(rows[-1], flush=True)
-    save_table(ratios(pd.DataFrame(rows)), asked.tables / "method_costs.csv")
+    save_table(ratios(pd.DataFrame(rows)), options.tables / "method_costs.csv")
     return 0
 
 
-def met(plan: Plan, dataset: str) -> Bench:
-    """The request that everyone meets, its teacher trained or fetched."""
-    arena = plan.data[dataset]
-    faces = manifests.load(dataset, **arena.options)
-    return bench(arena, faces, plan.requests[0], SEED, attacked=False)
+def draw_task(trainer: Trainer) -> Task:
+    """The request on which every method runs; each embeds the sets by the teacher itself."""
+    task = trainer.task(trainer.plan.requests[0], SEED, attacked=False)
+    return replace(task, views=None)
 
 
 def measured(plan: Plan, dataset: str, name: str, tables: Path) -> dict[str, float]:
     """Processor seconds and peak MB of one method, the oracle's training, or bare steps."""
-    epochs = plan.data[dataset].epochs
-    own = met(plan, dataset)
-    own = replace(own, views=None)  # every method embeds the sets by the teacher itself
+    trainer = Trainer(plan, dataset)
+    task = draw_task(trainer)
     if name == ORACLE:
-        index = own.case.request.retain_index
-        recipe = replace(own.case.setting.recipe, seed=SEED)
+        index = task.case.request.retain_index
+        recipe = replace(task.case.setting.recipe, seed=SEED)
 
         def work() -> None:
-            people = own.case.faces.identities[index]
-            train(own.case.start, own.case.request.retain, people, recipe)
+            people = task.case.faces.identities[index]
+            train(task.case.start, task.case.request.retain, people, recipe)
     elif name == BARE:
 
         def work() -> None:
-            bare_steps(own, epochs)
+            bare_steps(task, trainer.part.epochs)
     else:
         won = winners(read_rows(tables, "tuning"), plan).set_index(["dataset", "method"])
         settings = won.settings[dataset, name]
 
         def work() -> None:
-            carry_out(own, plan, name, settings, {"epochs": epochs})
+            trainer.student(task, name, settings)
 
     before, began = _held(), time.process_time()
     work()
@@ -102,13 +100,13 @@ def measured(plan: Plan, dataset: str, name: str, tables: Path) -> dict[str, flo
     return {"seconds": round(seconds, 2), "peak_mb": round(_peak() - before, 1)}
 
 
-def bare_steps(own: Bench, epochs: int) -> None:
+def bare_steps(task: Task, epochs: int) -> None:
     """As many steps as an unlearning run takes, of the same images and the least loss there is."""
     config = CureConfig(epochs=epochs)
-    student = copy.deepcopy(own.teacher).train()
+    student = copy.deepcopy(task.teacher).train()
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
-    forget, retain = own.case.request.forget, own.case.request.retain
+    forget, retain = task.case.request.forget, task.case.request.retain
     parts = (
         take(s, np.arange(n)) for s, n in zip((forget, retain), config.batch_size, strict=True)
     )

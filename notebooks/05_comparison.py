@@ -59,7 +59,9 @@ import pandas as pd
 
 from cure_study import figures
 from cure_study.evaluation.report import save_table
-from cure_study.experiments.comparison import claims, compare, read_plan, tables
+from cure_study.experiments.comparison import claims, tables
+from cure_study.experiments.comparison.plan import read_plan
+from cure_study.experiments.comparison.runs import compare
 from cure_study.experiments.comparison.store import read_rows
 from cure_study.runner.runs import ROOT, RUNS
 
@@ -88,7 +90,7 @@ if not ours:
 rows, trial_rows, curves = (
     read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
 )
-trial_rows = tables.asked(trial_rows, plan)
+trial_rows = tables.planned_trials(trial_rows, plan)
 
 # %% [markdown]
 # ## The budget
@@ -109,7 +111,7 @@ budget = pd.DataFrame(
             "trial runs done": int((trial_rows.dataset == name).sum()),
             "runs done": int((rows.dataset == name).sum()),
         }
-        for name, arena in ((name, plan.arena(name)) for name in plan.datasets)
+        for name, arena in ((name, plan.dataset_plan(name)) for name in plan.datasets)
     }
 )
 budget
@@ -166,17 +168,18 @@ for (data, request, score), case in differences.groupby(
     ["dataset", "request", "score"], sort=False
 ):
     print(f"\n{data}, {request}, {score}")
-    print(tables.matrix(case).to_string())
+    print(tables.difference_matrix(case).to_string())
 
 # %% [markdown]
 # ## What a validation score is worth
 #
 # The best of many trials is also a lucky one. What each method's winner had on the validation
-# requests that chose it, and what the same settings have on the reported seeds; `less` is the luck.
+# requests that chose it, and what the same settings have on the reported seeds; `difference` is
+# the luck.
 
 # %%
 luck = tables.shrinkage(chosen, table, plan.requests[0])
-print(luck.groupby("dataset").less.mean().round(3).to_dict())
+print(luck.groupby("dataset").difference.mean().round(3).to_dict())
 luck.round(3)
 
 # %% [markdown]

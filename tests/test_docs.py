@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from cure_core.metrics.intervals import SHARE, difference_interval, measure_range, seed_interval
-from cure_study.experiments.comparison import read_plan, tables
+from cure_study.experiments.comparison import tables
+from cure_study.experiments.comparison.methods import kind
+from cure_study.experiments.comparison.plan import read_plan
 from cure_study.experiments.comparison.store import read_rows
 from cure_study.figures.ablations import CHANGES
 from cure_study.figures.attacked import TRIED
@@ -102,7 +104,7 @@ def test_the_table_of_ablations_is_that_of_its_rows(rows):
             if cell:
                 shown[dataset, name] = cell
     assert shown == told
-    ours = rows.method.str.match("cure_") & (rows.method.map(tables.kind) == "ablation")
+    ours = rows.method.str.match("cure_") & (rows.method.map(kind) == "ablation")
     assert set(zip(rows.dataset[ours], rows.method[ours], strict=True)) == set(shown)
 
 

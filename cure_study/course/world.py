@@ -34,7 +34,7 @@ def draw_case(tiny: bool | None = None) -> study.Case:
         unseen_pairs=40 if unseen == 4 else 400,
         cross_age_pairs=0,
     )
-    setting = study.Setting(
+    setting = study.StudySetting(
         split={"min_images": images, "outsiders": outsiders, "heldout": 0.25},
         forget_people=forget,
         recipe=Recipe(epochs=epochs, batch_size=16, learning_rate=0.05, margin=0.1),

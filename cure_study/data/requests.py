@@ -10,6 +10,9 @@ from cure_core import html
 from cure_core.checks import whole
 from cure_study.data.faceset import FaceSet, ImageView
 
+PEOPLE_REQUESTS = ("random_people", "hardest_people")  # all images of a person, and future ones
+REQUESTS = (*PEOPLE_REQUESTS, "random_samples")
+
 
 class ForgetRequestError(ValueError):
     """A request that cannot be fulfilled."""

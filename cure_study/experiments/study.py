@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 from cure_study.cache import cached
 from cure_study.data import manifests
 from cure_study.data.faceset import FaceSet, ImageView
-from cure_study.data.requests import ForgetRequest, check_count
+from cure_study.data.requests import REQUESTS, ForgetRequest, check_count
 from cure_study.data.splits import Split, check_split, split_people
 from cure_study.evaluation.evaluate import evaluate
 from cure_study.evaluation.protocol import Protocol, make_protocol
@@ -30,22 +30,19 @@ from cure_study.paths import cache_root, data_root
 from cure_study.runner.runs import code_version
 from cure_study.training_cache import train_cached
 
-T = TypeVar("T")
-WHERE = ("device", "processes")
-OF_PEOPLE = ("random_people", "hardest_people")  # who asks is to be gone, new pictures and all
-REQUESTS = (*OF_PEOPLE, "random_samples")
+MACHINE = ("device", "processes")  # the fields of a setting on which no result depends
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What stays the same over the seeds of a study.
+class StudySetting:
+    """What is the same for all seeds of a study.
 
-    `weights` is a path from the data root to start from, or None for a fresh start; `split` holds
-    arguments of `split_people`; `request`, one of `REQUESTS`, says what must go: `forget_people`
-    people, or as many images as they have on average; `method` is one of `objectives.METHODS`.
-    `config.compile` and `config.amp` hold for the training of teacher and oracle too. `device`
-    (None: the CPU) and `processes`, one a GPU (`pretrain`), change no number beyond rounding.
-    Raises ValueError for a field of another type or out of range.
+    `weights` is the path, relative to the data root, of the weights to start from; None: random
+    ones. `split` holds arguments of `split_people`. `request`, one of `REQUESTS`, says what is to
+    be forgotten: `forget_people` people, or as many images as they have on average. `method` is one
+    of `objectives.METHODS`. `config.compile` and `config.amp` apply to the training of teacher and
+    oracle too. `device` (None: the CPU) and `processes`, one per GPU (`pretrain`), change results
+    only by rounding. Raises ValueError for a field with a wrong type or out of range.
     """
 
     encoder: str = "small"
@@ -73,33 +70,33 @@ class Setting:
             object.__setattr__(self, name, whole(name, getattr(self, name), 1))
         check_split(self.split)
 
-    def asked(self) -> dict[str, Any]:
-        """What results depend on: all but where they are made."""
-        return {name: value for name, value in asdict(self).items() if name not in WHERE}
+    def result_fields(self) -> dict[str, Any]:
+        """The fields on which results depend: all but the machine's."""
+        return {name: value for name, value in asdict(self).items() if name not in MACHINE}
 
 
-def setting_of(parameters: Mapping[str, Any]) -> Setting:
+def setting_of(parameters: Mapping[str, Any]) -> StudySetting:
     """The setting that the parameters of notebook 02, or of a profile, describe.
 
-    `split` is what differs from the manifest's. Raises ValueError naming a parameter that is
-    missing, a field that is unknown (with the nearest one) or a value that is not accepted.
+    `split` overrides the manifest's. Raises ValueError naming a parameter that is missing, an
+    unknown field (with the nearest known one) or a value that is not accepted.
     """
-    plain = ("encoder", "weights", "forget_people", "method", "n_pairs", *WHERE)
-    p = dict(parameters)
-    if missing := [n for n in ("dataset", "split", "teacher", "unlearning", *plain) if n not in p]:
+    same_name = ("encoder", "weights", "forget_people", "method", "n_pairs", *MACHINE)
+    needed = ("dataset", "split", "teacher", "unlearning", *same_name)
+    if missing := [name for name in needed if name not in parameters]:
         raise ValueError(f"the parameters lack {', '.join(missing)}")
-    known = manifests.read(p["dataset"]).splits.model_dump()
-    return Setting(
-        split=known | known_fields("split", p["split"], list(known)),
-        recipe=_filled(Recipe, "teacher", p["teacher"]),
-        config=_filled(CureConfig, "unlearning", p["unlearning"]),
-        **{name: p[name] for name in plain},
+    split = manifests.read(parameters["dataset"]).splits.model_dump()
+    return StudySetting(
+        split=split | known_fields("split", parameters["split"], list(split)),
+        recipe=_built(Recipe, "teacher", parameters),
+        config=_built(CureConfig, "unlearning", parameters),
+        **{name: parameters[name] for name in same_name},
     )
 
 
-def _filled(kind: type[T], name: str, given: Any) -> T:
-    """A dataclass from the parameter `name`, by which its errors are known."""
-    values = known_fields(name, given, [f.name for f in fields(kind)])  # type: ignore[arg-type]
+def _built(kind: type[Any], name: str, parameters: Mapping[str, Any]) -> Any:
+    """A dataclass from the mapping in the parameter `name`, which its errors mention."""
+    values = known_fields(name, parameters[name], [field.name for field in fields(kind)])
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
@@ -108,11 +105,11 @@ def _filled(kind: type[T], name: str, given: Any) -> T:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Case:
-    """One seed's draw of a study: who is trained on, who must go, and how it will be judged."""
+    """One seed of a study: the split, the forget request and the evaluation protocol."""
 
     seed: int
     faces: FaceSet
-    setting: Setting
+    setting: StudySetting
     start: nn.Module
     split: Split
     request: ForgetRequest
@@ -132,7 +129,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Outcome:
-    """A case carried out."""
+    """The results of a case."""
 
     case: Case
     teacher: Trained
@@ -144,13 +141,8 @@ class Outcome:
         return f"Outcome(seed {self.case.seed}: {self.report.ues()!r})"
 
     def tidy(self) -> pd.DataFrame:
-        """Every measure, one a row, with seed, configuration, seconds, and digests beside."""
-        case, result = self.case, self.result
-        seconds = {
-            "seconds": result.seconds,
-            "seconds_teacher": self.teacher.seconds,
-            "seconds_oracle": self.oracle.seconds,
-        }
+        """One row per measure, with the seed, the setting, the run times and digests as columns."""
+        case = self.case
         return self.report.tidy(
             dataset=case.faces.name,
             request=case.setting.request,
@@ -158,27 +150,29 @@ class Outcome:
             seed=case.seed,
             encoder=case.setting.encoder,
             data=case.faces.fingerprint,
-            setting=digest(case.setting.asked()),
-            **result.summary,
-            **seconds,
+            setting=digest(case.setting.result_fields()),
+            **self.result.summary,
+            seconds=self.result.seconds,
+            seconds_teacher=self.teacher.seconds,
+            seconds_oracle=self.oracle.seconds,
         )
 
     def history(self) -> pd.DataFrame:
-        """The loss terms over the epochs, with the seed beside."""
+        """The loss terms of each epoch, with the seed as a column."""
         return self.result.history.assign(seed=self.case.seed)
 
 
-def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
-    """Draw a case: the split of people, the request, the pairs, all from `seed`.
+def prepare(faces: FaceSet, setting: StudySetting, seed: int) -> Case:
+    """Draw a case: the split of people, the request and the pairs, all from `seed`.
 
-    A request for the hardest people trains the teacher, to see who is like whom; all that can be
-    checked is checked before. Raises ValueError or ForgetRequestError where the set is too small
-    for what is asked, ValueError for an unknown encoder or method, and FileNotFoundError where the
-    weights to start from are missing.
+    The request `hardest_people` needs a trained teacher, to measure similarity between people; it
+    is trained after all other checks. Raises ValueError or ForgetRequestError if the data set is
+    too small, ValueError for an unknown encoder or method, and FileNotFoundError if the initial
+    weights are missing.
     """
     objectives.build(setting.method)  # an unknown name is an error before any training
-    known = faces.attributes
-    unseen = known.unseen.to_numpy(bool) if known is not None and "unseen" in known else None
+    table = faces.attributes
+    unseen = table.unseen.to_numpy(bool) if table is not None and "unseen" in table else None
     split = split_people(faces.identities, unseen=unseen, seed=seed, **setting.split)  # type: ignore[arg-type]
     people = len(np.unique(faces.identities[split.train]))
     check_count(setting.forget_people, people, "people")
@@ -189,17 +183,17 @@ def prepare(faces: FaceSet, setting: Setting, seed: int) -> Case:
     return Case(seed, faces, setting, start, split, request, protocol)
 
 
-def pretrain(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
-    """With `setting.processes` above 1, do all training by that many, into the cache.
+def pretrain(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
+    """With `setting.processes` above 1, run all training in that many processes, into the cache.
 
-    The same study, done in this process afterwards, finds it there. Raises RuntimeError where
-    CUDA is already in use: the processes are forks.
+    The same study, run in this process afterwards, finds it there. Raises RuntimeError if this
+    process has used CUDA already: the others are forks of it.
     """
     if setting.processes > 1 and world_size() == 1:
-        launch(_ahead, (faces, setting, seeds), setting.processes)
+        launch(_train_all, (faces, setting, seeds), setting.processes)
 
 
-def _ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
+def _train_all(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
     for seed in seeds:
         case = prepare(faces, setting, seed)
         forget(case, train_teacher(case))
@@ -207,55 +201,56 @@ def _ahead(faces: FaceSet, setting: Setting, seeds: Sequence[int]) -> None:
 
 
 def train_teacher(case: Case, progress: bool | None = None) -> Trained:
-    """The encoder that has seen everyone, from the cache where it was trained before."""
-    return _trained(case, case.split.train, progress)
+    """The encoder trained on everyone; from the cache if it has been trained before."""
+    return _train(case.faces, case.setting, case.seed, case.start, case.split.train, progress)
 
 
 def train_oracle(case: Case, progress: bool | None = None) -> Trained:
-    """The encoder trained from the same start by the same recipe without the forget set."""
-    return _trained(case, case.request.retain_index, progress)
+    """The encoder trained from the same start by the same recipe, without the forget set."""
+    index = case.request.retain_index
+    return _train(case.faces, case.setting, case.seed, case.start, index, progress)
 
 
 def forget(case: Case, trained: Trained, progress: bool | None = None) -> UnlearningResult:
-    """The student: the teacher made to forget by the setting's method.
+    """The student: the teacher after unlearning the request by the setting's method.
 
-    What was stopped goes on where it was, and what was done before comes from the cache. Of
-    several processes that ask for the same student, one makes it and the others wait.
+    An interrupted run resumes from its checkpoint; a finished one comes from the cache. If several
+    processes need the same student, one makes it and the others wait.
     """
-    made_of = (code_version(), case.faces.fingerprint, case.setting.asked(), case.seed)
-    key = digest(*made_of, *weight_arrays(trained.encoder))
+    inputs = (code_version(), case.faces.fingerprint, case.setting.result_fields(), case.seed)
+    key = digest(*inputs, *weight_arrays(trained.encoder))
 
     def make() -> None:
-        stopped = cache_root() / "checkpoints" / f"student-{key}.pt"
+        checkpoint = cache_root() / "checkpoints" / f"student-{key}.pt"
         result = restarting(
-            stopped,
+            checkpoint,
             lambda: unlearn(
                 trained.encoder,
                 case.request.forget,
                 case.request.retain,
                 case.config,
                 objective=objectives.build(case.setting.method),
-                checkpoint=stopped,
+                checkpoint=checkpoint,
                 progress=progress,
             ),
         )
         if rank() == 0:
-            made = {
+            metadata = {
                 "history": result.history.to_dict("list"),
                 "summary": dict(result.summary),
                 "seconds": result.seconds,
             }
-            write_model(path, result.student.state_dict(), made)
-            Checkpoint(stopped, {}).discard()
+            write_model(path, result.student.state_dict(), metadata)
+            Checkpoint(checkpoint, {}).discard()
 
     def read(path: Path) -> UnlearningResult:
-        state, made = read_model(path)
+        state, metadata = read_model(path)
         return UnlearningResult(
             student=with_state(trained.encoder, state),
-            history=pd.DataFrame(made["history"]),
-            summary=made["summary"],
+            history=pd.DataFrame(metadata["history"]),
+            summary=metadata["summary"],
             config=case.config,
-            seconds=made["seconds"],
+            seconds=metadata["seconds"],
         )
 
     path = cache_root() / "students" / f"{key}.safetensors"
@@ -266,7 +261,7 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
 
 def run(
     faces: FaceSet,
-    setting: Setting,
+    setting: StudySetting,
     seed: int,
     *,
     n_bootstrap: int = 300,
@@ -289,26 +284,22 @@ def run(
 
 
 def _request(
-    faces: FaceSet, setting: Setting, seed: int, start: nn.Module, split: Split
+    faces: FaceSet, setting: StudySetting, seed: int, start: nn.Module, split: Split
 ) -> ForgetRequest:
     train, count = split.train, setting.forget_people
     if setting.request == "random_people":
         return ForgetRequest.random_people(faces, train, count, seed)
     if setting.request == "random_samples":
-        share = count / len(np.unique(faces.identities[train]))
-        return ForgetRequest.random_samples(faces, train, round(share * len(train)), seed)
+        fraction = count / len(np.unique(faces.identities[train]))
+        return ForgetRequest.random_samples(faces, train, round(fraction * len(train)), seed)
     teacher = _train(faces, setting, seed, start, train, False).encoder
-    known = embed(teacher, ImageView(faces.images, train)).numpy()
-    return ForgetRequest.hardest_people(faces, train, count, known)
-
-
-def _trained(case: Case, index: np.ndarray, progress: bool | None) -> Trained:
-    return _train(case.faces, case.setting, case.seed, case.start, index, progress)
+    embeddings = embed(teacher, ImageView(faces.images, train)).numpy()
+    return ForgetRequest.hardest_people(faces, train, count, embeddings)
 
 
 def _train(
     faces: FaceSet,
-    setting: Setting,
+    setting: StudySetting,
     seed: int,
     start: nn.Module,
     index: np.ndarray,

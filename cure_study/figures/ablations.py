@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cure_core.metrics.intervals import difference_interval
-from cure_study.experiments.comparison.plan import varied
-from cure_study.experiments.comparison.tables import kind
+from cure_study.experiments.comparison.methods import base_method, kind
 from cure_study.figures.comparison import OURS, PEER
 from cure_study.figures.style import PAGE, STYLE, Picture
 
@@ -148,7 +147,7 @@ def _changes(rows: pd.DataFrame) -> pd.DataFrame:
         for method in ues.index:
             if kind(str(method)) != "ablation":
                 continue
-            base = varied(str(method))
+            base = base_method(str(method))
             if base is not None and base in ues:
                 lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
     columns = ["dataset", "request", "seed", "method", "base", "change"]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cure_core.metrics.intervals import seed_interval
-from cure_study.experiments.comparison.store import REFERENCES
+from cure_study.experiments.comparison.methods import BASELINES
 from cure_study.figures.comparison import mark_interval, method_colour, method_legend
 from cure_study.figures.style import COLOURS, PAGE, STYLE, Picture, note_row
 
@@ -38,7 +38,7 @@ def draw_attacked(rows: pd.DataFrame) -> Figure:
     what it starts from.
     """
     datasets = sorted(dict.fromkeys(rows.dataset), reverse=True)
-    methods = [m for m in dict.fromkeys(rows.method) if m not in REFERENCES]
+    methods = [m for m in dict.fromkeys(rows.method) if m not in BASELINES]
     with mpl.rc_context(STYLE):
         height = len(datasets) * (0.19 * len(methods) + 0.65) + 0.6
         figure = Picture(figsize=(PAGE, height), layout="constrained")

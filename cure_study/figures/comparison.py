@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from cure_core.metrics.intervals import Interval, difference_interval
-from cure_study.experiments.comparison.tables import complete, kind, summary
-from cure_study.experiments.study import OF_PEOPLE
+from cure_study.data.requests import PEOPLE_REQUESTS
+from cure_study.experiments.comparison.methods import kind
+from cure_study.experiments.comparison.tables import complete, summary
 from cure_study.figures.style import PAGE, STYLE, Picture, legend_keys, note, note_row
 
 PEER = "#0072B2"
@@ -56,7 +57,7 @@ def draw_new_pictures(rows: pd.DataFrame) -> Figure:
 
     A method whose marks lie apart has forgotten pictures more than people.
     """
-    table = summary(_competing(rows[rows.request.isin(OF_PEOPLE)]))
+    table = summary(_competing(rows[rows.request.isin(PEOPLE_REQUESTS)]))
 
     def panel(ax: Axes, dataset: str, request: str, methods: Sequence[str]) -> None:
         for row in _of(table, dataset, request).to_dict("records"):
@@ -100,7 +101,7 @@ def has_comparison(rows: pd.DataFrame) -> bool:
 
 def has_new_pictures(rows: pd.DataFrame) -> bool:
     """Whether any row of a request of people was judged on new pictures of theirs."""
-    people = _competing(rows[rows.request.isin(OF_PEOPLE)])
+    people = _competing(rows[rows.request.isin(PEOPLE_REQUESTS)])
     return "ues_fresh" in people and bool(people.ues_fresh.notna().any())
 
 
@@ -120,8 +121,8 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
         for line, dataset in zip(axes, datasets, strict=True):
             for ax, request in zip(line, requests, strict=True):
                 seeds = _of(rows, dataset, request)
-                told = _of(table, dataset, request).set_index("method").told
-                for method in told.index:
+                meaningful = _of(table, dataset, request).set_index("method").meaningful
+                for method in meaningful.index:
                     each = seeds[seeds.method == method].past.dropna()
                     if each.empty:
                         note_row(ax, methods.index(method))
@@ -130,7 +131,7 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
                     colour = method_colour(method)
                     ax.plot(each, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6)
                     found = difference_interval(each, "membership_recall")
-                    mark_interval(ax, y, found, colour, colour if told[method] else "white")
+                    mark_interval(ax, y, found, colour, colour if meaningful[method] else "white")
                 ax.axvline(0, color="black", lw=0.8)
                 _title(ax, dataset, request, seeds.seed.nunique())
         figure.supxlabel(

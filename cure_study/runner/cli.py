@@ -132,31 +132,39 @@ def run_comparison(arguments: argparse.Namespace) -> None:
     work.
     """
     from cure_study.data import manifests
-    from cure_study.experiments.comparison import compare, read_plan
-    from cure_study.experiments.comparison.store import KEYS
+    from cure_study.experiments.comparison.plan import read_plan
+    from cure_study.experiments.comparison.runs import compare
 
     plan = read_plan(arguments.plan)
-    parts = {part: getattr(arguments, part) for part in PARTS}
-    parts = {part: names for part, names in parts.items() if names is not None}
+    given = {
+        part: getattr(arguments, part) for part in PARTS if getattr(arguments, part) is not None
+    }
     check_name("the data set", arguments.dataset, [*plan.datasets, "all"])
-    datasets = plan.datasets if arguments.dataset == "all" else [arguments.dataset]
-    if len(datasets) > 1 and arguments.methods:
+    names = plan.datasets if arguments.dataset == "all" else [arguments.dataset]
+    if len(names) > 1 and arguments.methods:
         raise ValueError("--methods with all: data sets have different methods; name one of them")
-    for dataset in datasets:
-        known: dict[str, list[Any]] = {
-            "methods": plan.entrants(dataset),
-            "requests": list(plan.requests),
-            "seeds": plan.arena(dataset).seeds,
-            "stages": list(KEYS),
-        }
-        for part, names in parts.items():
-            for name in names:
-                check_name(f"--{part}: on {dataset}, {part[:-1]}", name, known[part])
-    for dataset in datasets[1:]:  # a missing data set is reported before hours are spent
-        manifests.load(plan.tuned_on(dataset), **plan.arena(dataset).options)
+    for name in names:
+        _check_parts(plan, name, given)
+    for name in names[1:]:  # a missing data set is reported before hours are spent
+        manifests.load(plan.tuned_on(name), **plan.dataset_plan(name).options)
     arguments.into.mkdir(parents=True, exist_ok=True)
-    for dataset in datasets:
-        compare(plan, dataset, arguments.into, fast=arguments.fast, **parts)
+    for name in names:
+        compare(plan, name, arguments.into, fast=arguments.fast, **given)
+
+
+def _check_parts(plan: Any, dataset: str, given: Mapping[str, Any]) -> None:
+    """Raise ValueError for a method, request, seed or stage that the plan lacks on a data set."""
+    from cure_study.experiments.comparison.store import KEYS
+
+    known = {
+        "methods": plan.methods_on(dataset),
+        "requests": plan.requests,
+        "seeds": plan.dataset_plan(dataset).seeds,
+        "stages": list(KEYS),
+    }
+    for part, names in given.items():
+        for name in names:
+            check_name(f"--{part}: on {dataset}, {part[:-1]}", name, known[part])
 
 
 def run_quality(profile: str, rows: Path | None) -> None:

@@ -4,7 +4,6 @@ import ast
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
-from difflib import get_close_matches
 from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -13,6 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, 
 from pydantic import NonNegativeInt as Count
 from pydantic import PositiveInt as Positive
 from typing_extensions import TypedDict
+
+from cure_core.checks import nearest
+from cure_study.data.yaml_files import validation_message
 
 T = TypeVar("T")
 
@@ -195,31 +197,4 @@ def check_name(what: str, name: Any, known: Iterable[Any]) -> None:
     """Raise ValueError for a name that is not among those known, with the nearest that is."""
     known = list(known)
     if name not in known:
-        raise ValueError(f"{what} is {name!r}; {suggestion(name, known)}")
-
-
-def suggestion(name: Any, known: Iterable[Any]) -> str:
-    """The question for the nearest known name, or, if none is near, all known names."""
-    names = [str(other) for other in known]
-    near = get_close_matches(str(name), names, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-
-
-def validation_message(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """Every value that pydantic refused, with its place and the reason.
-
-    For an unknown name, the nearest of the `known` ones.
-    """
-    messages = []
-    for problem in error.errors():
-        field = ".".join(map(str, problem["loc"]))
-        reason = problem["msg"].removeprefix("Value error, ")
-        match problem["type"]:
-            case "missing":
-                messages.append(f"`{field}` is missing")
-            case "extra_forbidden":
-                messages.append(f"`{field}` is unknown; {suggestion(field, known)}")
-            case _:
-                value = f"`{field}` is {problem['input']!r}: " if field else ""
-                messages.append(value + reason)
-    return "; ".join(messages)
+        raise ValueError(f"{what} is {name!r}; {nearest(name, list(map(str, known)))}")

@@ -9,6 +9,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from cure_core.checks import nearest
 from cure_core.files import digest, file_sha256
 from cure_study.code_version import ROOT, code_version, imported_modules
 from cure_study.data.yaml_files import read_yaml
@@ -17,7 +18,6 @@ from cure_study.runner.parameters import (
     check_types,
     code_cells,
     declared,
-    suggestion,
 )
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -123,7 +123,7 @@ def with_changes(
 def _existing(path: Path) -> Path:
     if not path.is_file():
         known = sorted(other.stem for other in path.parent.glob(f"*{path.suffix}"))
-        hint = suggestion(path.stem, known)
+        hint = nearest(path.stem, known)
         raise FileNotFoundError(f"no {path.name} in {path.parent.name}/; {hint}")
     return path
 

@@ -26,10 +26,10 @@ from cure_core.unlearning import UnlearningResult
 from cure_study import training_cache
 from cure_study.experiments import study
 from cure_study.experiments.clusters import sweep
-from cure_study.experiments.comparison import read_plan
+from cure_study.experiments.comparison.plan import read_plan
 from cure_study.experiments.comparison.store import SCHEMAS
 from cure_study.experiments.quality.study import SCHEMA as QUALITY
-from cure_study.experiments.results_store import Digest, Json, Schema, Table, read_csv
+from cure_study.experiments.results_store import Digest, Json, Table, read_csv
 from cure_study.figures import index as figure_index
 from cure_study.paths import cache_root
 from cure_study.run_record import RECORD, is_done, write_record
@@ -248,7 +248,7 @@ def cached_student(folder, _, monkeypatch):
     case = SimpleNamespace(
         faces=SimpleNamespace(fingerprint="faces"),
         request=SimpleNamespace(forget=[], retain=[]),
-        setting=study.Setting(config=config),
+        setting=study.StudySetting(config=config),
         config=config,
         seed=0,
     )
@@ -268,7 +268,6 @@ SCHEMA_OF = {
     **SCHEMAS,
     "sensitivity": sweep.SCHEMA,
     "quality": QUALITY,
-    "any": Schema(),
 }
 
 

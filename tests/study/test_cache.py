@@ -36,7 +36,7 @@ training_cache.train = counted("teacher trained", training_cache.train)
 study.unlearn = counted("student trained", study.unlearn)
 images = np.random.default_rng(0).integers(0, 256, (98, 112, 112, 3)).astype(np.uint8)
 faces = FaceSet("painted", images, np.arange(98) // 7, "abc")
-setting = study.Setting(
+setting = study.StudySetting(
     "tiny",
     forget_people=3,
     split={"min_images": 6, "outsiders": 4, "heldout": 0.3},

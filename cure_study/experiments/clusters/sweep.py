@@ -34,7 +34,7 @@ from cure_study.evaluation.protocol import verification_only
 from cure_study.evaluation.space import Space
 from cure_study.experiments import study
 from cure_study.experiments.attempts import attempt
-from cure_study.experiments.results_store import Row, Schema, Table, share
+from cure_study.experiments.results_store import Row, Schema, Table, run_jobs
 from cure_study.paths import locked
 
 
@@ -99,7 +99,7 @@ def plan() -> Iterator[Run]:
 def sweep(
     folder: str | Path,
     *,
-    setting: study.Setting | None = None,
+    setting: study.StudySetting | None = None,
     faces: dict[str, Any] | None = None,
     runs: Sequence[Run] | None = None,
     progress: bool | None = None,
@@ -112,12 +112,14 @@ def sweep(
     holds a sweep of other faces or another setting, or a file that is not such a table.
     """
     options = FACES if faces is None else faces
-    setting = setting or study.Setting(
+    setting = setting or study.StudySetting(
         split=manifests.read("synthfaces").splits.model_dump(), recipe=RECIPE, config=CONFIG
     )
     folder = Path(folder)
     table = Table(folder / "figures" / f"{TABLE}.csv", SCHEMA)
-    _claim(folder, {"dataset": "synthfaces", "options": options, "setting": setting.asked()})
+    _claim(
+        folder, {"dataset": "synthfaces", "options": options, "setting": setting.result_fields()}
+    )
 
     @cache
     def drawn() -> FaceSet:
@@ -163,7 +165,7 @@ def sweep(
             **{f"accuracy_{k}": v for k, v in after.items()},
         }
 
-    share(
+    run_jobs(
         bar(list(runs or plan()), "sweep", progress, unit="run"),
         lambda run, wait: table.once(run._asdict(), lambda: made(run), wait),
     )

@@ -10,15 +10,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, mo
 from pydantic import ValidationError as Invalid
 
 from cure_core.config import CureConfig
-from cure_core.objectives import METHODS, build
-from cure_core.training.arcface import Recipe
-from cure_study.data.yaml_files import read_yaml
-from cure_study.experiments.comparison.store import AGAIN
-from cure_study.experiments.study import REQUESTS
-from cure_study.runner.parameters import validation_message
+from cure_study.data.requests import REQUESTS
+from cure_study.data.yaml_files import read_yaml, validation_message
+from cure_study.experiments.comparison.methods import SECOND_ORACLE, base_method
 
 PLAN = Path(__file__).parents[3] / "notebooks" / "comparison.yaml"
-Settings = dict[str, Any]  # a method's settings by name: CureConfig's, `weights.X`, or its own
+Settings = dict[str, Any]  # by name: CureConfig's fields, `weights.X`, the objective's settings
 CONFIG = {field.name for field in fields(CureConfig)}
 
 
@@ -40,10 +37,10 @@ class Part(BaseModel):
 
 
 class Validation(Part):
-    """Where settings are chosen: by every trial on `seeds`, by the best of them on `finals` too.
+    """Where settings are chosen: every trial runs on `seeds`, the best also run on `finals`.
 
-    `finalists` trials go on to the finals; what wins on one request may have been lucky there.
-    `n_pairs` is the most pairs of either kind that judge a set.
+    The `finalists` best trials run again because the best on one request may have been lucky.
+    `n_pairs` limits the verification pairs of either kind per set.
     """
 
     seeds: Seeds
@@ -51,10 +48,13 @@ class Validation(Part):
     finalists: int = Field(1, gt=0)
     n_pairs: int = Field(gt=0)
 
+    @property
+    def all_seeds(self) -> list[int]:
+        return [*self.seeds, *self.finals]
+
     @model_validator(mode="after")
-    def _apart(self) -> "Validation":
-        every = [*self.seeds, *self.finals]
-        if len(set(every)) < len(every):
+    def _disjoint(self) -> "Validation":
+        if len(set(self.all_seeds)) < len(self.all_seeds):
             raise ValueError(f"seeds {self.seeds} and finals {self.finals} name a seed twice")
         if bool(self.finals) != (self.finalists > 1):
             raise ValueError(
@@ -64,12 +64,13 @@ class Validation(Part):
         return self
 
 
-class Arena(Part):
-    """A data set and how long everything lasts on it.
+class DatasetPlan(Part):
+    """What runs on a data set, and for how long.
 
-    `trials` a method; where `after` names a data set, its finalists are tried after the defaults.
-    `oracle_again` trains each request's oracle from another seed too. `n_pairs` is the most genuine
-    pairs, and the most impostor pairs, that judge a set.
+    `trials` is the number per method; if `after` names a data set, its finalists are tried after
+    the defaults. `oracle_again` also trains each request's oracle from another seed. `n_pairs`
+    limits the genuine pairs, and the impostor pairs, per set. References, variants, curves and
+    attacks run on `few_seeds` only.
     """
 
     trials: int = Field(gt=0)
@@ -89,9 +90,10 @@ class Arena(Part):
     few_seeds: Seeds
 
     @model_validator(mode="after")
-    def _apart(self) -> "Arena":
-        v = self.validation
-        if shared := {*v.seeds, *v.finals} & {*self.seeds, *self.few_seeds}:
+    def _consistent(self) -> "DatasetPlan":
+        from cure_core.training.arcface import Recipe
+
+        if shared := {*self.validation.all_seeds} & {*self.seeds, *self.few_seeds}:
             raise ValueError(f"seeds {sorted(shared)} are both for validation and reported")
         if unknown := set(self.few_seeds) - set(self.seeds):
             raise ValueError(f"few_seeds {sorted(unknown)} are not among seeds {self.seeds}")
@@ -101,10 +103,10 @@ class Arena(Part):
 
 
 class Repeat(Part):
-    """The fight once more, on another drawing of a data set, by the settings that won on it.
+    """The comparison again, on another drawing of the data set `of`, by the settings tuned there.
 
-    `options` are those of its arena with these in their place. Methods alone run there, and the
-    second oracle where the arena has one.
+    `options` replace those of the data set. Only `methods` run there, and the second oracle if the
+    data set has one.
     """
 
     of: str
@@ -112,9 +114,9 @@ class Repeat(Part):
 
 
 class Method(Part):
-    """What a method may be tuned by, and what the frontier turns up and down.
+    """The settings that are tuned; `strength` is the one that the frontier varies.
 
-    `only` names the data set that it runs on, where it does not run on all.
+    `only` names the one data set on which the method runs; None: on all.
     """
 
     search: dict[str, Range]
@@ -132,9 +134,13 @@ class Method(Part):
 
 
 class Plan(Part):
-    """The whole comparison. `factors` are those of a curve; `attacked` meet every attack too."""
+    """The whole comparison.
 
-    data: dict[str, Arena]
+    `factors` multiply the strength along a frontier; `attacked` are the methods whose students are
+    attacked too.
+    """
+
+    data: dict[str, DatasetPlan]
     repeats: dict[str, Repeat] = {}
     requests: list[str]
     methods: dict[str, Method]
@@ -145,28 +151,51 @@ class Plan(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Plan":
-        for name, method in self.tuned.items():
+        self._check_names()
+        self._check_data()
+        for name in [*self.tuned, *self.variants]:
+            objective = self.objective(name)
+            try:
+                _check_settings(objective, self.changed(name, self.tuned[objective].defaults()))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"{name}: {error}") from error
+        return self
+
+    def _check_names(self) -> None:
+        from cure_core.objectives import METHODS
+
+        for name in self.tuned:
             if name not in METHODS:
                 raise ValueError(f"no method {name!r}; there are {', '.join(METHODS)}")
-            self._limited(name, method.only)
-        for name, change in self.variants.items():
-            if change.get("of") not in self.tuned:
-                raise ValueError(f"variant {name} is `of` {change.get('of')!r}, which is not tuned")
+        for name, variant in self.variants.items():
+            if (of := variant.get("of")) not in self.tuned:
+                raise ValueError(f"variant {name} is `of` {of!r}, which is not tuned")
             if name in METHODS:
                 raise ValueError(f"variant {name} has the name of a method; give it another")
-            if varied(name) != change["of"]:  # by which its rows tell what they vary
+            if base_method(name) != of:  # the tables have nothing else to tell it by
                 raise ValueError(
-                    f"variant {name} is `of` {change['of']}; give it a name that begins with "
-                    f"{change['of']}_ and with no longer method's name"
+                    f"variant {name} is `of` {of}; give it a name that begins with {of}_ and with "
+                    "no longer method's name"
                 )
-            self._limited(name, change.get("only"))
-        searched = {part.partition(".")[0] for m in self.tuned.values() for part in m.search}
-        for arena in self.data.values():
-            if arena.after not in (None, *self.data):
-                raise ValueError(f"after {arena.after!r}; the data are {', '.join(self.data)}")
-            if taken := searched & set(arena.unlearning):
+        limits = {name: method.only for name, method in self.tuned.items()}
+        limits |= {name: variant.get("only") for name, variant in self.variants.items()}
+        for name, only in limits.items():
+            if only not in (None, *self.data):
+                known = ", ".join(self.data)
+                raise ValueError(f"{name} is `only` for {only!r}; the data are {known}")
+        if unknown := set(self.attacked) - set(self.methods):
+            raise ValueError(f"attacked {', '.join(unknown)}; there are {', '.join(self.methods)}")
+        if unknown := set(self.requests) - set(REQUESTS):
+            raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")
+
+    def _check_data(self) -> None:
+        searched = {name.partition(".")[0] for m in self.tuned.values() for name in m.search}
+        for part in self.data.values():
+            if part.after not in (None, *self.data):
+                raise ValueError(f"after {part.after!r}; the data are {', '.join(self.data)}")
+            if both := searched & set(part.unlearning):
                 raise ValueError(
-                    f"unlearning sets {', '.join(sorted(taken))}, by which methods are tuned; "
+                    f"unlearning sets {', '.join(sorted(both))}, by which methods are tuned; "
                     "leave it out there, or change the range of the search"
                 )
         for name, repeat in self.repeats.items():
@@ -175,35 +204,19 @@ class Plan(Part):
                     f"repeat {name} is `of` {repeat.of!r}; give it a name of its own and one of "
                     f"the data: {', '.join(self.data)}"
                 )
-            if self.arena(name).options == self.data[repeat.of].options:
+            if self.dataset_plan(name).options == self.data[repeat.of].options:
                 raise ValueError(f"repeat {name} has the faces of {repeat.of}; give other options")
-        for name in [*self.tuned, *self.variants]:
-            objective = self.objective(name)
-            try:
-                _buildable(objective, self.changed(name, self.tuned[objective].defaults()))
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{name}: {error}") from error
-        if unknown := set(self.attacked) - set(self.methods):
-            raise ValueError(f"attacked {', '.join(unknown)}; there are {', '.join(self.methods)}")
-        unknown = set(self.requests) - set(REQUESTS)
-        if unknown:
-            raise ValueError(f"no request {', '.join(unknown)}; there are {', '.join(REQUESTS)}")
-        return self
 
-    def _limited(self, name: str, only: str | None) -> None:
-        if only not in (None, *self.data):
-            raise ValueError(f"{name} is `only` for {only!r}; the data are {', '.join(self.data)}")
+    def at(self, dataset: str, options: Mapping[str, Any], **fields: Any) -> "Plan":
+        """This plan if it has the data set with these options, else a plan for that data set.
 
-    def at(self, dataset: str, options: Mapping[str, Any], **arena: Any) -> "Plan":
-        """This plan where it has the data set so drawn, or one on other faces, of a scale given.
-
-        `arena` are the fields of an `Arena`; then CURE and its peers alone, on random people.
+        `fields` are those of its `DatasetPlan`; only CURE and its peers run, on random people.
         """
         known = self.data.get(dataset)
         if known is not None and known.options == dict(options):
             return self
         return Plan(
-            data={dataset: Arena(options=dict(options), **arena)},
+            data={dataset: DatasetPlan(options=dict(options), **fields)},
             requests=self.requests[:1],
             methods={name: m for name, m in self.methods.items() if m.only is None},
         )
@@ -213,17 +226,17 @@ class Plan(Part):
         """The names of the data and of their repeats, as in the column `dataset` of the tables."""
         return [*self.data, *self.repeats]
 
-    def arena(self, dataset: str) -> Arena:
-        """Its arena; that of a repeat has other faces, and no ablations or curves."""
+    def dataset_plan(self, dataset: str) -> DatasetPlan:
+        """The part for a data set; a repeat's has other faces, and no ablations or curves."""
         if dataset in self.data:
             return self.data[dataset]
         repeat = self.repeats[dataset]
-        arena = self.data[repeat.of]
-        options = {**arena.options, **repeat.options}
-        return arena.model_copy(update={"options": options, "few_seeds": []})
+        part = self.data[repeat.of]
+        options = {**part.options, **repeat.options}
+        return part.model_copy(update={"options": options, "few_seeds": []})
 
     def tuned_on(self, dataset: str) -> str:
-        """Where the settings used on a data set won: on itself, or on what it repeats."""
+        """The data set on which the settings are tuned: the same, or the one that it repeats."""
         return self.repeats[dataset].of if dataset in self.repeats else dataset
 
     @property
@@ -236,45 +249,28 @@ class Plan(Part):
         return str(self.variants[method]["of"]) if method in self.variants else method
 
     def changed(self, method: str, settings: Settings) -> Settings:
-        """A variant's settings from those of what it varies."""
-        change = self.variants.get(method, {}).items()
-        return {**settings, **{k: v for k, v in change if k not in ("of", "only")}}
+        """A variant's settings, from the tuned settings of its base method."""
+        variant = self.variants.get(method, {}).items()
+        return {**settings, **{k: v for k, v in variant if k not in ("of", "only")}}
 
     def written(self, method: str, settings: Settings) -> str:
         """`changed` as a row of the comparison has it."""
         return json.dumps(self.changed(method, settings))
 
-    def entrants(self, dataset: str) -> list[str]:
-        """Who runs on a data set: methods, and but for a repeat references and variants too.
+    def methods_on(self, dataset: str) -> list[str]:
+        """The names that run on a data set; references and variants do not run on a repeat.
 
-        Last the second oracle, where it is asked for.
+        The last is the second oracle, if planned.
         """
         source = self.tuned_on(dataset)
 
-        def meant(name: str) -> bool:
-            own = self.variants.get(name, {}).get("only")
-            return {own, self.tuned[self.objective(name)].only} <= {None, source}
+        def runs_here(name: str) -> bool:
+            limit = self.variants.get(name, {}).get("only")
+            return {limit, self.tuned[self.objective(name)].only} <= {None, source}
 
-        some = self.methods if dataset in self.repeats else [*self.tuned, *self.variants]
-        again = [AGAIN] if self.data[source].oracle_again else []
-        return [*(name for name in some if meant(name)), *again]
-
-
-def varied(method: str) -> str | None:
-    """The method that a variant varies: the longest whose name begins its own; None for none."""
-    return max((base for base in METHODS if method.startswith(f"{base}_")), key=len, default=None)
-
-
-def _buildable(name: str, settings: Settings) -> None:
-    """Raise TypeError or ValueError where a method does not take its settings."""
-    config, own = split_settings(settings)
-    supervised = name.startswith("supervised_")
-    labels = {"forget_labels": [0], "retain_labels": [0]} if supervised else {}
-    objective = build(name, **own, **labels)(CureConfig(**config))
-    if lacking := set(config.get("weights", {})) - set(objective.weights):
-        raise ValueError(
-            f"no weight {', '.join(sorted(lacking))}; there are {', '.join(objective.weights)}"
-        )
+        names = self.methods if dataset in self.repeats else [*self.tuned, *self.variants]
+        second = [SECOND_ORACLE] if self.data[source].oracle_again else []
+        return [*filter(runs_here, names), *second]
 
 
 def read_plan(path: str | Path = PLAN) -> Plan:
@@ -297,5 +293,17 @@ def split_settings(settings: Mapping[str, Any]) -> tuple[Settings, Settings]:
     config = {name: value for name, value in settings.items() if name in CONFIG}
     if weights:
         config["weights"] = weights
-    own = {k: v for k, v in settings.items() if k not in CONFIG and not k.startswith("weights.")}
-    return config, own
+    rest = {k: v for k, v in settings.items() if k not in CONFIG and not k.startswith("weights.")}
+    return config, rest
+
+
+def _check_settings(objective: str, settings: Settings) -> None:
+    """Raise TypeError or ValueError if an objective does not accept the settings."""
+    from cure_core.objectives import build
+
+    config, options = split_settings(settings)
+    if objective.startswith("supervised_"):
+        options |= {"forget_labels": [0], "retain_labels": [0]}
+    weights = build(objective, **options)(CureConfig(**config)).weights
+    if unknown := set(config.get("weights", {})) - set(weights):
+        raise ValueError(f"no weight {', '.join(sorted(unknown))}; there are {', '.join(weights)}")

@@ -14,7 +14,7 @@ import pandas as pd
 from cure_core.runtime.progress import bar
 from cure_study.experiments.quality.bench import Bench, Condition, Setting
 from cure_study.experiments.quality.worlds import verification_set
-from cure_study.experiments.results_store import Digest, Row, Schema, Table, framed, share
+from cure_study.experiments.results_store import Digest, Row, Schema, Table, run_jobs, to_frame
 from cure_study.paths import cache_root
 
 __all__ = ["KEY", "Bench", "Condition", "Setting", "conditions", "rows_path", "run"]
@@ -81,5 +81,5 @@ def run(
 
         return table.once(key, made, wait)
 
-    share(bar(wanted, "runs", progress, unit="run"), run_one)
-    return framed([row for key in wanted for row in table.find(key)], SCHEMA)
+    run_jobs(bar(wanted, "runs", progress, unit="run"), run_one)
+    return to_frame([row for key in wanted for row in table.find(key)], SCHEMA)

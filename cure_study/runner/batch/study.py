@@ -29,9 +29,9 @@ from pydantic import (
     model_validator,
 )
 
-from cure_study.data.yaml_files import read_yaml
+from cure_study.data.yaml_files import read_yaml, validation_message
 from cure_study.runner import runs
-from cure_study.runner.parameters import unique, validation_message
+from cure_study.runner.parameters import unique
 from cure_study.runner.runs import Run
 
 SEED_NAMES = ("seed", "seeds")

@@ -224,7 +224,7 @@ def test_the_first_process_alone_fills_the_cache(sets, tmp_path):
 def world_of_faces(draw_faces, monkeypatch):
     monkeypatch.setitem(encoders.REGISTRY, "normless", Normless)
     images, identities = draw_faces(people=14, each=7)
-    setting = study.Setting(
+    setting = study.StudySetting(
         encoder="normless",
         forget_people=3,
         split={"min_images": 6, "outsiders": 4, "heldout": 0.3},

@@ -84,7 +84,7 @@ def test_a_pack_with_its_pairs_is_the_set_it_was_made_from(root, tmp_path, drawn
 def test_the_study_runs_on_a_pack_as_on_any_set(root, tmp_path):
     """From train.rec and .bin to a report; the students are judged by the first .bin's pairs."""
     faces = manifests.load(manifest(tmp_path), root=root)
-    setting = study.Setting(
+    setting = study.StudySetting(
         forget_people=2,
         split=manifests.read(tmp_path / "custom.yaml").splits.model_dump(),
         recipe=Recipe(epochs=1, batch_size=32),

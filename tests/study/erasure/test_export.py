@@ -26,7 +26,7 @@ def outcome(draw_faces):
     names = tuple(f"Name Surname_{i}" for i in range(12))
     faces = FaceSet("crops", images, identities, "abc", people=names)
     split = {"min_images": 5, "max_images": None, "outsiders": 3, "heldout": 0.4}
-    setting = study.Setting(forget_people=2, split=split, n_pairs=5, method="cure")
+    setting = study.StudySetting(forget_people=2, split=split, n_pairs=5, method="cure")
     case = study.prepare(faces, setting, seed=4)
     student = build("small", seed=9)
     result = UnlearningResult(student, pd.DataFrame(), {"clusters_forget": 2.0}, CureConfig(), 1.0)

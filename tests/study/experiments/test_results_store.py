@@ -20,9 +20,9 @@ from cure_study.experiments.results_store import (
     Json,
     Schema,
     Table,
-    framed,
     read_csv,
-    share,
+    run_jobs,
+    to_frame,
 )
 
 FIGURES = Path(__file__).parents[3] / "figures"
@@ -83,7 +83,7 @@ def test_nan_is_kept_in_the_store_and_missing_in_the_csv(tmp_path):
     table.put({**KEY, "value": np.nan})
     assert np.isnan(Table(table.path, SCHEMA).find({})[0]["value"])
     assert read_csv(table.path, SCHEMA)[0]["value"] is None
-    assert framed(read_csv(table.path, SCHEMA), SCHEMA).value.dtype == float
+    assert to_frame(read_csv(table.path, SCHEMA), SCHEMA).value.dtype == float
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_every_flipped_bit_of_the_csv_is_named_and_mended(tmp_path):
     whole = table.path.read_bytes()
     for where in range(len(whole)):
         flip(table.path, where)
-        with pytest.warns(UserWarning, match=r"rows.csv is damaged .* made again from"):
+        with pytest.warns(UserWarning, match=r"rows.csv is damaged .* restored from"):
             assert table.find({}) == [{**KEY, "value": 0.5}]
         assert table.path.read_bytes() == whole
 
@@ -230,7 +230,7 @@ def test_a_kill_between_commit_and_export_loses_nothing(tmp_path, monkeypatch, m
     """Before or after the CSV file is replaced: the next process finds both rows in both files."""
     table = Table(tmp_path / "rows.csv", SCHEMA)
     table.put({**KEY, "value": 1})
-    name = {"before": "_write_csv", "after": "_seen"}[moment]
+    name = {"before": "_write_csv", "after": "_record_export"}[moment]
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -306,7 +306,7 @@ def test_two_processes_share_the_rows_and_each_is_made_once(tmp_path):
         def once(seed, wait):
             return table.once({**KEY, "seed": seed}, lambda: make(seed), wait)
 
-        share(range(8), once)
+        run_jobs(range(8), once)
         assert len(table.find({})) == 8  # what the other makes is waited for
 
     in_processes(work, work)
@@ -391,7 +391,7 @@ def test_shared_jobs_that_are_busy_come_last():
         done.append((job, wait))
         return True
 
-    share("abc", do)
+    run_jobs("abc", do)
     assert done == [("a", False), ("c", False), ("b", True)]
 
 

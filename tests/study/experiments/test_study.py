@@ -14,7 +14,7 @@ from cure_study.data.requests import ForgetRequestError
 from cure_study.experiments import study
 from cure_study.paths import cache_root
 
-SETTING = study.Setting(
+SETTING = study.StudySetting(
     encoder="tiny",
     forget_people=3,
     split={"min_images": 6, "outsiders": 4, "heldout": 0.3},
@@ -228,7 +228,7 @@ def test_more_people_than_there_are_is_an_error_before_any_training(
 )
 def test_a_setting_is_checked_on_construction(field, value, message):
     with pytest.raises(ValueError, match=message) as caught:
-        study.Setting(**{field: value})
+        study.StudySetting(**{field: value})
     assert field in str(caught.value) or field == "split"  # whose own fields are named
 
 

@@ -21,7 +21,7 @@ from cure_study.evaluation.report import save_table
 from cure_study.experiments.clusters import farthest_map
 from cure_study.experiments.clusters.drift import DRIFT
 from cure_study.experiments.clusters.sweep import departed, plan
-from cure_study.experiments.comparison import read_plan
+from cure_study.experiments.comparison.plan import read_plan
 from cure_study.experiments.quality import scorers
 from cure_study.experiments.quality.study import Setting, conditions
 from cure_study.figures.attacked import TRIED

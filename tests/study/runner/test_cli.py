@@ -289,7 +289,8 @@ def test_the_whole_comparison_is_one_command_and_missing_data_is_reported_first(
 ):
     done, loaded = [], []
     monkeypatch.setattr(
-        "cure_study.experiments.comparison.compare", lambda plan, name, *_, **__: done.append(name)
+        "cure_study.experiments.comparison.runs.compare",
+        lambda plan, name, *_, **__: done.append(name),
     )
     monkeypatch.setattr("cure_study.data.manifests.load", lambda name, **_: loaded.append(name))
     assert cli.main(["compare", "all", "--stages", "attacks"]) == 0

@@ -21,7 +21,7 @@ from cure_study.figures.index import adopt
 
 FACES = {"people": 12, "images_per_person": 14, "unseen_people": 20, "unseen_images": 4,
          "unseen_pairs": 40, "cross_age_pairs": 0, "seed": 1}  # fmt: skip
-SETTING = study.Setting(
+SETTING = study.StudySetting(
     forget_people=3,
     split={"min_images": 5, "outsiders": 3, "heldout": 0.3},
     recipe=Recipe(epochs=20, batch_size=16, learning_rate=0.05),
