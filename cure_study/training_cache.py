@@ -1,11 +1,12 @@
-"""Encoders that are trained once and then read from the cache."""
+"""Models that are trained once and then read from the cache."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from cure_core.encoders.embedding import weight_arrays
 from cure_core.encoders.images import Images, content_digest
@@ -19,36 +20,57 @@ from cure_study.cache import cached
 from cure_study.code_version import code_version
 from cure_study.paths import cache_root
 
+T = TypeVar("T")
+State = dict[str, Tensor]
+Metadata = dict[str, Any]
+
+
+def model_cached(
+    kind: str,
+    key: str,
+    run: Callable[[Path], T],
+    pack: Callable[[T], tuple[State, Metadata]],
+    unpack: Callable[[State, Metadata], T],
+) -> T:
+    """The result of `run`, which trains a model with a checkpoint at the path it is given.
+
+    It is cached as weights with metadata, to and from which `pack` and `unpack` convert it. An
+    interrupted run resumes. If several processes need the same model, one trains it and the others
+    wait. Raises what `run` raises, and OSError if the cache cannot be read or written.
+    """
+    path = cache_root() / f"{kind}s" / f"{key}.safetensors"
+
+    def make() -> None:
+        checkpoint = cache_root() / "checkpoints" / f"{kind}-{key}.pt"
+        result = restarting(checkpoint, lambda: run(checkpoint))
+        if rank() == 0:
+            write_model(path, *pack(result))
+            Checkpoint(checkpoint, {}).discard()
+
+    return cached(path, make, lambda path: unpack(*read_model(path)))
+
 
 def train_cached(
     start: nn.Module, images: Images, people: np.ndarray, recipe: Recipe, **options: Any
 ) -> Trained:
     """`train`, cached under a digest of all that the result depends on: code, start, data, recipe.
 
-    An interrupted training resumes. If several processes need the same encoder, one trains it and
-    the others wait. The seconds are those of the real training.
-    Raises what `train` raises, and OSError if the cache cannot be read or written.
+    The seconds are those of the real training. Raises what `train` and `model_cached` raise.
     """
     check_training(images, people, recipe, options.get("amp", False))
     kind = (type(start).__qualname__, *start.state_dict())
     half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
     version = code_version("cure_core.training.arcface")
     content = (version, asdict(recipe), content_digest(images), np.asarray(people), *kind)
-    key = on_rank_zero(lambda: digest(*content, *weight_arrays(start), *half))
-    path = cache_root() / "encoders" / f"{key}.safetensors"
-
-    def make() -> None:
-        stopped = cache_root() / "checkpoints" / f"encoder-{key}.pt"
-        result = restarting(
-            stopped, lambda: train(start, images, people, recipe, checkpoint=stopped, **options)
-        )
-        if rank() == 0:
-            made = {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)}
-            write_model(path, result.encoder.state_dict(), made)
-            Checkpoint(stopped, {}).discard()
-
-    def read(path: Path) -> Trained:
-        state, made = read_model(path)
-        return Trained(with_state(start, state), tuple(made["losses"]), made["seconds"])
-
-    return cached(path, make, read)
+    return model_cached(
+        "encoder",
+        on_rank_zero(lambda: digest(*content, *weight_arrays(start), *half)),
+        run=lambda path: train(start, images, people, recipe, checkpoint=path, **options),
+        pack=lambda result: (
+            result.encoder.state_dict(),
+            {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)},
+        ),
+        unpack=lambda state, metadata: Trained(
+            with_state(start, state), tuple(metadata["losses"]), metadata["seconds"]
+        ),
+    )

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,11 @@ from torch import nn
 from cure_core import encoders, objectives
 from cure_core.checks import known_fields, one_of, whole
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
-from cure_core.encoders.model_files import read_model, write_model
 from cure_core.files import digest
-from cure_core.runtime.distributed import launch, rank, world_size
+from cure_core.runtime.distributed import launch, world_size
 from cure_core.training.arcface import Recipe, Trained, with_state
-from cure_core.training.checkpoint import Checkpoint, restarting
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
-from cure_study.cache import cached
+from cure_study.code_version import code_version
 from cure_study.data import manifests
 from cure_study.data.faceset import FaceSet, ImageView
 from cure_study.data.requests import REQUESTS, ForgetRequest, check_count
@@ -26,10 +23,11 @@ from cure_study.data.splits import Split, check_split, split_people
 from cure_study.evaluation.evaluate import evaluate
 from cure_study.evaluation.protocol import Protocol, make_protocol
 from cure_study.evaluation.report import Report
-from cure_study.paths import cache_root, data_root
-from cure_study.runner.runs import code_version
-from cure_study.training_cache import train_cached
+from cure_study.paths import data_root
+from cure_study.training_cache import model_cached, train_cached
 
+# What a student depends on beyond its teacher.
+STUDENT_CODE = ("cure_core.unlearning", "cure_study.data.splits", "cure_study.data.requests")
 MACHINE = ("device", "processes")  # the fields of a setting on which no result depends
 
 
@@ -217,44 +215,36 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
     An interrupted run resumes from its checkpoint; a finished one comes from the cache. If several
     processes need the same student, one makes it and the others wait.
     """
-    inputs = (code_version(), case.faces.fingerprint, case.setting.result_fields(), case.seed)
-    key = digest(*inputs, *weight_arrays(trained.encoder))
-
-    def make() -> None:
-        checkpoint = cache_root() / "checkpoints" / f"student-{key}.pt"
-        result = restarting(
-            checkpoint,
-            lambda: unlearn(
-                trained.encoder,
-                case.request.forget,
-                case.request.retain,
-                case.config,
-                objective=objectives.build(case.setting.method),
-                checkpoint=checkpoint,
-                progress=progress,
-            ),
-        )
-        if rank() == 0:
-            metadata = {
+    version = code_version(*STUDENT_CODE)
+    inputs = (version, case.faces.fingerprint, case.setting.result_fields(), case.seed)
+    result = model_cached(
+        "student",
+        digest(*inputs, *weight_arrays(trained.encoder)),
+        run=lambda path: unlearn(
+            trained.encoder,
+            case.request.forget,
+            case.request.retain,
+            case.config,
+            objective=objectives.build(case.setting.method),
+            checkpoint=path,
+            progress=progress,
+        ),
+        pack=lambda result: (
+            result.student.state_dict(),
+            {
                 "history": result.history.to_dict("list"),
                 "summary": dict(result.summary),
                 "seconds": result.seconds,
-            }
-            write_model(path, result.student.state_dict(), metadata)
-            Checkpoint(checkpoint, {}).discard()
-
-    def read(path: Path) -> UnlearningResult:
-        state, metadata = read_model(path)
-        return UnlearningResult(
+            },
+        ),
+        unpack=lambda state, metadata: UnlearningResult(
             student=with_state(trained.encoder, state),
             history=pd.DataFrame(metadata["history"]),
             summary=metadata["summary"],
             config=case.config,
             seconds=metadata["seconds"],
-        )
-
-    path = cache_root() / "students" / f"{key}.safetensors"
-    result = cached(path, make, read)
+        ),
+    )
     result.student.to(module_device(trained.encoder))
     return result
 
