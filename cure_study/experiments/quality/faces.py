@@ -1,0 +1,151 @@
+"""The faces of the quality experiment: SynthFaces to train on, and other people to test on.
+
+*Natural* images are as SynthFaces draws them, good and bad. Among *planted* ones a known share of
+the training images has a defect, so that a model trained without them must be better.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from scipy.ndimage import gaussian_filter
+
+from cure_core.files import digest
+from cure_core.metrics.pairs import Pairs, draw_pairs
+from cure_study.data import manifests
+from cure_study.data.faceset import FaceSet, ImageView
+
+DEFECTS = ("blurred", "covered", "mislabelled")
+BLUR = 5.0  # sigma in pixels: hardly a face is left
+MIN_PAIRS = 20  # of a group
+# An attribute of SynthFaces, the lower bounds of its groups with an upper end, and their names.
+GROUPS = {
+    "tone": ("skin_tone", [1, 4, 8, 11], ["light", "medium", "dark"]),
+    "age": ("age", [0, 35, 55, 200], ["under_35", "35_to_55", "over_55"]),
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class QualityFaces:
+    """One seed's faces: `train`, and `test`, other people with verification protocols.
+
+    `planted` (N,) bool marks the training images with a defect; `attributes.planted` names it.
+    """
+
+    train: FaceSet
+    test: FaceSet
+    planted: np.ndarray
+
+    def __repr__(self) -> str:
+        return f"QualityFaces({self.train}, {int(self.planted.sum())} with a defect; {self.test})"
+
+
+def natural_faces(options: Mapping[str, object], seed: int) -> QualityFaces:
+    """SynthFaces as drawn from `seed`; `options` as in `manifests.load`.
+
+    Raises ValueError if there are no unseen people or one of the two protocols is missing.
+    """
+    faces = manifests.load("synthfaces", None, **{**options, "seed": seed})
+    if not {"unseen", "cross_age"} <= faces.protocols.keys():
+        raise ValueError(
+            "models are tested on pairs of unseen people, of any age and of ages far apart; give "
+            "unseen_people, unseen_pairs and cross_age_pairs above 0"
+        )
+    assert faces.attributes is not None
+    attributes = faces.attributes.assign(planted="no")
+    count = int((~attributes.unseen).sum())  # the training images come first
+
+    def part(rows: slice, first: int, protocols: Mapping[str, Pairs]) -> FaceSet:
+        return FaceSet(
+            name=faces.name,
+            images=faces.images[rows],
+            identities=faces.identities[rows],
+            fingerprint=digest(faces.fingerprint, first),
+            attributes=attributes[rows].reset_index(drop=True),
+            protocols=protocols,
+        )
+
+    shifted = {
+        name: Pairs(pairs.left - count, pairs.right - count, pairs.genuine)
+        for name, pairs in faces.protocols.items()
+    }
+    train, test = part(slice(count), 0, {}), part(slice(count, None), count, shifted)
+    return QualityFaces(train, test, np.zeros(count, bool))
+
+
+def plant_defects(faces: QualityFaces, share: float, seed: int) -> QualityFaces:
+    """The same faces with a defect in a share of the training images, a third of each kind.
+
+    Blurred beyond use; the lower or the left half covered by grey; or labelled as another person.
+    Raises ValueError for a share that means none or all of the images.
+    """
+    train = faces.train
+    count = round(share * len(train))
+    if not 0 < count < len(train):
+        raise ValueError(f"share={share} would spoil {count} of {len(train)} images")
+    rng = np.random.default_rng([seed, 5])
+    chosen = rng.choice(len(train), count, replace=False)
+    images, identities = np.array(train.images), train.identities.copy()
+    assert train.attributes is not None
+    planted = np.full(len(train), "no", dtype=object)
+    blurred, covered, mislabelled = np.array_split(chosen, len(DEFECTS))
+    for defect, index in zip(DEFECTS, (blurred, covered, mislabelled), strict=True):
+        planted[index] = defect
+    images[blurred] = gaussian_filter(images[blurred], (0, BLUR, BLUR, 0))
+    below = rng.random(len(covered)) < 0.5
+    images[covered[below], 56:] = 128
+    images[covered[~below], :, :56] = 128
+    people = np.unique(identities)
+    identities[mislabelled] = [rng.choice(people[people != p]) for p in identities[mislabelled]]
+    train = replace(
+        train,
+        images=images,
+        identities=identities,
+        fingerprint=digest(train.fingerprint, share, seed),
+        attributes=train.attributes.assign(planted=planted),
+    )
+    return QualityFaces(train, faces.test, planted != "no")
+
+
+def group_of(attributes: pd.DataFrame, kind: str) -> pd.Categorical:
+    """The group of each image: `kind` is "tone" (skin, Monk-like scale) or "age"."""
+    column, bounds, names = GROUPS[kind]
+    return pd.cut(attributes[column].to_numpy(), bounds, right=False, labels=names)
+
+
+def group_pairs(faces: FaceSet, n_each: int, seed: int) -> dict[str, Pairs]:
+    """Pairs within each group, by "tone.light" and so on: both images are of the group.
+
+    A group too small for both kinds of pair is left out.
+    """
+    assert faces.attributes is not None
+    drawn = {}
+    for kind in GROUPS:
+        groups = group_of(faces.attributes, kind)
+        for name in groups.categories:
+            index = np.flatnonzero(groups == name)
+            try:
+                pairs = draw_pairs(faces.identities[index], n_each, seed)
+            except ValueError:
+                continue
+            if len(pairs) >= MIN_PAIRS:
+                left, right = index[pairs.left], index[pairs.right]
+                drawn[f"{kind}.{name}"] = Pairs(left, right, pairs.genuine)
+    return drawn
+
+
+@cache
+def verification_set(name: str) -> tuple[ImageView, Pairs]:
+    """The images of the verification pairs of a manifest (a name or a path), and the pairs.
+
+    Raises ValueError if it has none, and what `manifests.load` raises if data are missing.
+    """
+    faces = manifests.load(name)
+    if faces.name not in faces.protocols:
+        raise ValueError(f"{name} cannot judge a model: it has no verification pairs")
+    pairs = faces.protocols[faces.name]
+    used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
+    left, right = np.split(rows, 2)
+    return ImageView(faces.images, used), Pairs(left, right, pairs.genuine)
