@@ -3,7 +3,7 @@
 Only `label_agreement`, `agreement` and `cluster_sizes` use identities, for evaluation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from itertools import combinations
 
 import numpy as np
@@ -73,7 +73,7 @@ def criteria(x: Tensor, ks: Iterable[int], *, seed: int = 0, repeats: int = 5) -
 
 def suggestions(table: pd.DataFrame) -> pd.Series:
     """The K that each criterion of `criteria` would choose: its best, or the elbow of inertia."""
-    chosen = {}
+    chosen: dict[Hashable, Hashable] = {}
     for name, rows in table.groupby("criterion", sort=False):
         values = rows.set_index("k").value
         if name == "inertia":

@@ -109,10 +109,10 @@ def plant_defects(faces: QualityFaces, share: float, seed: int) -> QualityFaces:
     return QualityFaces(train, faces.test, planted != "no")
 
 
-def group_of(attributes: pd.DataFrame, kind: str) -> pd.Categorical:
+def group_of(attributes: pd.DataFrame, kind: str) -> pd.Series:
     """The group of each image: `kind` is "tone" (skin, Monk-like scale) or "age"."""
     column, bounds, names = GROUPS[kind]
-    return pd.cut(attributes[column].to_numpy(), bounds, right=False, labels=names)
+    return pd.cut(attributes[column], bounds, right=False, labels=names)
 
 
 def group_pairs(faces: FaceSet, n_each: int, seed: int) -> dict[str, Pairs]:
@@ -124,7 +124,7 @@ def group_pairs(faces: FaceSet, n_each: int, seed: int) -> dict[str, Pairs]:
     drawn = {}
     for kind in GROUPS:
         groups = group_of(faces.attributes, kind)
-        for name in groups.categories:
+        for name in groups.cat.categories:
             index = np.flatnonzero(groups == name)
             try:
                 pairs = draw_pairs(faces.identities[index], n_each, seed)

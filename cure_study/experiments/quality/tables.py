@@ -110,8 +110,8 @@ def change_table(changed: pd.DataFrame) -> pd.DataFrame:
     """
     pairing = ["training", "method", "fraction", "protocol", "seed"]
     is_random = changed.order == "random"
-    control = changed[is_random & changed.method.isin(COMPARED_WITH_RANDOM)]
-    control = control.set_index(pairing).change.rename("control")
+    controls = changed[is_random & changed.method.isin(COMPARED_WITH_RANDOM)]
+    control = controls.set_index(pairing).change.rename("control")
     difference = changed.change - changed.join(control, on=pairing).control
     changed = changed.assign(difference=difference.mask(is_random))
     key = [*KEY, "protocol"]
