@@ -15,15 +15,14 @@ from cure_core import encoders, objectives
 from cure_core.encoders.embedding import embed
 from cure_core.metrics.pairs import Pairs, similarities
 from cure_core.metrics.verification import tar_at_far, ten_fold_accuracy
-from cure_core.training.arcface import Recipe, Trained
+from cure_core.training.arcface import Recipe
 from cure_core.unlearning import CureConfig, unlearn
-from cure_study.data.faceset import ImageView
+from cure_study.data.faceset import FaceSet, ImageView
 from cure_study.data.requests import ForgetRequest
 from cure_study.experiments.attempts import attempt, divergence
 from cure_study.experiments.quality import scorers
 from cure_study.experiments.quality.faces import (
     GROUPS,
-    QualityFaces,
     group_of,
     group_pairs,
     natural_faces,
@@ -45,40 +44,50 @@ class Experiment:
     training: str = "natural"
 
     @cached_property
-    def faces(self) -> QualityFaces:
-        faces = natural_faces(self.setting.dataset_options, self.seed)
-        if self.training == "planted":
-            return plant_defects(faces, self.setting.planted, self.seed)
-        return faces
+    def _natural(self) -> tuple[FaceSet, FaceSet]:
+        return natural_faces(self.setting.dataset_options, self.seed)
 
-    def train(self, index: np.ndarray) -> Trained:
+    @cached_property
+    def train_set(self) -> FaceSet:
+        if self.training == "planted":
+            return plant_defects(self._natural[0], self.setting.planted, self.seed)
+        return self._natural[0]
+
+    @property
+    def test_set(self) -> FaceSet:
+        return self._natural[1]
+
+    def train(self, index: np.ndarray) -> nn.Module:
         """The encoder trained on the images at `index`."""
-        faces = self.faces.train
+        faces = self.train_set
         start = encoders.build(self.setting.encoder, seed=self.seed)
         recipe = replace(Recipe(**self.setting.teacher), seed=self.seed)
-        return train_cached(start, ImageView(faces.images, index), faces.identities[index], recipe)
+        images = ImageView(faces.images, index)
+        return train_cached(start, images, faces.identities[index], recipe).encoder
 
     @cached_property
     def teacher(self) -> nn.Module:
-        return self.train(np.arange(len(self.faces.train))).encoder
+        return self.train(np.arange(len(self.train_set)))
 
     @cached_property
     def scores(self) -> np.ndarray:
         """The quality of each training image, by the setting's scorer."""
-        return scorers.score(self.faces.train.images, self.setting.scorer, self.teacher)
+        return scorers.score(self.train_set.images, self.setting.scorer, self.teacher)
 
     @cached_property
     def test_groups(self) -> dict[str, Pairs]:
-        return group_pairs(self.faces.test, self.setting.group_pairs, self.seed)
+        return group_pairs(self.test_set, self.setting.group_pairs, self.seed)
 
     def images_to_forget(self, order: str, fraction: float) -> np.ndarray:
         """The indices of the training images that a condition forgets."""
-        size = len(self.faces.train)
-        count = max(1, round(fraction * size))
+        faces = self.train_set
+        count = max(1, round(fraction * len(faces)))
         if order == "planted":
-            return np.flatnonzero(self.faces.planted)
+            assert faces.attributes is not None
+            return np.flatnonzero(faces.attributes["planted"] != "no")
         if order == "random":
-            return np.sort(np.random.default_rng([self.seed, 6]).permutation(size)[:count])
+            rng = np.random.default_rng([self.seed, 6])
+            return np.sort(rng.permutation(len(faces))[:count])
         ranked = np.argsort(self.scores, kind="stable")
         return np.sort(ranked[:count] if order == "lowest" else ranked[-count:])
 
@@ -88,19 +97,19 @@ class Experiment:
         If the run diverges, they are the last good student's, with the reason in `diverged`.
         """
         began = time.perf_counter()
-        forget = np.empty(0, np.int64)
-        extra: dict[str, Any] = {}
-        if condition.method == "teacher":
-            model, extra = self.teacher, self.scorer_measures()
-        else:
+        faces, method = self.train_set, condition.method
+        forget, extra = np.empty(0, np.int64), {}
+        if method != "teacher":
             forget = self.images_to_forget(condition.order, condition.fraction)
-            retain = np.setdiff1d(np.arange(len(self.faces.train)), forget)
-            if condition.method == "oracle":
-                model = self.train(retain).encoder
-            else:
-                request = ForgetRequest.from_indices(self.faces.train, forget, retain)
-                model, summary = self._student(condition.method, request)
-                extra = {**self._cosines(model, request), **divergence(summary)}
+        retain = np.setdiff1d(np.arange(len(faces)), forget)
+        if method == "teacher":
+            model, extra = self.teacher, self.scorer_measures()
+        elif method == "oracle":
+            model = self.train(retain)
+        else:
+            request = ForgetRequest.from_indices(faces, forget, retain)
+            model, summary = self._student(method, request)
+            extra = {**self._cosines(model, request), **divergence(summary)}
         return {
             **self.measure(model),
             **self.removal_measures(forget),
@@ -116,12 +125,12 @@ class Experiment:
 
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Accuracy and TAR@FAR=1e-3 on every protocol, and accuracy within each group."""
-        faces = self.faces.test
+        faces = self.test_set
         embeddings = embed(model, faces.images)
         protocols = {n: (embeddings, faces.protocols[n]) for n in ("unseen", "cross_age")}
         for name in self.setting.judges:
-            images, pairs = verification_set(name)
-            protocols[Path(name).stem] = embed(model, images), pairs
+            other = verification_set(name)
+            protocols[Path(name).stem] = embed(model, other.images), other.protocols[other.name]
         values = {}
         for name, (rows, pairs) in protocols.items():
             scores = similarities(rows, pairs)
@@ -135,7 +144,7 @@ class Experiment:
 
     def removal_measures(self, index: np.ndarray) -> dict[str, float]:
         """Who loses images: people who lose some and all, and the share removed of each group."""
-        faces = self.faces.train
+        faces = self.train_set
         assert faces.attributes is not None
         removed = pd.Series(np.isin(np.arange(len(faces)), index))
         share = removed.groupby(faces.identities).mean()
@@ -156,7 +165,7 @@ class Experiment:
         """The scorer's correlation with the true quality, and the share of defects it finds."""
         from scipy.stats import spearmanr
 
-        attributes = self.faces.train.attributes
+        attributes = self.train_set.attributes
         assert attributes is not None
         lowest = self.images_to_forget("lowest", self.setting.planted)
         found = pd.Series(np.isin(np.arange(len(attributes)), lowest)).groupby(attributes.planted)
@@ -183,7 +192,7 @@ class Experiment:
         retain = rng.choice(request.retain_index, min(300, len(request.retain)), replace=False)
         values = {}
         for name, index in (("forget", request.forget_index), ("retain", np.sort(retain))):
-            images = ImageView(self.faces.train.images, index)
+            images = ImageView(self.train_set.images, index)
             both = [embed(model, images) for model in (self.teacher, student)]
             values[f"cosine_{name}"] = float(torch.linalg.vecdot(*both).mean())
         return values

@@ -5,7 +5,7 @@ the training images has a defect, so that a model trained without them must be b
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,9 +15,8 @@ from scipy.ndimage import gaussian_filter
 from cure_core.files import digest
 from cure_core.metrics.pairs import Pairs, draw_pairs
 from cure_study.data import manifests
-from cure_study.data.faceset import FaceSet, ImageView
+from cure_study.data.faceset import FaceSet
 
-DEFECTS = ("blurred", "covered", "mislabelled")
 BLUR = 5.0  # sigma in pixels: hardly a face is left
 MIN_PAIRS = 20  # of a group
 # An attribute of SynthFaces, the lower bounds of its groups with an upper end, and their names.
@@ -27,25 +26,11 @@ GROUPS = {
 }
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class QualityFaces:
-    """One seed's faces: `train`, and `test`, other people with verification protocols.
+def natural_faces(options: Mapping[str, object], seed: int) -> tuple[FaceSet, FaceSet]:
+    """SynthFaces from `seed`: the training set, and the test set of unseen people with protocols.
 
-    `planted` (N,) bool marks the training images with a defect; `attributes.planted` names it.
-    """
-
-    train: FaceSet
-    test: FaceSet
-    planted: np.ndarray
-
-    def __repr__(self) -> str:
-        return f"QualityFaces({self.train}, {int(self.planted.sum())} with a defect; {self.test})"
-
-
-def natural_faces(options: Mapping[str, object], seed: int) -> QualityFaces:
-    """SynthFaces as drawn from `seed`; `options` as in `manifests.load`.
-
-    Raises ValueError if there are no unseen people or one of the two protocols is missing.
+    `options` as in `manifests.load`. Their `attributes.planted` is "no" everywhere. Raises
+    ValueError if there are no unseen people or one of the two protocols is missing.
     """
     faces = manifests.load("synthfaces", None, **{**options, "seed": seed})
     if not {"unseen", "cross_age"} <= faces.protocols.keys():
@@ -57,13 +42,13 @@ def natural_faces(options: Mapping[str, object], seed: int) -> QualityFaces:
     attributes = faces.attributes.assign(planted="no")
     count = int((~attributes.unseen).sum())  # the training images come first
 
-    def part(rows: slice, first: int, protocols: Mapping[str, Pairs]) -> FaceSet:
+    def part(first: int, end: int, protocols: Mapping[str, Pairs]) -> FaceSet:
         return FaceSet(
             name=faces.name,
-            images=faces.images[rows],
-            identities=faces.identities[rows],
+            images=faces.images[first:end],
+            identities=faces.identities[first:end],
             fingerprint=digest(faces.fingerprint, first),
-            attributes=attributes[rows].reset_index(drop=True),
+            attributes=attributes[first:end].reset_index(drop=True),
             protocols=protocols,
         )
 
@@ -71,42 +56,40 @@ def natural_faces(options: Mapping[str, object], seed: int) -> QualityFaces:
         name: Pairs(pairs.left - count, pairs.right - count, pairs.genuine)
         for name, pairs in faces.protocols.items()
     }
-    train, test = part(slice(count), 0, {}), part(slice(count, None), count, shifted)
-    return QualityFaces(train, test, np.zeros(count, bool))
+    return part(0, count, {}), part(count, len(faces), shifted)
 
 
-def plant_defects(faces: QualityFaces, share: float, seed: int) -> QualityFaces:
-    """The same faces with a defect in a share of the training images, a third of each kind.
+def plant_defects(faces: FaceSet, share: float, seed: int) -> FaceSet:
+    """The same faces with a defect, named in `attributes.planted`, in a share of the images.
 
-    Blurred beyond use; the lower or the left half covered by grey; or labelled as another person.
-    Raises ValueError for a share that means none or all of the images.
+    A third are blurred beyond use, a third have the lower or the left half covered by grey, a third
+    are labelled as another person. Raises ValueError for a share that means no image or all.
     """
-    train = faces.train
-    count = round(share * len(train))
-    if not 0 < count < len(train):
-        raise ValueError(f"share={share} would spoil {count} of {len(train)} images")
+    count = round(share * len(faces))
+    if not 0 < count < len(faces):
+        raise ValueError(f"share={share} would spoil {count} of {len(faces)} images")
     rng = np.random.default_rng([seed, 5])
-    chosen = rng.choice(len(train), count, replace=False)
-    images, identities = np.array(train.images), train.identities.copy()
-    assert train.attributes is not None
-    planted = np.full(len(train), "no", dtype=object)
-    blurred, covered, mislabelled = np.array_split(chosen, len(DEFECTS))
-    for defect, index in zip(DEFECTS, (blurred, covered, mislabelled), strict=True):
-        planted[index] = defect
+    chosen = rng.choice(len(faces), count, replace=False)
+    images, identities = np.array(faces.images), faces.identities.copy()
+    assert faces.attributes is not None
+    planted = np.full(len(faces), "no", dtype=object)
+    blurred, covered, mislabelled = np.array_split(chosen, 3)
+    planted[blurred] = "blurred"
     images[blurred] = gaussian_filter(images[blurred], (0, BLUR, BLUR, 0))
+    planted[covered] = "covered"
     below = rng.random(len(covered)) < 0.5
     images[covered[below], 56:] = 128
     images[covered[~below], :, :56] = 128
+    planted[mislabelled] = "mislabelled"
     people = np.unique(identities)
     identities[mislabelled] = [rng.choice(people[people != p]) for p in identities[mislabelled]]
-    train = replace(
-        train,
+    return replace(
+        faces,
         images=images,
         identities=identities,
-        fingerprint=digest(train.fingerprint, share, seed),
-        attributes=train.attributes.assign(planted=planted),
+        fingerprint=digest(faces.fingerprint, share, seed),
+        attributes=faces.attributes.assign(planted=planted),
     )
-    return QualityFaces(train, faces.test, planted != "no")
 
 
 def group_of(attributes: pd.DataFrame, kind: str) -> pd.Series:
@@ -137,15 +120,12 @@ def group_pairs(faces: FaceSet, n_each: int, seed: int) -> dict[str, Pairs]:
 
 
 @cache
-def verification_set(name: str) -> tuple[ImageView, Pairs]:
-    """The images of the verification pairs of a manifest (a name or a path), and the pairs.
+def verification_set(name: str) -> FaceSet:
+    """The faces of a manifest (a name or a path) that has verification pairs.
 
     Raises ValueError if it has none, and what `manifests.load` raises if data are missing.
     """
     faces = manifests.load(name)
     if faces.name not in faces.protocols:
         raise ValueError(f"{name} cannot judge a model: it has no verification pairs")
-    pairs = faces.protocols[faces.name]
-    used, rows = np.unique(np.concatenate([pairs.left, pairs.right]), return_inverse=True)
-    left, right = np.split(rows, 2)
-    return ImageView(faces.images, used), Pairs(left, right, pairs.genuine)
+    return faces

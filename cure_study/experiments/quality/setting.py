@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from cure_core.checks import nearest, real
 from cure_core.config import CureConfig
@@ -57,13 +57,10 @@ class QualitySetting:
 
 def setting_of(parameters: Mapping[str, Any]) -> QualitySetting:
     """The setting that the parameters of notebook 03 describe."""
-    return QualitySetting(
-        **{field.name: parameters[field.name] for field in fields(QualitySetting)}
-    )
+    return QualitySetting(**{f.name: parameters[f.name] for f in fields(QualitySetting)})
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """One run: `method` applied to a `fraction` of the training images.
 
     `training`: natural or planted. `method`: teacher, oracle, or one of `objectives.METHODS`.

@@ -1,12 +1,11 @@
 """Does forgetting low-quality images leave a better model? The runs, a row each.
 
-from cure_study.experiments.quality import study
+from cure_study.experiments.quality import setting, study
 
-rows = study.run(study.QualitySetting(), seeds=[0, 1, 2, 3, 4], path="rows.csv")
+rows = study.run(setting.QualitySetting(), seeds=[0, 1, 2, 3, 4], path="rows.csv")
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,18 +14,12 @@ import pandas as pd
 from cure_core.runtime.progress import bar
 from cure_study.experiments.quality.experiment import Experiment
 from cure_study.experiments.quality.faces import verification_set
-from cure_study.experiments.quality.setting import Condition, QualitySetting, conditions, setting_of
+from cure_study.experiments.quality.setting import Condition, QualitySetting, conditions
 from cure_study.experiments.results_store import Digest, Row, Schema, Table, framed, share
 from cure_study.paths import cache_root
 
-__all__ = [
-    "KEY", "SCHEMA", "Condition", "Experiment", "QualitySetting", "conditions", "rows_path", "run",
-    "setting_of",
-]  # fmt: skip
-
-KEY = ("training", "method", "order", "fraction")
 SCHEMA = Schema(
-    ("setting", "seed", *KEY),
+    ("setting", "seed", *Condition._fields),
     {"setting": Digest, "seed": int, "training": str, "method": str, "order": str}
     | {"fraction": float, "diverged": str},
 )
@@ -53,7 +46,7 @@ def run(
     for name in setting.judges:  # an unknown one fails before any training
         verification_set(name)
     wanted = [
-        {"setting": setting.key, "seed": seed, **asdict(condition)}
+        {"setting": setting.key, "seed": seed, **condition._asdict()}
         for seed in seeds
         for condition in conditions(setting)
     ]
@@ -61,7 +54,7 @@ def run(
     experiment = lru_cache(1)(lambda seed, training: Experiment(setting, seed, training))
 
     def run_one(key: Row, wait: bool) -> bool:
-        condition = Condition(*(key[name] for name in KEY))
+        condition = Condition(*(key[name] for name in Condition._fields))
         return table.once(
             key, lambda: experiment(key["seed"], key["training"]).run(condition), wait
         )

@@ -12,7 +12,7 @@ from cure_study.data import manifests
 from cure_study.data.faceset import FaceSet
 from cure_study.experiments.quality import scorers
 from cure_study.experiments.quality.experiment import Experiment
-from cure_study.experiments.quality.study import KEY
+from cure_study.experiments.quality.setting import Condition
 from cure_study.paths import data_root
 
 # Methods that also run on as many images chosen at random, as a control.
@@ -26,7 +26,7 @@ def scorer_table(experiment: Experiment) -> pd.DataFrame:
     """
     from scipy.stats import spearmanr
 
-    faces = experiment.faces.train
+    faces = experiment.train_set
     assert faces.attributes is not None
     rows = []
     for name in scorers.SCORERS:
@@ -92,7 +92,7 @@ def changes(rows: pd.DataFrame) -> pd.DataFrame:
     One row a run and protocol: the run's key, seed, protocol, accuracy, change.
     """
     columns = [name for name in rows.columns if name.startswith("accuracy_")]
-    long = rows.melt([*KEY, "seed"], columns, "protocol", "accuracy")
+    long = rows.melt([*Condition._fields, "seed"], columns, "protocol", "accuracy")
     long["protocol"] = long.protocol.str.removeprefix("accuracy_")
     teacher = long.method == "teacher"
     key = ["training", "seed", "protocol"]
@@ -114,7 +114,7 @@ def change_table(changed: pd.DataFrame) -> pd.DataFrame:
     control = controls.set_index(pairing).change.rename("control")
     difference = changed.change - changed.join(control, on=pairing).control
     changed = changed.assign(difference=difference.mask(is_random))
-    key = [*KEY, "protocol"]
+    key = [*Condition._fields, "protocol"]
     table = []
     for values, runs in changed.groupby(key, sort=False):
         row = dict(zip(key, values, strict=True)) | {"seeds": len(runs)}

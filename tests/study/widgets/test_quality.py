@@ -20,7 +20,7 @@ def test_moving_the_slider_changes_who_would_go_and_the_button_runs():
     assert len(box.request.forget) == 2  # 5 % of 40
     slider.value = 0.2
     assert box.request.forget_index.tolist() == list(range(8))
-    assert "<b>8</b> pictures of <b>1</b> people" in told.value
+    assert "<b>8</b> images of <b>1</b> people" in told.value
     assert "<b>1</b> would lose all" in told.value
     button.click()
     assert ran == [box.request]

@@ -98,7 +98,9 @@ def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, cheap):
     assert set(Counter(what for what, _ in cheap()).values()) == {1}
     assert len({process for _, process in cheap()}) == 2
     rows = small(folder, runs)
-    assert {sweep.SweepRun(*row) for row in rows[list(sweep.SweepRun._fields)].to_numpy()} == set(runs)
+    assert {sweep.SweepRun(*row) for row in rows[list(sweep.SweepRun._fields)].to_numpy()} == set(
+        runs
+    )
     assert len(cheap()) == len(rows) == len(runs)
 
 
@@ -111,7 +113,10 @@ def test_a_run_that_diverges_is_a_row_and_the_sweep_goes_on(tmp_path, cheap, mon
         return ended(teacher, forget, retain, config, **rest)
 
     monkeypatch.setattr(sweep, "unlearn", diverges)
-    runs = [sweep.SweepRun(0, "cure", *sweep.BASE), sweep.SweepRun(0, "cure", "temperature", "0.05")]
+    runs = [
+        sweep.SweepRun(0, "cure", *sweep.BASE),
+        sweep.SweepRun(0, "cure", "temperature", "0.05"),
+    ]
     runs.append(sweep.SweepRun(0, "cure", "temperature", "0.2"))
     rows = small(tmp_path / "sweep", runs)
     assert rows.value.tolist() == ["1", "0.05", "0.2"]
@@ -149,14 +154,18 @@ def test_each_run_leaves_the_defaults_by_one_factor():
     assert len(runs) == len(set(runs)) <= 80
     auto = (16, 80)
     for run in runs:
-        base, _ = sweep.departed(CureConfig(), auto, sweep.SweepRun(run.seed, run.method, *sweep.BASE))
+        base, _ = sweep.departed(
+            CureConfig(), auto, sweep.SweepRun(run.seed, run.method, *sweep.BASE)
+        )
         assert base == CureConfig(clusters=auto)
         assert sweep.SweepRun(run.seed, run.method, *sweep.BASE) in runs
         config, target_map = sweep.departed(CureConfig(), auto, run)
         differs = [name for name in ("clusters", "tau", "temperature")
                    if getattr(config, name) != getattr(base, name)]  # fmt: skip
         assert len(differs) + (target_map != "farthest") == (run.factor != "base"), run
-    halved, _ = sweep.departed(CureConfig(), auto, sweep.SweepRun(0, "cure", "retain clusters", "0.5"))
+    halved, _ = sweep.departed(
+        CureConfig(), auto, sweep.SweepRun(0, "cure", "retain clusters", "0.5")
+    )
     assert halved.clusters == (16, 40)
 
 
