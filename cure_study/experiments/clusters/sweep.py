@@ -86,15 +86,6 @@ def plan() -> Iterator[SweepRun]:
                 yield from (SweepRun(seed, method, factor, value) for value in factors[factor])
 
 
-class _Prepared(NamedTuple):
-    """What all runs of a seed share."""
-
-    case: study.Case
-    teacher: nn.Module
-    auto_clusters: tuple[int, int]  # forget, retain
-    accuracies: dict[str, float]  # of the teacher
-
-
 def sweep(
     folder: str | Path,
     *,
@@ -121,26 +112,34 @@ def sweep(
     prepared = cache(lambda seed: _prepare(face_set(), setting, seed))
     share(
         bar(list(runs or plan()), "sweep", progress, unit="run"),
-        lambda run, wait: table.once(run._asdict(), lambda: _run(prepared(run.seed), run), wait),
+        lambda run, wait: table.once(run._asdict(), lambda: _run(run, *prepared(run.seed)), wait),
     )
     return table.rows()
 
 
-def _prepare(faces: FaceSet, setting: study.Setting, seed: int) -> _Prepared:
+def _prepare(
+    faces: FaceSet, setting: study.Setting, seed: int
+) -> tuple[study.Case, nn.Module, tuple[int, int], dict[str, float]]:
+    """What the runs of a seed share: case, teacher, its automatic K, and its accuracies."""
     case = study.prepare(faces, setting, seed)
     teacher = study.train_teacher(case, False).encoder
     embeddings = (embed(teacher, images) for images in (case.request.forget, case.request.retain))
     forget, retain = (choose_clusters(x, seed=seed).k for x in embeddings)
     before = accuracies(Space(verification_only(case.protocol), teacher))
-    return _Prepared(case, teacher, (forget, retain), before)
+    return case, teacher, (forget, retain), before
 
 
-def _run(prepared: _Prepared, run: SweepRun) -> Row:
-    case = prepared.case
-    config, target_map = departed(case.config, prepared.auto_clusters, run)
+def _run(
+    run: SweepRun,
+    case: study.Case,
+    teacher: nn.Module,
+    auto_clusters: tuple[int, int],
+    before: dict[str, float],
+) -> Row:
+    config, target_map = departed(case.config, auto_clusters, run)
     student, summary = attempt(
         lambda: unlearn(
-            prepared.teacher,
+            teacher,
             case.request.forget,
             case.request.retain,
             config,
@@ -150,7 +149,7 @@ def _run(prepared: _Prepared, run: SweepRun) -> Row:
     )
     del summary["seconds"]
     after = accuracies(Space(verification_only(case.protocol), student))
-    ues = unlearning_efficiency_score(prepared.accuracies, after)
+    ues = unlearning_efficiency_score(before, after)
     return {
         "tau": config.tau,
         "temperature": config.temperature,

@@ -49,17 +49,15 @@ def discard_curves(faces: FaceSet, encoder: nn.Module, seed: int = 0) -> pd.Data
     return table.assign(dataset=faces.name, seed=seed)
 
 
-def real_curves(
-    dataset: str, weights: str, images: int, encoder: str = "mobilefacenet", seed: int = 0
-) -> pd.DataFrame:
-    """`discard_curves` on a data set of real faces, through an encoder with weights.
+def real_curves(dataset: str, weights: str, images: int, seed: int = 0) -> pd.DataFrame:
+    """`discard_curves` on a data set of real faces, through a MobileFaceNet with weights.
 
     About `images` images of people drawn at random among those with two or more, at most ten of
     each; `weights` is a path from the data root. Raises what `manifests.load` and
     `encoders.build` raise if data or weights are missing.
     """
     faces = manifests.load(dataset)
-    model = encoders.build(encoder, data_root() / weights)
+    model = encoders.build("mobilefacenet", data_root() / weights)
     rng = np.random.default_rng([seed, 8])
     people, counts = np.unique(faces.identities, return_counts=True)
     chosen: list[np.ndarray] = []

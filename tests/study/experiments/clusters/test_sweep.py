@@ -39,8 +39,8 @@ def small(folder, runs):
     return sweep.sweep(folder, setting=SETTING, faces=FACES, runs=runs, progress=False)
 
 
-def test_a_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
-    """Each run is a row at once; what is there is not done again; figures take the folder in."""
+def test_a_sweep_continues_where_it_stopped(tmp_path, monkeypatch):
+    """Each run is saved at once and not repeated; the figures read the folder."""
     first = small(tmp_path, RUNS[:1])
     calls = []
     monkeypatch.setattr(
@@ -68,7 +68,7 @@ real = sweep.unlearn
 
 @pytest.fixture
 def cheap(tmp_path, monkeypatch):
-    """The sweep with stand-ins for all computing; the function returns what ran and where."""
+    """The sweep with all computing replaced; returns a function that lists (run, process id)."""
     log = tmp_path / "log"
 
     def unlearn(teacher, forget, retain, config, objective, progress):
@@ -91,11 +91,11 @@ def cheap(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork spares importing torch again")
-def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, cheap):
+def test_two_processes_share_the_runs_and_repeat_none(tmp_path, cheap):
     runs = [run for run in sweep.plan() if run.seed == 0]
     folder = tmp_path / "sweep"
     in_two_processes(lambda: small(folder, runs))
-    assert set(Counter(what for what, _ in cheap()).values()) == {1}
+    assert set(Counter(run for run, _ in cheap()).values()) == {1}
     assert len({process for _, process in cheap()}) == 2
     rows = small(folder, runs)
     assert {sweep.SweepRun(*row) for row in rows[list(sweep.SweepRun._fields)].to_numpy()} == set(
@@ -105,12 +105,12 @@ def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, cheap):
 
 
 def test_a_run_that_diverges_is_a_row_and_the_sweep_goes_on(tmp_path, cheap, monkeypatch):
-    ended = sweep.unlearn
+    converges = sweep.unlearn
 
     def diverges(teacher, forget, retain, config, **rest):
         if config.temperature == 0.05:
             raise UnlearningDivergedError("the loss is not finite", nn.Identity(), pd.DataFrame())
-        return ended(teacher, forget, retain, config, **rest)
+        return converges(teacher, forget, retain, config, **rest)
 
     monkeypatch.setattr(sweep, "unlearn", diverges)
     runs = [
@@ -123,7 +123,7 @@ def test_a_run_that_diverges_is_a_row_and_the_sweep_goes_on(tmp_path, cheap, mon
     assert rows.diverged.fillna("").tolist() == ["", "the loss is not finite", ""]
 
 
-def test_values_are_text_whatever_they_look_like(tmp_path, cheap):
+def test_values_that_look_like_numbers_stay_text(tmp_path, cheap):
     run = sweep.SweepRun(0, "cure", "forget clusters", "4.0")
     small(tmp_path / "sweep", [run])
     table = (tmp_path / "sweep" / "figures" / "sensitivity.csv").read_text()
@@ -149,7 +149,7 @@ def test_another_record_in_the_folder_is_refused(tmp_path, cheap, record, messag
     assert not (tmp_path / "figures").exists()
 
 
-def test_each_run_leaves_the_defaults_by_one_factor():
+def test_each_run_departs_from_the_defaults_by_one_factor():
     runs = list(sweep.plan())
     assert len(runs) == len(set(runs)) <= 80
     auto = (16, 80)

@@ -124,15 +124,18 @@ def pairs_manifest(folder, count=20):
     images[1::4] = images[0::4]
     genuine = np.arange(count) % 2 == 0
     write_bin(folder / "judge.bin", [encoded(image) for image in images], genuine)
-    fields = yaml.safe_load((manifests.FOLDER / "agedb_30.yaml").read_text())
-    fields |= {"path": "judge.bin", "images": 2 * count}
-    (folder / "judge.yaml").write_text(yaml.safe_dump(fields))
+    return manifest(folder, "agedb_30", path="judge.bin", images=2 * count)
+
+
+def manifest(folder, name, **changes):
+    """The path of a copy of the manifest `name`, with some fields changed."""
+    fields = yaml.safe_load((manifests.FOLDER / f"{name}.yaml").read_text())
+    (folder / "judge.yaml").write_text(yaml.safe_dump(fields | changes))
     return str(folder / "judge.yaml")
 
 
 def test_pairs_from_a_file_judge_every_model(tmp_path, monkeypatch):
     """An image is nearest to itself with any encoder: all pairs are classified correctly."""
-    monkeypatch.setenv("CURE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("CURE_DATA_ROOT", str(tmp_path))
     experiment = Experiment(replace(TINY, judges=[pairs_manifest(tmp_path)]), 0)
     values = experiment.measure(encoders.build("small", seed=0))
@@ -146,14 +149,19 @@ def test_pairs_from_a_file_judge_every_model(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("judge", "message"), [("agedb_30", "agedb_30.bin"), ("synthfaces", "no verification pairs")]
+    ("judge", "changes", "message"),
+    [
+        ("agedb_30", {}, "agedb_30.bin"),
+        ("synthfaces", {"options": TINY.dataset_options}, "no verification pairs"),
+    ],
 )
 def test_a_judge_without_pairs_or_data_is_an_error_before_any_run(
-    tmp_path, monkeypatch, judge, message
+    tmp_path, monkeypatch, judge, changes, message
 ):
     monkeypatch.setenv("CURE_DATA_ROOT", str(tmp_path))
+    setting = replace(TINY, judges=[manifest(tmp_path, judge, **changes)])
     with pytest.raises((ValueError, FileNotFoundError), match=message):
-        quality_study.run(replace(TINY, judges=[judge]), [0], tmp_path / "rows.csv")
+        quality_study.run(setting, [0], tmp_path / "rows.csv")
     assert not (tmp_path / "rows.csv").exists()
 
 
