@@ -152,7 +152,11 @@ def test_pairs_from_a_file_judge_every_model(tmp_path, monkeypatch):
     ("judge", "changes", "message"),
     [
         ("agedb_30", {}, "agedb_30.bin"),
-        ("synthfaces", {"options": TINY.dataset_options}, "no verification pairs"),
+        (
+            "synthfaces",
+            {"options": {**TINY.dataset_options, "min_gap": 30.0, "seed": 0}},
+            "no verif",
+        ),
     ],
 )
 def test_a_judge_without_pairs_or_data_is_an_error_before_any_run(
