@@ -19,7 +19,7 @@ from cure_study.data.faceset import FaceSet
 
 BLUR = 5.0  # sigma in pixels: hardly a face is left
 MIN_PAIRS = 20  # of a group
-# An attribute of SynthFaces, the lower bounds of its groups with an upper end, and their names.
+# An attribute of SynthFaces, the edges of its groups (the upper one excluded), and their names.
 GROUPS = {
     "tone": ("skin_tone", [1, 4, 8, 11], ["light", "medium", "dark"]),
     "age": ("age", [0, 35, 55, 200], ["under_35", "35_to_55", "over_55"]),
@@ -94,8 +94,8 @@ def plant_defects(faces: FaceSet, share: float, seed: int) -> FaceSet:
 
 def group_of(attributes: pd.DataFrame, kind: str) -> pd.Series:
     """The group of each image: `kind` is "tone" (skin, Monk-like scale) or "age"."""
-    column, bounds, names = GROUPS[kind]
-    return pd.cut(attributes[column], bounds, right=False, labels=names)
+    column, edges, names = GROUPS[kind]
+    return pd.cut(attributes[column], edges, right=False, labels=names)
 
 
 def group_pairs(faces: FaceSet, n_each: int, seed: int) -> dict[str, Pairs]:

@@ -45,19 +45,18 @@ def run(
     table = Table(path if path is not None else rows_path(setting), SCHEMA)
     for name in setting.judges:  # an unknown one fails before any training
         verification_set(name)
-    wanted = [
-        {"setting": setting.key, "seed": seed, **condition._asdict()}
-        for seed in seeds
-        for condition in conditions(setting)
-    ]
+    jobs = [(seed, condition) for seed in seeds for condition in conditions(setting)]
     # The runs of a seed follow one another: one experiment in memory is enough.
     experiment = lru_cache(1)(lambda seed, training: Experiment(setting, seed, training))
 
-    def run_one(key: Row, wait: bool) -> bool:
-        condition = Condition(*(key[name] for name in Condition._fields))
+    def key(seed: int, condition: Condition) -> Row:
+        return {"setting": setting.key, "seed": seed, **condition._asdict()}
+
+    def run_one(job: tuple[int, Condition], wait: bool) -> bool:
+        seed, condition = job
         return table.once(
-            key, lambda: experiment(key["seed"], key["training"]).run(condition), wait
+            key(*job), lambda: experiment(seed, condition.training).run(condition), wait
         )
 
-    share(bar(wanted, "runs", progress, unit="run"), run_one)
-    return framed([row for key in wanted for row in table.find(key)], SCHEMA)
+    share(bar(jobs, "runs", progress, unit="run"), run_one)
+    return framed([row for job in jobs for row in table.find(key(*job))], SCHEMA)
