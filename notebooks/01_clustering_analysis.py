@@ -22,20 +22,20 @@
 # It shows one seed's draw. The judgement of the method is `02_unlearning`'s.
 
 # %% tags=["parameters"]
-dataset = "synthfaces"  # a manifest: synthfaces (drawn, nobody's), lfw, folder
-dataset_options = {}  # what the manifest's data set lets you choose
+dataset = "synthfaces"  # a manifest: synthfaces (synthetic faces), lfw, folder
+dataset_options = {}  # options of the manifest's data set
 encoder = "small"  # small, mobilefacenet
-weights = None  # weights to start from, a path below the data root; None starts afresh
-split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
-forget_people = 15  # how many people ask to be forgotten
+weights = None  # weights to start from, a path below the data root; None: random ones
+split = {}  # min_images, max_images, outsiders, heldout: changes to the manifest's
+forget_people = 15  # how many people are to be forgotten
 teacher = {"epochs": 16, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
 unlearning = {"epochs": 20}  # CureConfig: also clusters, tau, temperature, learning_rate, ...
-seeds = [0, 1, 2]  # the first is shown
+seeds = [0, 1, 2]  # the first one is shown
 repeats = 5  # starts, and resamples, behind each stability
 out = None  # where results and figures go; None: runs/01_clustering_analysis of the project
 progress = True
 device = None  # "cuda" for a GPU; None is the CPU
-method = "cure_plus"  # this and what follows are for 02_unlearning, which judges
+method = "cure_plus"  # this and what follows are used by 02_unlearning only
 n_pairs = 1500
 processes = 1
 n_bootstrap = 300
@@ -56,14 +56,14 @@ from cure_study import figures
 from cure_study.data import manifests
 from cure_study.evaluation.report import save_table
 from cure_study.experiments import study
-from cure_study.experiments.clusters import agreement as cluster_quality
+from cure_study.experiments.clusters import agreement as cluster_measures
 from cure_study.experiments.clusters import farthest_map
 from cure_study.experiments.clusters.drift import DRIFT, watch_drift
 from cure_study.experiments.clusters.sweep import effects
 from cure_study.runner.runs import ROOT, RUNS
 
 faces = manifests.load(dataset, **dataset_options)
-setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
+setting = study.setting_of(globals())
 seed = seeds[0]
 case = study.prepare(faces, setting, seed)
 case
@@ -107,7 +107,7 @@ people = {
     for side, index in (("forget", request.forget_index), ("retain", request.retain_index))
 }
 grids = {
-    side: sorted({*cluster_quality.k_grid(len(x)), auto[side].k}) for side, x in spaces.items()
+    side: sorted({*cluster_measures.k_grid(len(x)), auto[side].k}) for side, x in spaces.items()
 }
 known = {
     side: {"side": side, "chosen": auto[side].k, "people": len(set(people[side]))}
@@ -115,7 +115,7 @@ known = {
 }
 criteria = pd.concat(
     [
-        cluster_quality.criteria(x, grids[side], seed=seed, repeats=repeats).assign(**known[side])
+        cluster_measures.criteria(x, grids[side], seed=seed, repeats=repeats).assign(**known[side])
         for side, x in spaces.items()
     ],
     ignore_index=True,
@@ -125,18 +125,18 @@ figures.draw("cluster_criteria", criteria)
 # %% [markdown]
 # ## The automatic suggestion
 #
-# `clusters="auto"` walks a coarse grid of K and closes in where the silhouette by centroids peaks.
-# Beside it: what each criterion would have chosen on the grid above, and how many people there are.
+# `clusters="auto"` tries a coarse grid of K and refines it where the silhouette by centroids peaks.
+# For comparison: the choice of each criterion on the grid above, and how many people there are.
 
 # %%
 suggested = pd.DataFrame(
     {
-        side: cluster_quality.suggestions(criteria[criteria.side == side])
+        side: cluster_measures.suggestions(criteria[criteria.side == side])
         for side in criteria.side.unique()
     }
 )
 suggested.loc['clusters="auto"'] = {side: choice.k for side, choice in auto.items()}
-suggested.loc["people there are"] = {side: own["people"] for side, own in known.items()}
+suggested.loc["people there are"] = {side: values["people"] for side, values in known.items()}
 suggested
 
 # %% [markdown]
@@ -150,7 +150,7 @@ suggested
 # %%
 agreement = pd.concat(
     [
-        cluster_quality.agreement(x, people[side], grids[side], seed=seed).assign(**known[side])
+        cluster_measures.agreement(x, people[side], grids[side], seed=seed).assign(**known[side])
         for side, x in spaces.items()
     ],
     ignore_index=True,
@@ -164,7 +164,7 @@ figures.draw("cluster_agreement", agreement)
 clusterings = {side: kmeans(x, auto[side].k, seed=seed) for side, x in spaces.items()}
 pd.DataFrame(
     {
-        side: cluster_quality.label_agreement(clustering.labels, people[side])
+        side: cluster_measures.label_agreement(clustering.labels, people[side])
         for side, clustering in clusterings.items()
     }
 ).round(3)
@@ -176,7 +176,7 @@ pd.DataFrame(
 # %%
 sizes = pd.concat(
     [
-        cluster_quality.cluster_sizes(clustering.labels, people[side]).assign(side=side)
+        cluster_measures.cluster_sizes(clustering.labels, people[side]).assign(side=side)
         for side, clustering in clusterings.items()
     ],
     ignore_index=True,
@@ -223,8 +223,8 @@ hubs
 # %% [markdown]
 # ## Drift
 #
-# The student moves, and the forget clusters are found anew from its embeddings. (By `cure`, the
-# paper's: `cure_plus`, which `02_unlearning` runs, renews no centroids.) How far do the
+# The student moves, and the forget clusters are computed again from its embeddings. (By `cure`, the
+# paper's: `cure_plus`, which `02_unlearning` runs, recomputes no centroids.) How far do the
 # centroids go, and how often does an image change its cluster, or its target? A target that keeps
 # changing pulls an image one way and then another.
 
@@ -246,9 +246,9 @@ figures.draw("cluster_drift", drift)
 # ## How much the score depends on the choices
 #
 # From a sweep that was run once and saved (`cure sweep`, about 25 minutes of one core): one factor
-# at a time leaves its default, three seeds, four for the target map, on a drawing of faces that no
-# other result uses. The dotted lines are the defaults. `cure_plus` renews no centroids and has no
-# target map, so tau and the map are the paper's `cure`'s alone.
+# at a time departs from its default, three seeds, four for the target map, on faces that no other
+# result uses. The dotted lines are the defaults. `cure_plus` recomputes no centroids and has no
+# target map, so tau and the map act in the paper's `cure` only.
 
 # %%
 saved = ROOT / "figures" / "sensitivity.csv"
@@ -257,7 +257,7 @@ figures.draw("sensitivity", sensitivity)
 
 # %% [markdown]
 # What each departure does to UES, paired by seed with the defaults, with 95 % t-intervals over the
-# seeds. The line of the target map is what sending each cluster to a target of its own does.
+# seeds. The line of the target map is the effect of sending each cluster to a different target.
 
 # %%
 effects(sensitivity).round(3)

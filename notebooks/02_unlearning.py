@@ -28,20 +28,20 @@
 # the parameters below or run a profile: `make study PROFILE=quick`.
 
 # %% tags=["parameters"]
-dataset = "synthfaces"  # a manifest: synthfaces (drawn, nobody's), lfw, folder
-dataset_options = {}  # what the manifest's data set lets you choose
+dataset = "synthfaces"  # a manifest: synthfaces (synthetic faces), lfw, folder
+dataset_options = {}  # options of the manifest's data set
 encoder = "small"  # small, mobilefacenet
-weights = None  # weights to start from, a path below the data root; None starts afresh
-split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
-forget_people = 15  # how many people ask to be forgotten
+weights = None  # weights to start from, a path below the data root; None: random ones
+split = {}  # min_images, max_images, outsiders, heldout: changes to the manifest's
+forget_people = 15  # how many people are to be forgotten
 teacher = {"epochs": 16, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
 method = "cure_plus"  # or cure, the paper's; every name in cure_core.objectives.METHODS
 unlearning = {"epochs": 20}  # CureConfig: also clusters, tau, temperature, learning_rate, ...
 device = None  # "cuda" for a GPU; None is the CPU
-processes = 1  # that share the training, each with a GPU of its own
-n_pairs = 1500  # genuine pairs a set, and as many impostor pairs
-n_bootstrap = 300  # resamples of people behind each interval of one seed
-seeds = [0, 1, 2]  # everything is drawn and trained anew for each
+processes = 1  # of the training, each on one GPU
+n_pairs = 1500  # genuine pairs of each set, and as many impostor pairs
+n_bootstrap = 300  # resamples of people for each interval of one seed
+seeds = [0, 1, 2]  # each with other people, another teacher and another student
 least_ues = 0.65  # asserted at the end, as the mean over the seeds, where `bounds_for` holds
 least_stability = 0.88
 bounds_for = {"dataset": "synthfaces", "dataset_options": {}, "method": "cure_plus"}
@@ -64,7 +64,7 @@ from cure_study.runner.runs import RUNS
 
 faces = manifests.load(dataset, **dataset_options)
 setting = study.setting_of(globals())
-study.pretrain(faces, setting, seeds)  # with more processes than one they train, into the cache
+study.pretrain(faces, setting, seeds)  # with several processes, they train into the cache
 faces
 
 # %% [markdown]

@@ -38,17 +38,17 @@ encoder = "small"
 teacher = {"epochs": 10, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
 unlearning = {"epochs": 8}  # CureConfig: also clusters, ...
 scorer = "fused"  # one of cure_study.experiments.quality.scorers.SCORERS
-fractions = [0.01, 0.02, 0.05, 0.1, 0.2]  # shares of the training pictures to forget
-oracle_fractions = [0.05, 0.2]  # at these the model is also trained anew without them
-planted = 0.2  # share of the pictures that are spoilt in the planted world
-group_pairs = 600  # genuine pairs, and as many impostors, to judge a group
-judges = []  # manifests whose pairs judge besides: agedb_30, where you have its .bin
-seeds = [0, 1, 2, 3, 4]  # faces, teacher and students are drawn anew for each
+fractions = [0.01, 0.02, 0.05, 0.1, 0.2]  # shares of the training images to forget
+oracle_fractions = [0.05, 0.2]  # at these the model is also retrained without them
+planted = 0.2  # share of images with a defect in the planted training set
+group_pairs = 600  # genuine pairs, and as many impostors, to test a group
+judges = []  # manifests whose pairs test the models too: agedb_30, if you have its .bin
+seeds = [0, 1, 2, 3, 4]  # each with other faces, another teacher and other students
 real = None  # "lfw": error-versus-discard also on real faces, with the weights below
 real_images = 1500
 real_weights = "models/mobilefacenet_casia.safetensors"
-rows = None  # a CSV of finished runs to go on from; None: kept in the cache
-widget = None  # None: where Jupyter runs with someone to look; True or False decide it
+rows = None  # a CSV file of finished runs to continue; None: kept in the cache
+widget = None  # None: shown in an open Jupyter notebook; True or False decide it
 out = None  # where results and figures go; None: runs/ of the project
 progress = True
 
@@ -63,26 +63,18 @@ from cure_study.evaluation.report import save_table
 from cure_study.experiments.quality import scorers
 from cure_study.experiments.quality import study as quality_study
 from cure_study.experiments.quality import tables as quality_tables
+from cure_study.experiments.quality.experiment import Experiment
+from cure_study.experiments.quality.setting import conditions, setting_of
 from cure_study.runner.runs import RUNS
 from cure_study.widgets import quality as quality_widget
 from cure_study.widgets.explorer import can_explore
 
-assert dataset == "synthfaces", "only SynthFaces knows the truth that this is tried against"
-setting = quality_study.Setting(
-    dataset_options=dataset_options,
-    encoder=encoder,
-    teacher=teacher,
-    unlearning=unlearning,
-    scorer=scorer,
-    fractions=fractions,
-    oracle_fractions=oracle_fractions,
-    planted=planted,
-    group_pairs=group_pairs,
-    judges=judges,
-)
-bench = quality_study.Bench(setting, seeds[0], "natural")
-faces = bench.world.train
-bench.world
+assert dataset == "synthfaces", "only the true quality and ages of SynthFaces are known"
+setting = setting_of(globals())
+experiment = Experiment(setting, seeds[0])
+faces = experiment.train_set
+print(experiment.test_set)
+faces
 
 # %% [markdown]
 # ## What "quality" means
@@ -99,7 +91,7 @@ bench.world
 
 # %%
 correlations = pd.concat(
-    [quality_tables.scorer_table(quality_study.Bench(setting, seed, "natural")) for seed in seeds],
+    [quality_tables.scorer_table(Experiment(setting, seed)) for seed in seeds],
     ignore_index=True,
 )
 correlations.pivot_table(index="scorer", columns="seed", values="correlation").round(3).loc[
@@ -115,7 +107,7 @@ correlations.pivot_table(index="scorer", columns="seed", values="correlation").r
 # Its deciles, the poorest on top:
 
 # %%
-deciles = figures.decile_table(bench.scores, seed=seeds[0])
+deciles = figures.decile_table(experiment.scores, seed=seeds[0])
 figures.draw_quality_deciles(deciles, faces)
 
 # %% [markdown]
@@ -127,10 +119,10 @@ figures.draw_quality_deciles(deciles, faces)
 # The table holds the area under the curve up to 20 %, over that of a flat line: below 1 is useful.
 
 # %%
-curves = quality_tables.discard_curves(bench.world.strangers, bench.teacher.encoder, seed=seeds[0])
+curves = quality_tables.discard_curves(experiment.test_set, experiment.teacher, seed=seeds[0])
 if real is not None:
-    known = quality_tables.real_curves(real, real_weights, real_images, seed=seeds[0])
-    curves = pd.concat([curves, known], ignore_index=True)
+    real_curves = quality_tables.real_curves(real, real_weights, real_images, seed=seeds[0])
+    curves = pd.concat([curves, real_curves], ignore_index=True)
 curves.pivot_table(index="scorer", columns="dataset", values="area").round(3)
 
 # %%
@@ -144,9 +136,7 @@ figures.draw("quality_discard", curves)
 # or only poor pictures may lose them all (that warns).
 
 # %%
-request = scorers.lowest_quality(
-    faces, scorer, fraction=max(fractions), encoder=bench.teacher.encoder
-)
+request = scorers.lowest_quality(faces, scorer, fraction=max(fractions), encoder=experiment.teacher)
 print(request)
 request.affected(faces).head(8).round(2)
 
@@ -157,9 +147,9 @@ request.affected(faces).head(8).round(2)
 # %%
 live = can_explore() if widget is None else widget
 if live:
-    shown = quality_widget.choose(faces, bench.scores, run=bench.try_request)
+    shown = quality_widget.choose(faces, experiment.scores, run=experiment.compare)
 else:
-    shown = quality_widget.draw_choice(faces, bench.scores, fraction=max(fractions))
+    shown = quality_widget.draw_choice(faces, experiment.scores, fraction=max(fractions))
 shown
 
 # %% [markdown]
@@ -215,10 +205,9 @@ summary[summary.training == "planted"][[*columns, "against_random", "against_p"]
 # Would a scorer have found them? A mislabelled picture is a good picture.
 
 # %%
-spoilt = quality_study.Bench(setting, seeds[0], "planted")
-shares = quality_tables.score_shares(
-    spoilt.scores, spoilt.world.train.attributes.planted.to_numpy()
-)
+planted_experiment = Experiment(setting, seeds[0], "planted")
+defects = planted_experiment.train_set.attributes.planted.to_numpy()
+shares = quality_tables.score_shares(planted_experiment.scores, defects)
 figures.draw("quality_scores", shares)
 
 # %% [markdown]
@@ -233,9 +222,9 @@ groups[(groups.method == "cure_plus") & (groups.fraction == max(fractions))].rou
 
 # %%
 folder = Path(out or RUNS / "03_quality_aware_forgetting")
-for name, kept in (("results", table), ("table", summary), ("groups", groups)):
-    save_table(kept, folder / f"{name}.csv")
-save_table(correlations, folder / "scorers.csv")
+tables = {"results": table, "table": summary, "groups": groups, "scorers": correlations}
+for name, data in tables.items():
+    save_table(data, folder / f"{name}.csv")
 drawn = {"quality_scores": shares, "quality_discard": curves, "quality_accuracy": changed}
 for name, data in drawn.items():
     figures.save_figure(figures.draw(name, data), data, name, folder / "figures")
@@ -250,7 +239,7 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # its complement share nothing, and nobody lost all pictures unnoticed.
 
 # %%
-expected = len(quality_study.conditions(setting)) * len(seeds)
+expected = len(conditions(setting)) * len(seeds)
 assert len(table) == expected, f"{len(table)} of {expected} runs"
 assert changed.change.notna().all()
 assert set(request.forget_index).isdisjoint(request.retain_index)

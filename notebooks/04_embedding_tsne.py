@@ -22,12 +22,12 @@
 # trusted, and every claim is settled in the embedding space, not on the map.
 
 # %% tags=["parameters"]
-dataset = "synthfaces"  # a manifest: synthfaces (drawn, nobody's), lfw, folder
-dataset_options = {}  # what the manifest's data set lets you choose
+dataset = "synthfaces"  # a manifest: synthfaces (synthetic faces), lfw, folder
+dataset_options = {}  # options of the manifest's data set
 encoder = "small"  # small, mobilefacenet
-weights = None  # weights to start from, a path below the data root; None starts afresh
-split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
-forget_people = 15  # how many people ask to be forgotten
+weights = None  # weights to start from, a path below the data root; None: random ones
+split = {}  # min_images, max_images, outsiders, heldout: changes to the manifest's
+forget_people = 15  # how many people are to be forgotten
 teacher = {"epochs": 16, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
 method = "cure_plus"  # or cure, the paper's; every name in cure_core.objectives.METHODS
 unlearning = {"epochs": 20}  # CureConfig: also clusters, tau, temperature, learning_rate, ...
@@ -35,13 +35,13 @@ seeds = [0, 1, 2]  # the first is shown
 shown = {"forget": 400, "retain": 500, "unseen": 300}  # at most so many images of each set
 perplexity = 30  # how many neighbours t-SNE looks at, roughly
 arrows = 24  # how many of the largest moves are drawn
-explorer = None  # None: where Jupyter runs with someone to look; True or False decide it
+explorer = None  # None: shown in an open Jupyter notebook; True or False decide it
 out = None  # where results and figures go; None: runs/04_embedding_tsne of the project
 progress = True
 device = None  # "cuda" for a GPU; None is the CPU
 least_ues = 0.65  # above 0 the profile claims that something was forgotten, and that is asserted
 bounds_for = {"dataset": "synthfaces", "dataset_options": {}, "method": "cure_plus"}
-n_pairs = 1500  # this and what follows are for 02_unlearning, which judges
+n_pairs = 1500  # this and what follows are used by 02_unlearning only
 processes = 1
 n_bootstrap = 300
 least_stability = 0.88
@@ -54,6 +54,7 @@ import pandas as pd
 
 from cure_core.clustering import kmeans
 from cure_core.encoders.embedding import embed
+from cure_core.metrics.procrustes import rotation
 from cure_study import figures
 from cure_study.data import manifests
 from cure_study.data.faceset import ImageView
@@ -63,10 +64,10 @@ from cure_study.experiments.maps import projections
 from cure_study.experiments.maps import tables as map_tables
 from cure_study.runner.parameters import bounds_apply
 from cure_study.runner.runs import RUNS
-from cure_study.widgets import explorer as exploring
+from cure_study.widgets.explorer import can_explore, explore
 
 faces = manifests.load(dataset, **dataset_options)
-setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
+setting = study.setting_of(globals())
 seed = seeds[0]
 case = study.prepare(faces, setting, seed)
 case
@@ -115,30 +116,28 @@ points.groupby("set").size()
 
 # %%
 retained = ImageView(faces.images, case.request.retain_index)
-held = case.split.heldout
-held = held[np.isin(faces.identities[held], faces.identities[case.request.retain_index])]
-fit, check = (
-    {name: embed(model, view).numpy() for name, model in models.items()}
-    for view in (retained, ImageView(faces.images, held))
-)
-rotation = projections.rotate_into(fit["oracle"], fit["before"])
+held_out = case.split.heldout
+held_out = held_out[
+    np.isin(faces.identities[held_out], faces.identities[case.request.retain_index])
+]
+views = {"retained (fitted)": retained, "retained, held out": ImageView(faces.images, held_out)}
+embeddings = {
+    view: {name: embed(model, images).numpy() for name, model in models.items()}
+    for view, images in views.items()
+}
+fitted = embeddings["retained (fitted)"]
+matrix = rotation(fitted["oracle"], fitted["before"])
 residuals = pd.DataFrame(
     {
-        "retained (fitted)": {
-            "student": projections.residual(fit["after"], fit["before"]),
-            "oracle, not rotated": projections.residual(fit["oracle"], fit["before"]),
-            "oracle, rotated": rotation.residual,
-        },
-        "retained, held out": {
-            "student": projections.residual(check["after"], check["before"]),
-            "oracle, not rotated": projections.residual(check["oracle"], check["before"]),
-            "oracle, rotated": projections.residual(
-                check["oracle"] @ rotation.matrix, check["before"]
-            ),
-        },
+        view: {
+            "student": projections.residual(x["after"], x["before"]),
+            "oracle, not rotated": projections.residual(x["oracle"], x["before"]),
+            "oracle, rotated": projections.residual(x["oracle"] @ matrix, x["before"]),
+        }
+        for view, x in embeddings.items()
     }
 )
-spaces["oracle"] = spaces["oracle"] @ rotation.matrix
+spaces["oracle"] = spaces["oracle"] @ matrix
 residuals.round(3)
 
 # %% [markdown]
@@ -190,9 +189,9 @@ figures.draw("map_moves", moves)
 
 # %%
 count = int(result.summary["clusters_forget"])
-first = kmeans(embed(trained.encoder, case.request.forget), count, seed=seed)
-then = kmeans(embed(result.student, case.request.forget), count, init=first.centroids)
-clusters = map_tables.cluster_table(joint, spaces, points, {"before": first, "after": then})
+before = kmeans(embed(trained.encoder, case.request.forget), count, seed=seed)
+after = kmeans(embed(result.student, case.request.forget), count, init=before.centroids)
+clusters = map_tables.cluster_table(joint, spaces, points, {"before": before, "after": after})
 figures.draw("map_clusters", clusters)
 
 # %% [markdown]
@@ -228,15 +227,15 @@ quality.round(3)
 # ## Explorer
 #
 # In JupyterLab: two maps, linked. Hover to see a face and its numbers, here and in the other map;
-# take the lasso (the buttons at the left of a map) to select pictures here and see them there;
+# use the lasso (the buttons at the left of a map) to select images here and see them there;
 # colour by set, cluster, change or quality. Where nobody can look (papermill, nbconvert) the still
 # picture above takes its place.
 
 # %%
 table = map_tables.explorer_table(joint, clusters, points, faces.attributes)
-interactive = exploring.can_explore() if explorer is None else explorer
-pictures = images if faces.name == "synthfaces" else None
-exploring.explore(table, pictures) if interactive else figures.draw("map_joint", joint)
+interactive = can_explore() if explorer is None else explorer
+thumbnails = images if faces.name == "synthfaces" else None
+explore(table, thumbnails) if interactive else figures.draw("map_joint", joint)
 
 # %%
 drawn = {

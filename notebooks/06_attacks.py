@@ -24,23 +24,23 @@
 # proved nothing: a good encoder recognises people it never saw.
 
 # %% tags=["parameters"]
-dataset = "synthfaces"  # a manifest: synthfaces (drawn, nobody's), lfw, folder
-dataset_options = {}  # what the manifest's data set lets you choose
+dataset = "synthfaces"  # a manifest: synthfaces (synthetic faces), lfw, folder
+dataset_options = {}  # options of the manifest's data set
 encoder = "small"  # small, mobilefacenet
-weights = None  # weights to start from, a path below the data root; None starts afresh
-split = {}  # min_images, max_images, outsiders, heldout, where not as the manifest has them
-forget_people = 15  # how many people ask to be forgotten
+weights = None  # weights to start from, a path below the data root; None: random ones
+split = {}  # min_images, max_images, outsiders, heldout: changes to the manifest's
+forget_people = 15  # how many people are to be forgotten
 teacher = {"epochs": 16, "margin": 0.2}  # the training recipe: also batch_size, learning_rate, ...
 method = "cure_plus"  # or cure, the paper's; every name in cure_core.objectives.METHODS
 unlearning = {"epochs": 20}  # CureConfig: also clusters, tau, temperature, learning_rate, ...
 device = None  # "cuda" for a GPU; None is the CPU
-processes = 1  # that share the training, each with a GPU of its own
-n_pairs = 1500  # genuine pairs a set, and as many impostor pairs
-n_bootstrap = 300  # resamples of people behind each interval of one seed
-seeds = [0, 1, 2]  # everything is drawn and trained anew for each
+processes = 1  # of the training, each on one GPU
+n_pairs = 1500  # genuine pairs of each set, and as many impostor pairs
+n_bootstrap = 300  # resamples of people for each interval of one seed
+seeds = [0, 1, 2]  # each with other people, another teacher and another student
 shadows = 4  # shadow encoders of the likelihood-ratio attack, for the first seed; 0: none
-shots = [1, 2, 5]  # pictures by which a forgotten person is enrolled anew
-relearn_images = [1, 3]  # pictures of each forgotten person to train on again
+shots = [1, 2, 5]  # images by which a forgotten person is enrolled again
+relearn_images = [1, 3]  # images of each forgotten person to train on again
 relearn_epochs = 15
 least_ues = 0.65  # notebook 02 asserts these two
 least_stability = 0.88
@@ -65,11 +65,11 @@ from cure_study.experiments.comparison.store import read_rows
 from cure_study.runner.runs import ROOT, RUNS
 
 faces = manifests.load(dataset, **dataset_options)
-setting = study.setting_of(globals())  # what the first cell says; 02 spells it out
+setting = study.setting_of(globals())
 cases = {seed: study.prepare(faces, setting, seed) for seed in seeds}
 for case in cases.values():
     check_numbers(case.protocol, shots, relearn_images, shadows)
-study.pretrain(faces, setting, seeds)  # with more processes than one they train, into the cache
+study.pretrain(faces, setting, seeds)  # with several processes, they train into the cache
 faces
 
 # %% [markdown]
@@ -86,17 +86,17 @@ for seed, case in cases.items():
     trained = study.train_teacher(case, progress)
     after = study.forget(case, trained, progress).student
     oracle = study.train_oracle(case, progress).encoder
-    own = []
+    shadow_models = []
     if shadows and seed == seeds[0]:
         index = np.concatenate([case.split.train, case.split.outsiders])
         plan = {"count": shadows, "seed": seed, "device": device, "progress": progress}
-        own = train_shadows(case.start, faces, index, case.recipe, **plan)
+        shadow_models = train_shadows(case.start, faces, index, case.recipe, **plan)
     found[seed] = attack_all(
         case.protocol,
         before=trained.encoder,
         after=after,
         oracle=oracle,
-        shadows=own,
+        shadows=shadow_models,
         shots=shots,
         relearn_images=relearn_images,
         relearn_epochs=relearn_epochs,
@@ -170,8 +170,8 @@ figures.draw("hidden", hidden)
 # comes back in fewer steps than the oracle learns had kept something.
 
 # %%
-comeback = rows[rows.attack.str.match("few_shot|relearning")]
-figures.draw("recovery", comeback)
+recovery = rows[rows.attack.str.match("few_shot|relearning")]
+figures.draw("recovery", recovery)
 
 # %% [markdown]
 # ## 4. Does the forgetting show?
@@ -216,7 +216,7 @@ save_table(table.reset_index(), folder / "table.csv")
 drawn = {
     "membership_attacks": signal_rows,
     "hidden": hidden,
-    "recovery": comeback,
+    "recovery": recovery,
     "collateral": people,
 }
 for name, data in drawn.items():

@@ -16,7 +16,7 @@ import yaml
 from cure_core import encoders, objectives
 from cure_study.data.yaml_files import read_yaml
 from cure_study.experiments import study
-from cure_study.experiments.quality.study import Setting, conditions
+from cure_study.experiments.quality.setting import QualitySetting, conditions
 from cure_study.runner import runs
 
 ROOT = Path(__file__).parents[1]
@@ -166,7 +166,7 @@ def test_every_profile_of_the_quality_study_makes_a_setting(profile):
     given = runs.profile_parameters(runs.find_notebook(QUALITY), profile)
     assert given.pop("dataset") == "synthfaces"  # which the notebook asserts
     assert given.pop("seeds")
-    assert conditions(Setting(**given))
+    assert conditions(QualitySetting(**given))
 
 
 @pytest.mark.xdist_group("notebooks")  # one after another, for the sake of the caches

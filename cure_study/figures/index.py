@@ -72,10 +72,10 @@ def redraw(folder: Path) -> list[Path]:
 
 def quality_faces() -> FaceSet:
     """The training pictures that notebook 03 shows: those of its profile quick, seed 0."""
-    from cure_study.experiments.quality.worlds import natural
+    from cure_study.experiments.quality.faces import natural_faces
 
     path = Path(__file__).parents[2] / "notebooks/profiles/03_quality_aware_forgetting/quick.yaml"
-    return natural(read_yaml(path)["dataset_options"], 0).train
+    return natural_faces(read_yaml(path)["dataset_options"], 0)[0]
 
 
 def _figure(name: str, table: Path | None, faces: Callable[[], FaceSet]) -> Figure | None:

@@ -1,7 +1,6 @@
 """The command `cure`: run the study, its comparison, or many runs; draw figures, check data."""
 
 import argparse
-import dataclasses
 import errno
 import sys
 import time
@@ -170,11 +169,11 @@ def _check_parts(plan: Any, dataset: str, given: Mapping[str, Any]) -> None:
 def run_quality(profile: str, rows: Path | None) -> None:
     """Run what of notebook 03's experiment is not yet among the rows; print where they are."""
     from cure_study.experiments.quality import study as quality_study
+    from cure_study.experiments.quality.setting import setting_of
 
     source = runs.find_notebook("03_quality_aware_forgetting")
     given = runs.declared(source) | runs.profile_parameters(source, profile)
-    known = {field.name for field in dataclasses.fields(quality_study.Setting)}
-    setting = quality_study.Setting(**{k: v for k, v in given.items() if k in known})
+    setting = setting_of(given)
     rows = _writable(rows or quality_study.rows_path(setting))
     table = quality_study.run(setting, given["seeds"], rows)
     print(f"{len(table)} runs, {table.seconds.sum() / 60:.1f} minutes\n{rows}")

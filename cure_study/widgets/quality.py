@@ -1,5 +1,6 @@
-"""The widget of notebook 03: move the threshold, see whom it would take."""
+"""The widget of notebook 03: move the threshold and see whose images would be forgotten."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,79 +13,65 @@ from cure_study.data.requests import ForgetRequest
 from cure_study.figures.sheets import only_drawn
 from cure_study.figures.style import PAGE, STYLE, Picture
 
-
-def request_of(faces: FaceSet, scores: np.ndarray, fraction: float) -> ForgetRequest:
-    """The request for the poorest `fraction` by scores that were taken before."""
-    return ForgetRequest.lowest_quality(faces, scores, fraction=fraction)
+SHOWN = 12  # faces, in two rows
+BUTTON = "forget these"
 
 
-def draw_choice(faces: FaceSet, scores: np.ndarray, fraction: float, shown: int = 12) -> Figure:
-    """The scores with the threshold that a fraction means, and the best of the faces that would go.
+def draw_choice(faces: FaceSet, scores: np.ndarray, fraction: float) -> Figure:
+    """The scores (N,) with the threshold of a fraction, and the best of the faces below it.
 
-    Those nearest below the threshold are shown: where one would first object. Raises ValueError
-    for any set but SynthFaces.
+    Those just below the threshold are the first to question. Raises ValueError for any set but
+    SynthFaces.
     """
     only_drawn(faces)
-    order = np.argsort(scores, kind="stable")
     count = max(1, round(fraction * len(scores)))
-    goes = order[:count][::-1][:shown]
+    chosen = np.argsort(scores, kind="stable")[:count][::-1]
+    columns = -(-min(count, SHOWN) // 2)
+    cells = np.full((2 * columns, *faces.images.shape[1:]), 255, np.uint8)
+    cells[: min(count, SHOWN)] = faces.images[chosen[:SHOWN]]
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(PAGE, 2.0), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 2.2))
         left.hist(scores, bins=40, color="0.75")
-        left.axvline(scores[order[count - 1]], color="#D55E00")
-        left.set(xlabel="score (higher is better)", ylabel="pictures")
-        half = -(-len(goes) // 2)
-        size = faces.images.shape[1]
-        sheet = np.full((2 * size, half * size, 3), 255, np.uint8)
-        for place, image in enumerate(goes):
-            row, column = divmod(place, half)
-            cell = (slice(row * size, (row + 1) * size), slice(column * size, (column + 1) * size))
-            sheet[cell] = faces.images[int(image)]
-        right.imshow(sheet)
+        left.axvline(scores[chosen[0]], color="#D55E00")
+        left.set(xlabel="score (higher is better)", ylabel="images")
+        right.imshow(np.vstack([np.hstack(list(row)) for row in np.split(cells, 2)]))
         right.set_axis_off()
-        right.set_title(f"{count} would go; the best of them")
+        right.set_title(f"{count} would be forgotten; the best of them")
     return figure
 
 
 def choose(
-    faces: FaceSet,
-    scores: np.ndarray,
-    run: Callable[[ForgetRequest], Any] | None = None,
-    start: float = 0.05,
+    faces: FaceSet, scores: np.ndarray, run: Callable[[ForgetRequest], Any] | None = None
 ) -> Any:
-    """A slider over the share to forget: distribution, faces, who is affected; and a run button.
+    """A slider over the share to forget: scores, faces, people affected; and a button to forget.
 
-    `run(request)` is called when the button is pressed, and what it returns is shown. Returns an
-    ipywidgets widget, which papermill stores as a description and nothing more. Its `request` is
-    what the slider stands at.
+    The button calls `run(request)` and shows what it returns. Returns an ipywidgets widget, whose
+    `request` is that of the slider; papermill stores only its description.
     """
-    import warnings
-
     import ipywidgets as widgets
     from IPython.display import display
 
     slider = widgets.FloatSlider(
-        value=start, min=0.005, max=0.5, step=0.005, readout_format=".1%",
+        value=0.05, min=0.005, max=0.5, step=0.005, readout_format=".1%",
         description="forget", continuous_update=False,
     )  # fmt: skip
-    picture, told, result = widgets.Output(), widgets.HTML(), widgets.Output()
-    button = widgets.Button(description="forget these", disabled=run is None)
-    box = widgets.VBox([slider, picture, told, button, result])
+    figure, message, result = widgets.Output(), widgets.HTML(), widgets.Output()
+    button = widgets.Button(description=BUTTON, disabled=run is None)
+    box = widgets.VBox([slider, figure, message, button, result])
 
     def show(*_: object) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # told below
-            box.request = request_of(faces, scores, slider.value)
+            warnings.simplefilter("ignore")  # the message says it
+            box.request = ForgetRequest.lowest_quality(faces, scores, fraction=slider.value)
         affected = box.request.affected(faces)
-        emptied = int((affected.share == 1).sum())
-        told.value = (
-            f"<b>{len(box.request.forget)}</b> pictures of <b>{len(affected)}</b> people would go; "
-            f"most from one person: {affected.lost.max()} ({affected.share.max():.0%}); "
-            f"<b>{emptied}</b> would lose all"
+        message.value = (
+            f"<b>{len(box.request.forget)}</b> images of <b>{len(affected)}</b> people would be "
+            f"forgotten; most from one person: {affected.lost.max()} ({affected.share.max():.0%}); "
+            f"<b>{int((affected.share == 1).sum())}</b> would lose all"
         )
-        picture.clear_output(wait=True)
-        with picture:
+        figure.clear_output(wait=True)
+        with figure:
             display(draw_choice(faces, scores, slider.value))
 
     def start_run(_: object) -> None:
@@ -95,7 +82,7 @@ def choose(
             try:
                 display(run(box.request))
             finally:
-                button.disabled, button.description = False, "forget these"
+                button.disabled, button.description = False, BUTTON
 
     slider.observe(show, names="value")
     button.on_click(start_run)

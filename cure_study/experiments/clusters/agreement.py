@@ -1,9 +1,9 @@
 """How good a clustering is, and which number of clusters each criterion would choose.
 
-Nothing here but `label_agreement` and `cluster_sizes` sees a label; those two are evaluation's.
+Only `label_agreement`, `agreement` and `cluster_sizes` use identities, for evaluation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 from cure_core.cluster_count import silhouette
 from cure_core.clustering import kmeans
 
-CLASSICAL_MOST = 5000  # samples of the classical silhouette, which is O(N^2)
+MAX_SILHOUETTE_SAMPLES = 5000  # the classical silhouette is O(N^2)
 
 
 def k_grid(n_samples: int, points: int = 10) -> list[int]:
@@ -27,9 +27,10 @@ def criteria(x: Tensor, ks: Iterable[int], *, seed: int = 0, repeats: int = 5) -
     """Every criterion for every K, without labels: k, criterion, value.
 
     inertia; silhouette (classical, of at most 5,000 samples); silhouette by centroids, which
-    `clusters="auto"` follows; Calinski-Harabasz; Davies-Bouldin (lower is better); stability over
+    `clusters="auto"` maximises; Calinski-Harabasz; Davies-Bouldin (lower is better); stability over
     seeds, the mean adjusted Rand index between K-means from `repeats` starts; stability over
-    bootstrap, that between K-means on all samples and on resamples, whose centroids then label all.
+    bootstrap, the same index between K-means on all samples and the labels that they get from the
+    centroids of each of `repeats` resamples.
     Shapes: x (N, D), every K at most the number of distinct rows, and below N.
     """
     from sklearn.metrics import (
@@ -45,23 +46,25 @@ def criteria(x: Tensor, ks: Iterable[int], *, seed: int = 0, repeats: int = 5) -
     for k in ks:
         runs = [kmeans(x, k, seed=seed + i) for i in range(repeats)]
         labels = [run.labels.numpy() for run in runs]
-        resampled = []
+        bootstrap = []
         for _ in range(repeats):
             sample = x[torch.from_numpy(rng.integers(len(x), size=len(x)))]
             distinct = len(torch.unique(sample, dim=0))
             centroids = kmeans(sample, min(k, distinct), seed=seed).centroids
-            resampled.append(torch.cdist(x, centroids).argmin(1).numpy())
-        most = min(len(x), CLASSICAL_MOST)
-        classical = silhouette_score(points, labels[0], sample_size=most, random_state=seed)
-        seeds = [adjusted_rand_score(a, b) for a, b in combinations(labels, 2)]
-        bootstrap = [adjusted_rand_score(labels[0], other) for other in resampled]
+            resampled = torch.cdist(x, centroids).argmin(1).numpy()
+            bootstrap.append(adjusted_rand_score(labels[0], resampled))
+        sample_size = min(len(x), MAX_SILHOUETTE_SAMPLES)
         values = {
             "inertia": runs[0].inertia,
-            "silhouette": classical,
+            "silhouette": silhouette_score(
+                points, labels[0], sample_size=sample_size, random_state=seed
+            ),
             "silhouette by centroids": silhouette(x, runs[0]),
             "Calinski-Harabasz": calinski_harabasz_score(points, labels[0]),
             "Davies-Bouldin": davies_bouldin_score(points, labels[0]),
-            "stability over seeds": np.mean(seeds),
+            "stability over seeds": np.mean(
+                [adjusted_rand_score(a, b) for a, b in combinations(labels, 2)]
+            ),
             "stability over bootstrap": np.mean(bootstrap),
         }
         rows += [(k, name, float(value)) for name, value in values.items()]
@@ -69,16 +72,14 @@ def criteria(x: Tensor, ks: Iterable[int], *, seed: int = 0, repeats: int = 5) -
 
 
 def suggestions(table: pd.DataFrame) -> pd.Series:
-    """The K that each criterion of `criteria` would choose: its best, for inertia its elbow."""
-    chosen: dict[str, int] = {}
-    for name in table.criterion.unique():
-        own = table[table.criterion == name]
+    """The K that each criterion of `criteria` would choose: its best, or the elbow of inertia."""
+    chosen: dict[Hashable, Hashable] = {}
+    for name, rows in table.groupby("criterion", sort=False):
+        values = rows.set_index("k").value
         if name == "inertia":
-            chosen[name] = elbow(own.k, own.value)
+            chosen[name] = elbow(values.index, values)
         else:
-            sign = -1 if name == "Davies-Bouldin" else 1
-            best = int(np.nanargmax(sign * own.value.to_numpy(float)))  # NaN is no best value
-            chosen[name] = int(own.k.iloc[best])
+            chosen[name] = values.idxmin() if name == "Davies-Bouldin" else values.idxmax()
     return pd.Series(chosen, name="k")
 
 
@@ -89,25 +90,25 @@ def elbow(ks: ArrayLike, inertia: ArrayLike) -> int:
     """
     k, y = np.asarray(ks), np.asarray(inertia, dtype=float)
     if len(k) < 2:
-        raise ValueError(f"{len(k)} numbers of clusters; an elbow takes at least 2")
+        raise ValueError(f"{len(k)} numbers of clusters; an elbow needs at least 2")
     along = np.log(k / k[0]) / np.log(k[-1] / k[0])
     return int(k[np.argmax(y[0] + along * (y[-1] - y[0]) - y)])
 
 
 def label_agreement(labels: ArrayLike, identities: ArrayLike) -> dict[str, float]:
-    """How far clusters (N,) match identities (N,), for evaluation alone; each 1 at best.
+    """How far clusters (N,) match identities (N,): five measures, each 1 at best.
 
-    purity: share of samples whose cluster is mostly their person; homogeneity: a cluster holds one
-    person; completeness: a person lies in one cluster; NMI: the harmonic mean of these two; ARI:
-    agreement over pairs, 0 for chance.
+    purity: share of samples that belong to the main person of their cluster; homogeneity: a cluster
+    holds one person; completeness: a person lies in one cluster; NMI: the harmonic mean of these
+    two; ARI: agreement over pairs, 0 for chance.
     """
     from sklearn.metrics import adjusted_rand_score, homogeneity_completeness_v_measure
     from sklearn.metrics.cluster import contingency_matrix
 
-    table = contingency_matrix(identities, labels)
+    counts = contingency_matrix(identities, labels)
     homogeneity, completeness, nmi = homogeneity_completeness_v_measure(identities, labels)
     return {
-        "purity": float(table.max(axis=0).sum() / table.sum()),
+        "purity": float(counts.max(axis=0).sum() / counts.sum()),
         "NMI": float(nmi),
         "ARI": float(adjusted_rand_score(identities, labels)),
         "homogeneity": float(homogeneity),
@@ -118,7 +119,7 @@ def label_agreement(labels: ArrayLike, identities: ArrayLike) -> dict[str, float
 def agreement(
     x: Tensor, identities: ArrayLike, ks: Iterable[int], *, seed: int = 0
 ) -> pd.DataFrame:
-    """`label_agreement` of K-means for every K: k, criterion, value. Evaluation alone."""
+    """`label_agreement` of K-means for every K: k, criterion, value."""
     rows = [
         (k, name, value)
         for k in ks
@@ -129,11 +130,13 @@ def agreement(
 
 def cluster_sizes(labels: ArrayLike, identities: ArrayLike) -> pd.DataFrame:
     """Largest cluster first: rank, size, samples of its most frequent person, people in it."""
-    frame = pd.DataFrame({"cluster": np.asarray(labels), "person": np.asarray(identities)})
-    counts = frame.groupby("cluster").person.value_counts()
-    grouped = counts.groupby("cluster")
-    own = pd.DataFrame(
-        {"size": grouped.sum(), "main_person": grouped.max(), "people": grouped.size()}
+    counts = pd.crosstab(np.asarray(labels), np.asarray(identities))
+    sizes = pd.DataFrame(
+        {
+            "size": counts.sum(axis=1),
+            "main_person": counts.max(axis=1),
+            "people": (counts > 0).sum(axis=1),
+        }
     )
-    own = own.sort_values(["size", "main_person"], ascending=False).reset_index(drop=True)
-    return own.rename_axis("rank").reset_index()
+    sizes = sizes.sort_values(["size", "main_person"], ascending=False, ignore_index=True)
+    return sizes.rename_axis("rank").reset_index()

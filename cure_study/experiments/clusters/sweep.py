@@ -1,9 +1,8 @@
 """Sensitivity of the score to K, tau, temperature and the target map: one factor at a time.
 
-For both methods, `cure_plus` and the paper's `cure`, where a factor acts. Every finished run is
-written to a table at once; a run that is there already is not done again. The faces are a drawing
-of their own (another seed of SynthFaces), so that nothing is tuned on the people that the study
-reports on.
+For both methods, `cure_plus` and the paper's `cure`, and the factors that act in each. Every
+finished run is saved at once, and not repeated. The faces are drawn with another seed of SynthFaces
+than the study's, so that nothing is tuned on the people that the study reports on.
 """
 
 import json
@@ -38,8 +37,8 @@ from cure_study.experiments.results_store import Row, Schema, Table, run_jobs
 from cure_study.paths import locked
 
 
-class Run(NamedTuple):
-    """One run: `factor` leaves its default for `value`, all else stays; "base" leaves nothing."""
+class SweepRun(NamedTuple):
+    """One run: only `factor` departs from its default, to `value`; "base" is the defaults."""
 
     seed: int
     method: str
@@ -47,23 +46,14 @@ class Run(NamedTuple):
     value: str
 
 
-class _Prepared(NamedTuple):
-    """What all runs of a seed share; `before` are the teacher's accuracies."""
-
-    case: study.Case
-    teacher: nn.Module
-    auto: tuple[int, int]
-    before: dict[str, float]
-
-
 TABLE = "sensitivity"
 SCHEMA = Schema(
-    Run._fields,
+    SweepRun._fields,
     {"seed": int, "method": str, "factor": str, "value": str, "target_map": str, "diverged": str},
 )
-BASE = ("base", "1")  # the run at the defaults, which belongs to every panel
+BASE = ("base", "1")  # factor and value of the run at the defaults
 CLUSTERS = ("0.1", "0.25", "0.5", "2.0", "4.0", "10.0")  # as multiples of what "auto" chooses
-# cure_plus renews no centroids and has no target map; the retain side is the same in both.
+# cure_plus recomputes no centroids and has no target map; the retain side is the same in both.
 FACTORS: dict[str, dict[str, tuple[str, ...]]] = {
     "cure_plus": {
         "forget clusters": CLUSTERS,
@@ -79,21 +69,21 @@ FACTORS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 FACES = {"seed": 1}
 SEEDS = (0, 1, 2)
-MAP_SEEDS = (*SEEDS, 3)  # one more for the map, whose effect is small beside the seeds'
+MAP_SEED = 3  # one more for the target map, whose effect is small next to the seeds'
 # The teacher's recipe and the epochs are those of the profile quick.
 RECIPE = Recipe(epochs=16, margin=0.2)
 CONFIG = CureConfig(epochs=20)
 
 
-def plan() -> Iterator[Run]:
+def plan() -> Iterator[SweepRun]:
     """The runs: for each seed and method the defaults first, then each departure."""
-    for seed in MAP_SEEDS:
+    for seed in (*SEEDS, MAP_SEED):
         for method, factors in FACTORS.items():
-            own = {f: v for f, v in factors.items() if seed in SEEDS or f == "target map"}
-            if own:
-                yield Run(seed, method, *BASE)
-            for factor, values in own.items():
-                yield from (Run(seed, method, factor, value) for value in values)
+            chosen = [name for name in factors if seed in SEEDS or name == "target map"]
+            if chosen:
+                yield SweepRun(seed, method, *BASE)
+            for factor in chosen:
+                yield from (SweepRun(seed, method, factor, value) for value in factors[factor])
 
 
 def sweep(
@@ -101,15 +91,15 @@ def sweep(
     *,
     setting: study.StudySetting | None = None,
     faces: dict[str, Any] | None = None,
-    runs: Sequence[Run] | None = None,
+    runs: Sequence[SweepRun] | None = None,
     progress: bool | None = None,
 ) -> pd.DataFrame:
-    """Run what of the plan has no row in `folder`; returns all rows.
+    """Run what is missing of the plan in `folder`; returns all rows.
 
-    A row: `Run`, the settings it ran with, UES with its parts. Several processes with one folder
-    share the runs. `folder` becomes a run folder that `make figures FROM=...` takes in. `setting`,
-    `faces` (options of SynthFaces) and `runs` make it smaller. Raises ValueError where `folder`
-    holds a sweep of other faces or another setting, or a file that is not such a table.
+    A row: `SweepRun`, the settings it ran with, UES with its parts. Several processes with one
+    folder share the runs. `folder` becomes a run folder that `make figures FROM=...` reads.
+    `setting`, `faces` (options of SynthFaces) and `runs` make it smaller. Raises ValueError if
+    `folder` holds a sweep of other faces or another setting, or a file that is not such a table.
     """
     options = FACES if faces is None else faces
     setting = setting or study.StudySetting(
@@ -117,64 +107,67 @@ def sweep(
     )
     folder = Path(folder)
     table = Table(folder / "figures" / f"{TABLE}.csv", SCHEMA)
-    _claim(
-        folder, {"dataset": "synthfaces", "options": options, "setting": setting.result_fields()}
-    )
-
-    @cache
-    def drawn() -> FaceSet:
-        return manifests.load("synthfaces", **options)
-
-    @cache
-    def prepared(seed: int) -> _Prepared:
-        case = study.prepare(drawn(), setting, seed)
-        teacher = study.train_teacher(case, False).encoder
-        spaces = (embed(teacher, s) for s in (case.request.forget, case.request.retain))
-        forget, retain = (choose_clusters(x, seed=seed).k for x in spaces)
-        return _Prepared(
-            case,
-            teacher,
-            (forget, retain),
-            accuracies(Space(verification_only(case.protocol), teacher)),
-        )
-
-    def made(run: Run) -> Row:
-        case, teacher, auto, before = prepared(run.seed)
-        config, target_map = departed(case.config, auto, run)
-        student, facts = attempt(
-            lambda: unlearn(
-                teacher,
-                case.request.forget,
-                case.request.retain,
-                config,
-                objective=build(run.method, target_map=target_map),
-                progress=False,
-            )
-        )
-        del facts["seconds"]
-        after = accuracies(Space(verification_only(case.protocol), student))
-        ues = unlearning_efficiency_score(before, after)
-        return {
-            "tau": config.tau,
-            "temperature": config.temperature,
-            "target_map": target_map,
-            **facts,
-            "ues": ues.score,
-            "forgetting": ues.forgetting,
-            "stability": ues.stability,
-            **{f"accuracy_{k}": v for k, v in after.items()},
-        }
-
+    fields = setting.result_fields()
+    _claim(folder, {"dataset": "synthfaces", "options": options, "setting": fields})
+    face_set = cache(lambda: manifests.load("synthfaces", **options))
+    prepared = cache(lambda seed: _prepare(face_set(), setting, seed))
     run_jobs(
         bar(list(runs or plan()), "sweep", progress, unit="run"),
-        lambda run, wait: table.once(run._asdict(), lambda: made(run), wait),
+        lambda run, wait: table.once(run._asdict(), lambda: _run(run, *prepared(run.seed)), wait),
     )
     return table.rows()
 
 
-def departed(config: CureConfig, auto: tuple[int, int], run: Run) -> tuple[CureConfig, str]:
-    """The config of a run and its target map; `auto` holds the K chosen on either side."""
-    forget, retain = auto
+def _prepare(
+    faces: FaceSet, setting: study.StudySetting, seed: int
+) -> tuple[study.Case, nn.Module, tuple[int, int], dict[str, float]]:
+    """What the runs of a seed share: case, teacher, its automatic K, and its accuracies."""
+    case = study.prepare(faces, setting, seed)
+    teacher = study.train_teacher(case, False).encoder
+    embeddings = (embed(teacher, images) for images in (case.request.forget, case.request.retain))
+    forget, retain = (choose_clusters(x, seed=seed).k for x in embeddings)
+    before = accuracies(Space(verification_only(case.protocol), teacher))
+    return case, teacher, (forget, retain), before
+
+
+def _run(
+    run: SweepRun,
+    case: study.Case,
+    teacher: nn.Module,
+    auto_clusters: tuple[int, int],
+    before: dict[str, float],
+) -> Row:
+    config, target_map = departed(case.config, auto_clusters, run)
+    student, summary = attempt(
+        lambda: unlearn(
+            teacher,
+            case.request.forget,
+            case.request.retain,
+            config,
+            objective=build(run.method, target_map=target_map),
+            progress=False,
+        )
+    )
+    del summary["seconds"]
+    after = accuracies(Space(verification_only(case.protocol), student))
+    ues = unlearning_efficiency_score(before, after)
+    return {
+        "tau": config.tau,
+        "temperature": config.temperature,
+        "target_map": target_map,
+        **summary,
+        "ues": ues.score,
+        "forgetting": ues.forgetting,
+        "stability": ues.stability,
+        **{f"accuracy_{k}": v for k, v in after.items()},
+    }
+
+
+def departed(
+    config: CureConfig, auto_clusters: tuple[int, int], run: SweepRun
+) -> tuple[CureConfig, str]:
+    """The config of a run and its target map, given the automatic K of forget and retain side."""
+    forget, retain = auto_clusters
     if run.factor == "forget clusters":
         forget = max(2, round(forget * float(run.value)))
     if run.factor == "retain clusters":
@@ -196,32 +189,31 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
     keys = ["method", "factor", "value"]
     base = rows[rows.factor == BASE[0]].set_index(["method", "seed"]).ues
     table = []
-    for names, own in rows[rows.factor != BASE[0]].groupby(keys, sort=False):
-        ues = own.set_index(["method", "seed"]).ues
-        less = (ues - base.reindex(ues.index)).dropna()
-        found = difference_interval(less, "ues") if len(less) else (np.nan,) * 3
-        table.append((*names, len(ues), ues.mean(), *found))
+    for names, runs in rows[rows.factor != BASE[0]].groupby(keys, sort=False):
+        ues = runs.set_index(["method", "seed"]).ues
+        differences = (ues - base.reindex(ues.index)).dropna()
+        interval = difference_interval(differences, "ues") if len(differences) else (np.nan,) * 3
+        table.append((*names, len(ues), ues.mean(), *interval))
     return pd.DataFrame(table, columns=[*keys, "seeds", "ues", "difference", "low", "high"])
 
 
 def _claim(folder: Path, parameters: dict[str, Any]) -> None:
-    """Write what a sweep is of into its folder, or make sure that it is what is there."""
+    """Record the sweep's parameters in its folder, or check them against the record there."""
     path = folder / "run.json"
-    record = json.loads(json.dumps({"notebook": "sweep", "parameters": parameters}))
+    text = json.dumps({"notebook": "sweep", "parameters": parameters}, indent=2)
     with locked(path):
         if not path.is_file():
             with atomic_path(path) as temporary:
-                temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
-            return
+                temporary.write_text(text, encoding="utf-8")
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(
-                f"{path} is not the record of a run ({error}); remove it if the table beside it is "
-                "of this sweep, or name another folder"
+                f"{path} is not the record of a run ({error}); remove it if the table in {folder} "
+                "is from this sweep, or name another folder"
             ) from error
-        if found != record:
-            raise ValueError(
-                f"{path} is of a sweep of other faces or another setting; name another folder, "
-                f"or remove {folder}"
-            )
+    if found != json.loads(text):
+        raise ValueError(
+            f"{path} is of a sweep of other faces or another setting; name another folder, "
+            f"or remove {folder}"
+        )

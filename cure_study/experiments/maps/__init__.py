@@ -1,1 +1,1 @@
-"""Embeddings on a map: before, after and oracle."""
+"""Maps of the embedding space before and after unlearning."""

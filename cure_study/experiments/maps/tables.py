@@ -1,4 +1,4 @@
-"""Tables behind the figures of notebook 04: which points are shown, and what is known of each."""
+"""Tables for the figures of notebook 04: which points are shown, and what is known of each."""
 
 from collections.abc import Mapping
 
@@ -22,12 +22,12 @@ def choose_points(sets: Mapping[str, np.ndarray], most: Mapping[str, int]) -> pd
 def move_table(joint: pd.DataFrame, change: pd.Series, arrows: int) -> pd.DataFrame:
     """Where each point lies before and after, and its change; `drawn` are the largest changes.
 
-    `change` by point, taken in the embedding space. Columns: point, set, x, y, x_after, y_after,
-    change, drawn.
+    `change` by point, measured in the embedding space. Columns: point, set, x, y, x_after,
+    y_after, change, drawn.
     """
-    keys = ["point", "set"]
-    before, after = (joint[joint.model == m][[*keys, "x", "y"]] for m in ("before", "after"))
-    table = before.merge(after, on=keys, suffixes=("", "_after"))
+    key = ["point", "set"]
+    before, after = (joint[joint.model == m][[*key, "x", "y"]] for m in ("before", "after"))
+    table = before.merge(after, on=key, suffixes=("", "_after"))
     table["change"] = table.point.map(change).round(4)
     table["drawn"] = table.change.rank(method="first", ascending=False) <= arrows
     return table
@@ -44,15 +44,15 @@ def cluster_table(
     `clusterings`, by model, are of the whole forget set; `centre` marks the point shown that is
     nearest to its cluster's centroid in the embedding space.
     """
-    own = points[points.set == "forget"]
+    forget = points[points.set == "forget"]
     parts = []
     for model, clustering in clusterings.items():
-        labels = clustering.labels.numpy()[own.row]
-        away = spaces[model][own.point] - clustering.centroids.numpy()[labels]
-        known = pd.DataFrame({"model": model, "point": own.point.to_numpy(), "cluster": labels})
-        distance = pd.Series(np.linalg.norm(away, axis=1))
-        known["centre"] = known.index.isin(distance.groupby(labels).idxmin())
-        parts.append(known)
+        labels = clustering.labels.numpy()[forget.row]
+        offset = spaces[model][forget.point] - clustering.centroids.numpy()[labels]
+        part = pd.DataFrame({"model": model, "point": forget.point.to_numpy(), "cluster": labels})
+        distance = pd.Series(np.linalg.norm(offset, axis=1))
+        part["centre"] = part.index.isin(distance.groupby(labels).idxmin())
+        parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     return table.merge(joint[["model", "point", "x", "y"]], on=["model", "point"])
 
@@ -65,8 +65,8 @@ def explorer_table(
 ) -> pd.DataFrame:
     """A row a point for the explorer: its places before and after, set, cluster, change, quality.
 
-    `points` holds set, image and change; the cluster is the teacher's, "none" where a point is not
-    to be forgotten; the quality is SynthFaces' true one, and absent for other data sets.
+    `points` holds set, image and change; the cluster is the teacher's, "none" outside the forget
+    set; the quality is SynthFaces' true one, and absent for other data sets.
     """
     places = joint.pivot_table(index="point", columns="model", values=["x", "y"])
     places.columns = ["_".join(names) for names in places.columns.to_flat_index()]
@@ -74,8 +74,7 @@ def explorer_table(
     labels = clusters[clusters.model == "before"].set_index("point").cluster.map("{:02d}".format)
     table["change"] = table.change.astype(float).round(3)
     table["cluster"] = labels.reindex(table.index).fillna("none")
-    for name in ("set", "cluster"):
-        table[name] = table[name].astype("category")
+    table = table.astype({"set": "category", "cluster": "category"})
     if attributes is not None and "quality" in attributes:
         table["quality"] = attributes["quality"].to_numpy(float).round(3)[table.image]
     return table.reset_index()

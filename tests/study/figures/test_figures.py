@@ -23,7 +23,7 @@ from cure_study.experiments.clusters.drift import DRIFT
 from cure_study.experiments.clusters.sweep import departed, plan
 from cure_study.experiments.comparison.plan import read_plan
 from cure_study.experiments.quality import scorers
-from cure_study.experiments.quality.study import Setting, conditions
+from cure_study.experiments.quality.setting import QualitySetting, conditions
 from cure_study.figures.attacked import TRIED
 from cure_study.figures.attacks import MEMBERSHIP, WAYS
 from cure_study.figures.clusters import AGREEMENT, PANELS
@@ -212,7 +212,7 @@ def quality_changes(seeds=(0, 1, 2)):
     rows = [
         {"training": c.training, "method": c.method, "order": c.order, "fraction": c.fraction,
          "seed": seed, "protocol": protocol, "change": rng.normal(0, 0.01)}
-        for c in conditions(Setting()) if c.method != "teacher"
+        for c in conditions(QualitySetting()) if c.method != "teacher"
         for seed in seeds for protocol in ("unseen", "cross_age")
     ]  # fmt: skip
     return pd.DataFrame(rows)

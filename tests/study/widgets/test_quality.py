@@ -12,16 +12,16 @@ def faces(name="synthfaces"):
     return FaceSet(name, images, np.arange(40) // 8, "0")
 
 
-def test_moving_the_slider_changes_who_would_go_and_the_button_runs():
+def test_moving_the_slider_changes_the_request_and_the_button_runs_it():
     ran = []
     scores = np.arange(40.0)  # person 0 has the eight poorest
     box = quality.choose(faces(), scores, run=lambda r: ran.append(r) or pd.DataFrame())
-    slider, _, told, button, _ = box.children
+    slider, _, message, button, _ = box.children
     assert len(box.request.forget) == 2  # 5 % of 40
     slider.value = 0.2
     assert box.request.forget_index.tolist() == list(range(8))
-    assert "<b>8</b> pictures of <b>1</b> people" in told.value
-    assert "<b>1</b> would lose all" in told.value
+    assert "<b>8</b> images of <b>1</b> people" in message.value
+    assert "<b>1</b> would lose all" in message.value
     button.click()
     assert ran == [box.request]
 
@@ -30,7 +30,7 @@ def test_without_a_run_the_button_is_off():
     assert quality.choose(faces(), np.arange(40.0)).children[3].disabled
 
 
-def test_the_picture_that_stands_in_shows_drawn_faces_only():
+def test_the_still_figure_shows_synthetic_faces_only():
     assert isinstance(quality.draw_choice(faces(), np.arange(40.0), 0.1), Figure)
     with pytest.raises(ValueError, match="only SynthFaces"):
         quality.draw_choice(faces("lfw"), np.arange(40.0), 0.1)

@@ -1,13 +1,13 @@
-"""How useful a face image is for recognition, judged without labels.
+"""How useful a face image is for recognition, estimated without labels.
 
-"Quality" is utility (ISO/IEC 29794-1 and, for faces, 29794-5): not whether a picture is pleasant,
-but whether comparing it goes right. No scorer sees that; each sees a cause or a symptom of it, and
-its docstring says why that should foretell utility.
+"Quality" is utility (ISO/IEC 29794-1 and, for faces, 29794-5): not whether an image is pleasant,
+but whether comparisons with it go right. No scorer sees that; each sees a cause or a symptom of it,
+and its docstring says why that should predict utility.
 
-from cure_core import quality
+from cure_study.experiments.quality import score
 
-quality.score(faces.images, "sharpness")
-quality.score(faces.images, "fused", encoder=teacher)
+score(faces.images, "sharpness")
+score(faces.images, "fused", encoder=teacher)
 """
 
 from collections.abc import Callable, Iterator
@@ -43,12 +43,12 @@ ENCODED: dict[str, Callable[[nn.Module, Images], np.ndarray]] = {
     "dropout_agreement": encoded.dropout_agreement,
     "cluster_margin": encoded.cluster_margin,
 }
-# What is fused, and how much each rank counts. `edges` most: it falls with blur and with noise,
-# which sharpness takes for detail and which hides compression. Not exposure and contrast, which
-# fall on dark skin; not noise, which blur hides; not the encoder's other signs, which agree less.
+# What is fused, and the weight of each rank. `edges` most: it falls with blur and with noise, which
+# sharpness mistakes for detail and which hides compression. Not exposure and contrast, which fall
+# on dark skin; not noise, which blur hides; not the encoder's other signs, which agree less.
 FUSED = {"sharpness": 1, "detail": 1, "edges": 4, "compression": 1, "symmetry": 1}
 FUSED_WITH_ENCODER = {"mirror_agreement": 1}
-RELATIVE = ("fused", "cluster_margin")  # look at all images of a call: no threshold lasts
+RELATIVE = ("fused", "cluster_margin")  # depend on all images of a call: no threshold lasts
 SCORERS = (*CLASSICAL, *ENCODED, "fused")
 CHUNK = 256
 
@@ -57,9 +57,9 @@ def score(images: Images, scorer: Scorer, encoder: nn.Module | None = None) -> n
     """The quality of each image, (N,) float32, higher is better.
 
     `images`: uint8 (N, 112, 112, 3), an array, memory map, view or data set. `scorer` is one of
-    `SCORERS`, or a function of your own from images to (N,) scores. Those of `ENCODED` need an
-    `encoder`; "fused" takes one where it is given. Scores of different scorers do not compare, and
-    those of `RELATIVE` scorers only within one call, since they look at all the images.
+    `SCORERS`, or a function from images to (N,) scores. Those of `ENCODED` need an `encoder`;
+    "fused" uses one if it is given. Scores of different scorers are not comparable, and those of
+    `RELATIVE` scorers only within one call, since they depend on all the images.
     Raises ValueError for an unknown scorer, an empty set, images of another shape, a missing
     encoder or one without the layer that is needed, and scores that are not N finite numbers.
     """
@@ -68,15 +68,15 @@ def score(images: Images, scorer: Scorer, encoder: nn.Module | None = None) -> n
         return _checked(scorer(images), len(images), getattr(scorer, "__name__", "the scorer"))
     if scorer not in SCORERS:
         raise ValueError(f"no scorer {scorer!r}; {nearest(scorer, SCORERS)}")
-    if scorer in ENCODED and encoder is None:
-        raise ValueError(f"{scorer!r} looks through an encoder; pass encoder=...")
     if scorer == "fused":
         return fused(images, encoder)
-    if scorer in ENCODED:
-        assert encoder is not None
-        return _checked(ENCODED[scorer](encoder, images), len(images), scorer)
-    parts = [CLASSICAL[scorer](grey) for grey in _grey(images)]
-    return _checked(np.concatenate(parts), len(images), scorer)
+    if scorer in CLASSICAL:
+        values = np.concatenate([CLASSICAL[scorer](grey) for grey in _grey(images)])
+    elif encoder is None:
+        raise ValueError(f"{scorer!r} looks through an encoder; pass encoder=...")
+    else:
+        values = ENCODED[scorer](encoder, images)
+    return _checked(values, len(images), scorer)
 
 
 def lowest_quality(
@@ -102,25 +102,23 @@ def lowest_quality(
 
 
 def fused(images: Images, encoder: nn.Module | None = None) -> np.ndarray:
-    """Several scorers in one, by rank: the geometric mean of each image's ranks, in (0, 1].
+    """Several scorers in one, by rank: the weighted geometric mean of each image's ranks, (0, 1].
 
-    A picture that is bad in one respect is a bad picture however good it is in the others, so the
-    geometric mean, which low ranks dominate, fits better than the plain one (our choice, as are
-    the parts and their counts, on drawings of SynthFaces that no result uses). Ranks are within
-    this call.
+    One defect makes an image bad however good it is otherwise, so the geometric mean, which low
+    ranks dominate, fits better than the arithmetic one (our choice, as are the parts and their
+    weights, on SynthFaces that no result uses). Ranks are within this call.
     """
-    counts = FUSED if encoder is None else FUSED | FUSED_WITH_ENCODER
+    weights = FUSED if encoder is None else FUSED | FUSED_WITH_ENCODER
     total = np.zeros(len(images))
-    for name, count in counts.items():
-        total += count * np.log(rankdata(score(images, name, encoder)) / len(images))
-    return np.exp(total / sum(counts.values())).astype(np.float32)
+    for name, weight in weights.items():
+        total += weight * np.log(rankdata(score(images, name, encoder)) / len(images))
+    return np.exp(total / sum(weights.values())).astype(np.float32)
 
 
 def _grey(images: Images) -> Iterator[np.ndarray]:
     """Luminance (B, 112, 112) float32 in 0..255, chunk by chunk."""
     weight = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601
-    for first in range(0, len(images), CHUNK):
-        index = np.arange(first, min(first + CHUNK, len(images)))
+    for index in np.split(np.arange(len(images)), range(CHUNK, len(images), CHUNK)):
         yield torch.einsum("bchw,c->bhw", take(images, index).float(), weight).numpy()
 
 
@@ -132,6 +130,6 @@ def _checked(values: np.ndarray, count: int, name: str) -> np.ndarray:
     if len(bad):
         raise ValueError(
             f"{name} gave {len(bad)} scores that are not finite (first: {scores[bad[0]]} for image "
-            f"{bad[0]}); a request cannot be drawn from them"
+            f"{bad[0]}); a request needs finite scores"
         )
     return scores

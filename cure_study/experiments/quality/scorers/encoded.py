@@ -27,18 +27,18 @@ def norm(encoder: nn.Module, images: Images) -> np.ndarray:
 def mirror_agreement(encoder: nn.Module, images: Images) -> np.ndarray:
     """Cosine between the embeddings of an image and of its mirror image.
 
-    A face that is well seen keeps its embedding under a change that leaves the person the same; one
-    that is turned or half covered changes more. The augmented kin of SER-FIQ.
+    A clearly visible face keeps its embedding under mirroring; one that is turned or half covered
+    changes more. A variant of SER-FIQ by augmentation.
     """
-    seen = raw_embeddings(encoder, images)
-    return F.cosine_similarity(seen, raw_embeddings(encoder, images, view=mirrored)).numpy()
+    original, mirror = (raw_embeddings(encoder, images, view=view) for view in (None, mirrored))
+    return F.cosine_similarity(original, mirror).numpy()
 
 
 def dropout_agreement(encoder: nn.Module, images: Images, seed: int = 0) -> np.ndarray:
     """Agreement of embeddings under random dropout before the last layer, in [0, 1].
 
-    An embedding that hangs on a few features changes when they are dropped: a sign that the image
-    gave the encoder little to hold on to. The same masks serve every image, so scores compare.
+    An embedding that depends on a few features changes when they are dropped: a sign that the image
+    gave the encoder little information. All images share the masks, so that scores are comparable.
     Source: SER-FIQ (arXiv:2003.09373), equation 2: 2 sigmoid(-mean distance) over pairs of passes;
     40 passes at a rate of 0.3 are our choice. Raises ValueError for an encoder without a linear or
     convolutional layer.
@@ -47,7 +47,7 @@ def dropout_agreement(encoder: nn.Module, images: Images, seed: int = 0) -> np.n
     masks: dict[int, Tensor] = {}
 
     def drop(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor]:
-        """What follows sees every image `PASSES` times, each time with other features missing."""
+        """The layer sees every image `PASSES` times, each time with other features missing."""
         x = inputs[0]
         width = x.shape[1]
         if width not in masks:
@@ -63,29 +63,29 @@ def dropout_agreement(encoder: nn.Module, images: Images, seed: int = 0) -> np.n
 
 
 def cluster_margin(encoder: nn.Module, images: Images) -> np.ndarray:
-    """Cosine to the own pseudo-cluster's centroid over that to the next one's.
+    """Ratio of the cosines to the nearest and to the second nearest pseudo-cluster's centroid.
 
     An image that lies at the core of its cluster and far from the next is easy to classify, and
-    how easy a *training* image was to classify foretells its utility. Between clusters lie poor
-    pictures, rare views and wrong labels alike. CR-FIQA (arXiv:2112.06592), equation 3, with
-    K-means clusters, their number chosen without labels, in the place of classes; it learns to
-    foresee the ratio for images not trained on, which this does not.
+    how easy a *training* image was to classify predicts its utility. Between clusters lie poor
+    images, rare views and wrong labels alike. CR-FIQA (arXiv:2112.06592), equation 3, with K-means
+    clusters, their number chosen without labels, in place of classes; CR-FIQA learns to predict
+    the ratio for images not trained on, which this does not.
     """
     embeddings = embed(encoder, images)
     clusters = kmeans(embeddings, choose_clusters(embeddings).k)
     centroids = F.normalize(clusters.centroids)
     chunks = embeddings.split(rows_per_chunk(embeddings, len(centroids)))
-    own, following = torch.cat([(x @ centroids.T).topk(2, dim=1).values for x in chunks]).T
-    return (own / (following + 1 + 1e-6)).numpy()
+    first, second = torch.cat([(x @ centroids.T).topk(2, dim=1).values for x in chunks]).T
+    return (first / (second + 1 + 1e-6)).numpy()
 
 
 class _Agreement(nn.Module):
-    """An encoder that gives `PASSES` embeddings an image, as one number an image: (B, 1)."""
+    """The agreement of an encoder's `PASSES` embeddings of each image: (B, 1)."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
-        self.training = encoder.training  # the mode that is given back
+        self.training = encoder.training  # the mode that `raw_embeddings` restores
 
     def forward(self, images: Tensor) -> Tensor:
         unit = F.normalize(self.encoder(images).float(), dim=1)
@@ -100,7 +100,7 @@ def _last_layer(encoder: nn.Module) -> nn.Module:
     layers = [m for m in encoder.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     if not layers:
         raise ValueError(
-            f"{type(encoder).__name__} has no linear or convolutional layer to drop inputs of; "
+            f"{type(encoder).__name__} has no linear or convolutional layer with inputs to drop; "
             "use 'mirror_agreement'"
         )
     return layers[-1]

@@ -8,18 +8,17 @@ from cure_core.clustering import kmeans
 from cure_study.experiments.clusters import agreement
 
 
-def blobs(people=4, each=20, spread=0.05, seed=0):
-    """Well separated people: a point each, and samples around it."""
-    rng = np.random.default_rng(seed)
+def blobs(people=4, each=20, deviation=0.05):
+    """Well separated people: samples around one point each."""
+    rng = np.random.default_rng(0)
     centres = 3 * np.eye(people, 6)
     identities = np.repeat(np.arange(people), each)
-    points = centres[identities] + rng.normal(0, spread, (people * each, 6))
+    points = centres[identities] + rng.normal(0, deviation, (people * each, 6))
     return torch.from_numpy(points.astype(np.float32)), identities
 
 
 def test_criteria_are_scikit_learns():
-    """Of our clustering, each classical criterion is what scikit-learn gives it."""
-    x, _ = blobs(spread=0.8)
+    x, _ = blobs(deviation=0.8)
     table = agreement.criteria(x, [3, 5], repeats=2).set_index(["k", "criterion"]).value
     for k in (3, 5):
         labels = kmeans(x, k).labels.numpy()
@@ -33,7 +32,7 @@ def test_criteria_are_scikit_learns():
         assert table[k, "stability over seeds"] == pytest.approx(expected)
 
 
-def test_clear_people_are_found_by_every_criterion_but_stay_stable_at_fewer():
+def test_every_criterion_finds_well_separated_people():
     x, _ = blobs()
     table = agreement.criteria(x, [2, 3, 4, 6, 10])
     suggested = agreement.suggestions(table)
@@ -91,12 +90,11 @@ def test_sizes_by_hand():
     }
 
 
-def test_a_criterion_without_a_value_is_no_suggestion():
-    """Its best value is chosen among those that are numbers."""
+def test_a_suggestion_ignores_missing_values():
     values = {"k": [2, 3, 4], "criterion": "silhouette", "value": [0.1, np.nan, 0.3]}
     assert agreement.suggestions(pd.DataFrame(values)).silhouette == 4
 
 
-def test_an_elbow_takes_two_numbers_of_clusters():
+def test_an_elbow_needs_two_numbers_of_clusters():
     with pytest.raises(ValueError, match="1 numbers of clusters"):
         agreement.elbow([2], [1.0])

@@ -6,7 +6,7 @@ import torch
 from cure_core.clustering import farthest_centroid
 from cure_study.experiments.clusters import farthest_map
 
-# Three beside each other and one remote: the remote one is the farthest of all three.
+# Three next to each other and one remote: the remote one is the farthest from all three.
 HUB = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
 
 
@@ -29,16 +29,16 @@ def test_hubness_by_hand():
     targets = farthest_centroid(HUB)
     assert targets.tolist() == [3, 3, 3, 0]
     got = farthest_map.hubness(HUB, targets, labels)
-    ways = [162**0.5, 162**0.5, 145**0.5, 145**0.5, 162**0.5]
+    distances = [162**0.5, 162**0.5, 145**0.5, 145**0.5, 162**0.5]
     assert got == {
         "targets used": 2,
         "clusters on one target": 3,
         "share of samples on one target": pytest.approx(0.8),
-        "mean distance": pytest.approx(sum(ways) / 5),
+        "mean distance": pytest.approx(sum(distances) / 5),
     }
 
 
-def test_the_table_numbers_hubs_first_and_keeps_every_way():
+def test_the_table_numbers_hubs_first_and_keeps_every_pair():
     table = farthest_map.map_table(HUB, farthest_map.target_maps(HUB))
     assert len(table) == 12
     assert (table.cluster != table.target).all()
@@ -46,8 +46,8 @@ def test_the_table_numbers_hubs_first_and_keeps_every_way():
     assert sent.to_dict() == {0: 3, 1: 1}  # the remote one is now number 0, the corner number 1
     assert table[table.farthest].set_index("cluster").target.to_dict() == {0: 1, 1: 0, 2: 0, 3: 0}
     assert sorted(table[table.one_to_one].target) == [0, 1, 2, 3]
-    way = table[(table.cluster == 0) & (table.target == 1)].distance.item()
-    assert way == pytest.approx(162**0.5, abs=1e-4)
+    distance = table[(table.cluster == 0) & (table.target == 1)].distance.item()
+    assert distance == pytest.approx(162**0.5, abs=1e-4)
 
 
 def test_near_and_far_by_hand():

@@ -29,9 +29,9 @@ SETTING = study.StudySetting(
     n_pairs=30,
 )
 RUNS = [
-    sweep.Run(0, "cure", *sweep.BASE),
-    sweep.Run(0, "cure_plus", "forget clusters", "0.5"),
-    sweep.Run(0, "cure", "target map", "one_to_one"),
+    sweep.SweepRun(0, "cure", *sweep.BASE),
+    sweep.SweepRun(0, "cure_plus", "forget clusters", "0.5"),
+    sweep.SweepRun(0, "cure", "target map", "one_to_one"),
 ]
 
 
@@ -39,8 +39,8 @@ def small(folder, runs):
     return sweep.sweep(folder, setting=SETTING, faces=FACES, runs=runs, progress=False)
 
 
-def test_a_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
-    """Each run is a row at once; what is there is not done again; figures take the folder in."""
+def test_a_sweep_continues_where_it_stopped(tmp_path, monkeypatch):
+    """Each run is saved at once and not repeated; the figures read the folder."""
     first = small(tmp_path, RUNS[:1])
     calls = []
     monkeypatch.setattr(
@@ -51,7 +51,7 @@ def test_a_sweep_goes_on_where_it_was(tmp_path, monkeypatch):
         "CurePlus",
         "Cure(target_map='one_to_one')",
     ]
-    assert [sweep.Run(*row) for row in rows[list(sweep.Run._fields)].to_numpy()] == RUNS
+    assert [sweep.SweepRun(*row) for row in rows[list(sweep.SweepRun._fields)].to_numpy()] == RUNS
     assert rows.ues.tolist()[:1] == pytest.approx(first.ues.tolist())
     assert rows.clusters_forget[1] == max(2, round(rows.clusters_forget[0] / 2))
     assert rows.target_map.tolist() == ["farthest", "farthest", "one_to_one"]
@@ -68,7 +68,7 @@ real = sweep.unlearn
 
 @pytest.fixture
 def cheap(tmp_path, monkeypatch):
-    """The sweep with stand-ins for all computing; the function returns what ran and where."""
+    """The sweep with all computing replaced; returns a function that lists (run, process id)."""
     log = tmp_path / "log"
 
     def unlearn(teacher, forget, retain, config, objective, progress):
@@ -91,35 +91,40 @@ def cheap(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork spares importing torch again")
-def test_two_processes_share_the_runs_and_none_is_made_twice(tmp_path, cheap):
+def test_two_processes_share_the_runs_and_repeat_none(tmp_path, cheap):
     runs = [run for run in sweep.plan() if run.seed == 0]
     folder = tmp_path / "sweep"
     in_two_processes(lambda: small(folder, runs))
-    assert set(Counter(what for what, _ in cheap()).values()) == {1}
+    assert set(Counter(run for run, _ in cheap()).values()) == {1}
     assert len({process for _, process in cheap()}) == 2
     rows = small(folder, runs)
-    assert {sweep.Run(*row) for row in rows[list(sweep.Run._fields)].to_numpy()} == set(runs)
+    assert {sweep.SweepRun(*row) for row in rows[list(sweep.SweepRun._fields)].to_numpy()} == set(
+        runs
+    )
     assert len(cheap()) == len(rows) == len(runs)
 
 
 def test_a_run_that_diverges_is_a_row_and_the_sweep_goes_on(tmp_path, cheap, monkeypatch):
-    ended = sweep.unlearn
+    converges = sweep.unlearn
 
     def diverges(teacher, forget, retain, config, **rest):
         if config.temperature == 0.05:
             raise UnlearningDivergedError("the loss is not finite", nn.Identity(), pd.DataFrame())
-        return ended(teacher, forget, retain, config, **rest)
+        return converges(teacher, forget, retain, config, **rest)
 
     monkeypatch.setattr(sweep, "unlearn", diverges)
-    runs = [sweep.Run(0, "cure", *sweep.BASE), sweep.Run(0, "cure", "temperature", "0.05")]
-    runs.append(sweep.Run(0, "cure", "temperature", "0.2"))
+    runs = [
+        sweep.SweepRun(0, "cure", *sweep.BASE),
+        sweep.SweepRun(0, "cure", "temperature", "0.05"),
+    ]
+    runs.append(sweep.SweepRun(0, "cure", "temperature", "0.2"))
     rows = small(tmp_path / "sweep", runs)
     assert rows.value.tolist() == ["1", "0.05", "0.2"]
     assert rows.diverged.fillna("").tolist() == ["", "the loss is not finite", ""]
 
 
-def test_values_are_text_whatever_they_look_like(tmp_path, cheap):
-    run = sweep.Run(0, "cure", "forget clusters", "4.0")
+def test_values_that_look_like_numbers_stay_text(tmp_path, cheap):
+    run = sweep.SweepRun(0, "cure", "forget clusters", "4.0")
     small(tmp_path / "sweep", [run])
     table = (tmp_path / "sweep" / "figures" / "sensitivity.csv").read_text()
     assert table.splitlines()[1].startswith("0,cure,forget clusters,4.0,")
@@ -144,19 +149,23 @@ def test_another_record_in_the_folder_is_refused(tmp_path, cheap, record, messag
     assert not (tmp_path / "figures").exists()
 
 
-def test_each_run_leaves_the_defaults_by_one_factor():
+def test_each_run_departs_from_the_defaults_by_one_factor():
     runs = list(sweep.plan())
     assert len(runs) == len(set(runs)) <= 80
     auto = (16, 80)
     for run in runs:
-        base, _ = sweep.departed(CureConfig(), auto, sweep.Run(run.seed, run.method, *sweep.BASE))
+        base, _ = sweep.departed(
+            CureConfig(), auto, sweep.SweepRun(run.seed, run.method, *sweep.BASE)
+        )
         assert base == CureConfig(clusters=auto)
-        assert sweep.Run(run.seed, run.method, *sweep.BASE) in runs
+        assert sweep.SweepRun(run.seed, run.method, *sweep.BASE) in runs
         config, target_map = sweep.departed(CureConfig(), auto, run)
         differs = [name for name in ("clusters", "tau", "temperature")
                    if getattr(config, name) != getattr(base, name)]  # fmt: skip
         assert len(differs) + (target_map != "farthest") == (run.factor != "base"), run
-    halved, _ = sweep.departed(CureConfig(), auto, sweep.Run(0, "cure", "retain clusters", "0.5"))
+    halved, _ = sweep.departed(
+        CureConfig(), auto, sweep.SweepRun(0, "cure", "retain clusters", "0.5")
+    )
     assert halved.clusters == (16, 40)
 
 

@@ -1,14 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ortho_group
 from sklearn.manifold import trustworthiness
 
 from cure_study.experiments.maps import projections
 
 
 def space(people=5, each=12, dim=8, seed=0):
-    """Unit vectors around a direction a person."""
+    """Unit vectors around one direction for each person."""
     rng = np.random.default_rng(seed)
     centre = np.repeat(rng.normal(size=(people, dim)), each, axis=0)
     x = centre + 0.15 * rng.normal(size=centre.shape)
@@ -20,21 +19,9 @@ def spaces():
     return {"before": one, "after": one + np.float32(0.01), "oracle": space(seed=1)}
 
 
-def test_a_turned_space_is_turned_back():
-    """Whatever orthogonal matrix turned it: Procrustes finds it, and nothing is left over."""
-    x = space()
-    turn = ortho_group.rvs(8, random_state=0)
-    rotation = projections.rotate_into(x @ turn, x)
-    np.testing.assert_allclose(rotation.matrix, turn.T, atol=1e-5)
-    assert rotation.residual == pytest.approx(0, abs=1e-5)
-    assert projections.residual(x @ turn, x) > 0.5
-
-
 def test_the_residual_by_hand():
     """(3, 4) against (0, 4): |(3, 0)| / 4."""
-    assert projections.residual(np.array([[3.0, 4.0]]), np.array([[0.0, 4.0]])) == pytest.approx(
-        0.75
-    )
+    assert projections.residual(np.array([[3.0, 4.0]]), np.array([[0.0, 4.0]])) == 0.75
 
 
 @pytest.mark.parametrize(
@@ -47,8 +34,8 @@ def test_a_map_repeats_to_the_last_digit(fit):
     assert one.groupby("model").size().to_dict() == {"before": 60, "after": 60, "oracle": 60}
 
 
-def test_a_map_keeps_neighbours_and_a_copy_lies_where_it_was():
-    """People stay together; the same embedding, placed again, falls among its own neighbours."""
+def test_a_map_keeps_neighbours_and_places_a_copy_next_to_the_original():
+    """People stay together; the same embedding, placed again, falls among its old neighbours."""
     given = spaces()
     table = projections.placed_tsne(given, perplexity=8)
     quality = projections.map_quality(given, table)
@@ -67,9 +54,9 @@ def test_quality_is_scikit_learns_and_perfect_for_a_flat_space():
     assert perfect[["trustworthiness", "preserved"]].tolist() == pytest.approx([1, 1])
     assert perfect.chance == 15 / 39
     bad = table.assign(x=np.random.default_rng(1).normal(size=40))
-    own = projections.map_quality(flat, bad).trustworthiness["before"]
+    got = projections.map_quality(flat, bad).trustworthiness["before"]
     expected = trustworthiness(flat["before"], bad[["x", "y"]].to_numpy(), n_neighbors=15)
-    assert own == pytest.approx(expected)
+    assert got == pytest.approx(expected)
 
 
 def test_principal_components_by_hand():

@@ -20,7 +20,7 @@ POINTS = pd.DataFrame(
 )  # fmt: skip
 
 
-def test_points_are_spread_evenly_and_small_sets_are_whole():
+def test_points_are_evenly_spaced_and_small_sets_are_whole():
     sets = {"forget": np.arange(100, 109), "retain": np.array([5, 6])}
     table = map_tables.choose_points(sets, {"forget": 3, "retain": 8})
     assert table.point.tolist() == [0, 1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""Scorers of quality: monotone on pictures spoilt step by step, and every wrong way to ask."""
+"""Scorers of quality: monotone on images degraded step by step, and every wrong argument."""
 
 import io
 
@@ -16,7 +16,7 @@ from cure_study.synthfaces import generate
 
 @pytest.fixture(scope="module")
 def faces():
-    """The better half of 48 drawn faces."""
+    """The better half of 48 synthetic faces."""
     drawn = generate(12, 4, seed=100)
     return drawn.images[drawn.attributes.quality > drawn.attributes.quality.median()]
 
@@ -39,15 +39,12 @@ def compressed(images, setting):
     return np.stack([one(image) for image in images])
 
 
-def halved(images, cells):
-    """Fewer pixels a side, drawn up again."""
-    sides = [(cells, cells), (112, 112)]
+def resized(images, cells):
+    """Resized to fewer pixels a side and back."""
 
     def one(image):
-        small, big = Image.fromarray(image), Image.Resampling.BILINEAR
-        for side in sides:
-            small = small.resize(side, big)
-        return np.asarray(small)
+        small = Image.fromarray(image).resize((cells, cells), Image.Resampling.BILINEAR)
+        return np.asarray(small.resize((112, 112), Image.Resampling.BILINEAR))
 
     return np.stack([one(image) for image in images])
 
@@ -60,30 +57,30 @@ def greyed(images, factor):
     return (127 + factor * (images.astype(float) - 127)).astype(np.uint8)
 
 
-def aside(images, pixels):
+def shifted(images, pixels):
     return np.roll(images, pixels, axis=2)
 
 
 STEPS = [
     ("sharpness", blurred, (0, 1, 2, 4)),
-    ("sharpness", halved, (112, 56, 36, 24)),
+    ("sharpness", resized, (112, 56, 36, 24)),
     ("detail", blurred, (0, 1, 2, 4)),
-    ("detail", halved, (112, 56, 36, 24)),
+    ("detail", resized, (112, 56, 36, 24)),
     ("edges", noisy, (0, 8, 16, 32)),
     ("edges", blurred, (0, 0.7, 1.4)),
     ("noise", noisy, (0, 8, 16, 32)),
     ("compression", compressed, (95, 40, 15, 5)),
     ("exposure", dimmed, (1, 0.7, 0.45, 0.2)),
     ("contrast", greyed, (1, 0.7, 0.4, 0.1)),
-    ("symmetry", aside, (0, 4, 8, 12)),
+    ("symmetry", shifted, (0, 4, 8, 12)),
     ("fused_together", blurred, (0, 1, 2, 4)),
     ("fused_together", noisy, (0, 8, 16, 32)),
 ]
 
 
-@pytest.mark.parametrize(("scorer", "spoil", "steps"), STEPS)
-def test_scores_fall_on_average_step_by_step(faces, scorer, spoil, steps):
-    versions = [spoil(faces, step) for step in steps]
+@pytest.mark.parametrize(("scorer", "degrade", "steps"), STEPS)
+def test_scores_fall_on_average_step_by_step(faces, scorer, degrade, steps):
+    versions = [degrade(faces, step) for step in steps]
     if scorer == "fused_together":  # its ranks hold within one call
         means = scorers.score(np.concatenate(versions), "fused").reshape(len(steps), -1).mean(1)
     else:
@@ -112,7 +109,7 @@ def test_the_norm_is_the_length_of_the_embedding(faces):
 
 def test_mirror_agreement_falls_as_a_face_moves_aside(faces):
     means = [
-        scorers.score(aside(faces, s), "mirror_agreement", Pixels()).mean() for s in (0, 6, 12)
+        scorers.score(shifted(faces, s), "mirror_agreement", Pixels()).mean() for s in (0, 6, 12)
     ]
     assert (np.diff(means) < 0).all(), means
     even = np.concatenate([faces[:, :, :56], faces[:, :, 55::-1]], axis=2)
@@ -132,15 +129,15 @@ class Votes(nn.Module):
         return self.last(nn.functional.avg_pool2d(images.float().mean(1), 8).flatten(1))
 
 
-def test_dropout_agreement_falls_as_features_come_to_contradict_each_other():
+def test_dropout_agreement_falls_as_features_contradict_each_other():
     means = []
     for against in (0, 0.2, 0.4, 0.7):
         cells = np.zeros((6, 14, 14), np.uint8)
-        cells[:, ::3, ::4] = 200  # few, so that each one dropped is felt
+        cells[:, ::3, ::4] = 200  # few, so that each one dropped matters
         cells[:, 7:] = cells[:, 7:] * against
         images = cells.repeat(8, 1).repeat(8, 2)[..., None].repeat(3, 3)
         means.append(scorers.score(images, "dropout_agreement", Votes()).mean())
-    assert means[0] == pytest.approx(1, abs=1e-3)  # all say the same, whoever is missing
+    assert means[0] == pytest.approx(1, abs=1e-3)  # all agree, whichever is missing
     assert (np.diff(means) < 0).all(), means
 
 
@@ -155,8 +152,8 @@ def test_dropout_agreement_is_the_same_twice_and_for_a_part(faces):
 
 def test_cluster_margin_falls_on_the_way_to_another_cluster(draw_faces):
     images, _ = draw_faces(4, 12)
-    own, other = images[:12].mean(0), images[12:24].mean(0)
-    between = np.stack([own + step * (other - own) for step in (0, 0.25, 0.35, 0.45)])
+    first, second = images[:12].mean(0), images[12:24].mean(0)
+    between = np.stack([first + step * (second - first) for step in (0, 0.25, 0.35, 0.45)])
     everything = np.concatenate([images, between]).astype(np.uint8)
     scores = scorers.score(everything, "cluster_margin", Pixels())[len(images) :]
     assert (np.diff(scores) < 0).all(), scores
@@ -165,8 +162,8 @@ def test_cluster_margin_falls_on_the_way_to_another_cluster(draw_faces):
 def test_fused_is_the_weighted_geometric_mean_of_ranks(faces):
     ranks = []
     for name, count in scorers.FUSED.items():
-        own = scorers.score(faces, name)
-        ranks += count * [[(own < value).sum() + 1 for value in own]]  # no ties here
+        scores = scorers.score(faces, name)
+        ranks += count * [[(scores < value).sum() + 1 for value in scores]]  # no ties here
     by_hand = np.prod(np.array(ranks) / len(faces), axis=0) ** (1 / len(ranks))
     np.testing.assert_allclose(scorers.score(faces, "fused"), by_hand, rtol=1e-5)
     with_encoder = scorers.score(faces, "fused", Pixels())
@@ -183,7 +180,7 @@ def test_every_scorer_gives_one_float32_an_image_and_leaves_the_images(faces, na
 
 
 @pytest.mark.parametrize("name", [*scorers.CLASSICAL, "norm", "mirror_agreement"])
-def test_a_flat_picture_has_a_finite_score_and_chunks_do_not_matter(faces, name, monkeypatch):
+def test_a_flat_image_has_a_finite_score_and_chunks_do_not_matter(faces, name, monkeypatch):
     images = np.concatenate([np.full((2, 112, 112, 3), 7, np.uint8), faces[:5]])
     whole = scorers.score(images, name, Pixels())
     monkeypatch.setattr(scorers, "CHUNK", 2)
@@ -199,13 +196,13 @@ def test_edges_are_the_kurtosis_of_the_filtered_face(faces):
     np.testing.assert_allclose(scorers.score(faces, "edges"), kurtosis(filtered, axis=1), rtol=1e-3)
 
 
-def test_a_scorer_of_ones_own(faces):
+def test_a_function_as_scorer(faces):
     scores = scorers.score(faces, lambda images: np.arange(len(images)))
     assert scores.tolist() == list(range(len(faces)))
 
 
 @pytest.mark.parametrize(
-    ("images", "scorer", "encoder", "told"),
+    ("images", "scorer", "encoder", "message"),
     [
         (np.zeros((2, 112, 112, 3), np.uint8), "beauty", None, "no scorer 'beauty'; there are sha"),
         (np.zeros((0, 112, 112, 3), np.uint8), "sharpness", None, "the set is empty"),
@@ -228,8 +225,8 @@ def test_a_scorer_of_ones_own(faces):
         (np.zeros((2, 112, 112, 3), np.uint8), "cluster_margin", Pixels(), "needs 4 distinct"),
     ],
 )
-def test_wrong_ways_to_ask(images, scorer, encoder, told):
-    with pytest.raises(ValueError, match=told):
+def test_arguments_that_are_refused(images, scorer, encoder, message):
+    with pytest.raises(ValueError, match=message):
         scorers.score(images, scorer, encoder)
 
 
