@@ -24,7 +24,7 @@ def draw_case() -> study.Case:
     unseen: dict[str, Any] = {"unseen_people": 30, "unseen_images": 6, "unseen_pairs": 400}
     if is_grading():
         people, images, outsiders, forget, epochs, pairs = 9, 7, 3, 2, 1, 40
-        unseen: dict[str, Any] = {"unseen_people": 20, "unseen_images": 4, "unseen_pairs": 40}
+        unseen = {"unseen_people": 20, "unseen_images": 4, "unseen_pairs": 40}
     faces = manifests.load(
         "synthfaces", people=people, images_per_person=images, cross_age_pairs=0, **unseen
     )
