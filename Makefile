@@ -6,6 +6,8 @@ STUDY ?= notebooks/studies/seeds.yaml
 BIN := .venv/bin
 BUILT := .venv/built
 LOCK := requirements.lock
+# Where bytecode may not be written, each process compiles the sources of torch again: 6 seconds.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help env study batch figures site test test-all fast notebooks lock clean
 

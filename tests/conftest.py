@@ -1,5 +1,6 @@
 """What several tests share: small sets of distinguishable drawn images, and a tiny encoder."""
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 import torch
 
 from cure_core.encoders import SmallEncoder
+
+# nbformat's imports compile a grammar of web addresses that no notebook needs: 1.4 s a process.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(autouse=True)

@@ -20,21 +20,21 @@ def play(notebook, answers=None, around=None):
     `answers` take the place of the cells of these names. As in nbgrader, a graded cell that raises
     gets nothing, and the next cell goes on.
     """
-    space, own = {"__name__": "lesson", **(around or {})}, set()
+    space, from_exercises = {"__name__": "lesson", **(around or {})}, set()
     points, wrong, quiet = {}, {}, io.StringIO()
     for number, cell in enumerate(notebook.cells):
-        told = cell.metadata.get("nbgrader", {})
-        if cell.cell_type != "code" or (around is not None and not told):
+        marks = cell.metadata.get("nbgrader", {})
+        if cell.cell_type != "code" or (around is not None and not marks):
             continue
-        name, before = told.get("grade_id", f"cell {number}"), dict(space)
+        name, before = marks.get("grade_id", f"cell {number}"), dict(space)
         source = (answers or {}).get(name, cell.source)
         try:
             with contextlib.redirect_stderr(quiet), contextlib.redirect_stdout(quiet):
                 exec(compile(source, name, "exec"), space)
         except Exception:
             wrong[name] = traceback.format_exc(limit=-3)
-        if told:
-            own |= {key for key, value in space.items() if before.get(key) is not value}
-        if told.get("grade"):
-            points[name] = 0 if name in wrong else told["points"]
-    return Played(points, wrong, {key: space[key] for key in space if key not in own})
+        if marks:
+            from_exercises |= {key for key, value in space.items() if before.get(key) is not value}
+        if marks.get("grade"):
+            points[name] = 0 if name in wrong else marks["points"]
+    return Played(points, wrong, {key: space[key] for key in space if key not in from_exercises})

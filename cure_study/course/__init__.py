@@ -1,1 +1,1 @@
-"""The course in notebooks/course: the small world its lessons share, and how they are graded."""
+"""The course in notebooks/course: the case its lessons share, and how they are graded."""

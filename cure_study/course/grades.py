@@ -46,37 +46,35 @@ class Grades(ExportPlugin):
 def all_students(gradebook: Gradebook, course: Path) -> dict[str, Any]:
     """The gradebook's students, and those it does not know who have a folder in `submitted/`.
 
-    Who is listed under one Unicode form of a name (NFC, NFD) and handed in under another is one
-    student, by the name of the folder.
+    Someone who is listed under one Unicode form of a name (NFC, NFD) and hands in under another is
+    one student, by the name of the folder.
     """
-    listed = {student.id: student for student in gradebook.students}
     folders = sorted(path.name for path in (course / "submitted").glob("[!.]*") if path.is_dir())
-    other_form = {normalize("NFC", name): name for name in folders}
-    students = {other_form.get(normalize("NFC", name), name): listed[name] for name in listed}
-    return students | {name: listed.get(name, students.get(name)) for name in folders}
+    folder_of = {normalize("NFC", name): name for name in folders}
+    listed = {folder_of.get(normalize("NFC", s.id), s.id): s for s in gradebook.students}
+    return dict.fromkeys(folders) | listed
 
 
 def row(
     gradebook: Gradebook, course: Path, assignment: Any, name: str, student: Any
 ) -> dict[str, Any]:
     """A row of the table; None becomes an empty field."""
-    try:
+    score = penalty = 0.0
+    timestamp = None
+    with suppress(MissingEntry):
         submission = gradebook.find_submission(assignment.name, name)
-    except MissingEntry:
-        submission = None
-    score = submission.score if submission else 0.0
-    penalty = (submission.late_submission_penalty if submission else 0.0) or 0.0
-    assignments = [each.name for each in gradebook.assignments]
+        score, timestamp = submission.score, submission.timestamp
+        penalty = submission.late_submission_penalty or 0.0
     return {key: getattr(student, key, None) for key in ("last_name", "first_name", "email")} | {
         "assignment": assignment.name,
         "duedate": assignment.duedate,
-        "timestamp": submission.timestamp if submission else None,
+        "timestamp": timestamp,
         "student_id": name,
         "raw_score": score,
         "late_submission_penalty": penalty,
         "score": max(0.0, score - penalty),
         "max_score": assignment.max_score,
-        "status": status(course, name, assignment.name, assignments),
+        "status": status(course, name, assignment.name, [a.name for a in gradebook.assignments]),
     }
 
 
@@ -90,21 +88,20 @@ def status(course: Path, student: str, assignment: str, assignments: list[str]) 
     folder = course / "submitted" / student / assignment
     if folder.is_dir():
         return f"failed: {obstacle(folder)}"
-    for other in sorted(folder.parent.glob("*/")):
-        if other.name not in assignments and get_close_matches(other.name, assignments, 1) == [
-            assignment
-        ]:
-            return f"failed: the folder {other.name!r} must be named {assignment!r}"
+    for other in sorted(path.name for path in folder.parent.glob("*/")):
+        if other not in assignments and assignment in get_close_matches(other, assignments, 1):
+            return f"failed: the folder {other!r} must be named {assignment!r}"
     return "not submitted"
 
 
 def obstacle(folder: Path) -> str:
     """Why nbgrader graded nothing in this folder, as far as it can be seen."""
-    student, files = folder.parent.name, [p for p in sorted(folder.rglob("*")) if p.is_file()]
+    student = folder.parent.name
     if glob.escape(student) != student:
         return f"nbgrader reads no folder with *, ? or [ in its name: rename {student!r}"
     if not any(folder.glob("*.ipynb")):
-        names = ", ".join(repr(str(path.relative_to(folder))) for path in files[:3])
+        files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+        names = ", ".join(repr(str(path)) for path in files[:3])
         return f"there is no notebook in the folder, only {names or 'nothing'}"
     with suppress(OSError):
         try:

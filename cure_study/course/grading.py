@@ -1,7 +1,7 @@
 """Grading by nbgrader, each submission in a separate process and folder.
 
-nbgrader executes submissions one after another in the course's folder. `Apart` replaces its
-`Execute`, so that what a submission does to its time, memory, kernel or folder costs only that
+nbgrader executes submissions one after another in the course's folder. `IsolatedExecute` replaces
+its `Execute`, so that what a submission does to its time, memory, kernel or folder costs only that
 submission. It is not a sandbox: the code runs as the user who grades.
 """
 
@@ -28,14 +28,14 @@ from cure_study.course.submission import REFUSED, NotGradedError
 
 MARK = "CURE_SUBMISSION"  # in the environment of all that a submission starts
 GUARDED = ("gradebook.db", "submitted", "autograded")
-KERNEL_STARTS = 3
+KERNEL_STARTS = 3  # on a busy machine a kernel may not start at once
 
 
 class KernelStartError(NotGradedError):
     """The kernel did not start, before any cell of the submission ran."""
 
 
-class Apart(NbGraderPreprocessor):
+class IsolatedExecute(NbGraderPreprocessor):
     """Executes a notebook in a separate process and folder, within limits.
 
     Raises NotGradedError for a submission that breaks off, which `Submission` then refuses.
@@ -48,169 +48,152 @@ class Apart(NbGraderPreprocessor):
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
         if REFUSED in nb.metadata:
             return fail(nb, nb.metadata[REFUSED]), resources
-        where = resources["nbgrader"]
-        files = Path("autograded") / where["student"] / where["assignment"]
-        with guarded(Path.cwd(), where["student"]):
-            executed = run_apart(nb, files, self.seconds, self.cell_seconds, self.memory)
+        names = resources["nbgrader"]
+        files = Path("autograded") / names["student"] / names["assignment"]
+        with guarded(Path.cwd(), names["student"]):
+            executed = self.execute(nb, files)
         executed.metadata = nb.metadata  # a submission must not change its own status
         return executed, resources
 
+    def execute(self, notebook: NotebookNode, files: Path) -> NotebookNode:
+        """The notebook with its outputs, executed among copies of the other files in `files`.
 
-def run_apart(
-    notebook: NotebookNode, files: Path, seconds: int, cell_seconds: int, memory: int
-) -> NotebookNode:
-    """The notebook with its outputs, executed among copies of the other files in `files`.
+        A kernel that does not start is started again up to twice. Raises NotGradedError if the
+        execution takes more than `seconds`, if the kernel dies, or if the notebook that comes back
+        is not the one that was sent.
+        """
+        for _ in range(KERNEL_STARTS - 1):
+            with suppress(KernelStartError):
+                return self.execute_once(notebook, files)
+        return self.execute_once(notebook, files)
 
-    A kernel that does not start, on a busy machine, is started again up to twice. Raises
-    NotGradedError where the execution takes more than `seconds`, the kernel dies, or the notebook
-    that comes back is not the one that was sent.
-    """
-    for _ in range(KERNEL_STARTS - 1):
-        with suppress(KernelStartError):
-            return run_once(notebook, files, seconds, cell_seconds, memory)
-    return run_once(notebook, files, seconds, cell_seconds, memory)
+    def execute_once(self, notebook: NotebookNode, files: Path) -> NotebookNode:
+        """`execute` with one start of the kernel, which may raise KernelStartError.
 
-
-def run_once(
-    notebook: NotebookNode, files: Path, seconds: int, cell_seconds: int, memory: int
-) -> NotebookNode:
-    """`run_apart` with one start of the kernel, which may raise KernelStartError.
-
-    Cache and home are new, empty folders. Afterwards its descendants and all that carries its mark
-    are ended; a process that hides is not found.
-    """
-    mark = uuid.uuid4().hex
-    with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as temporary:
-        home, source, target = (
-            Path(temporary) / name for name in ("home", "in.ipynb", "out.ipynb")
-        )
-        work, log = home / "work", Path(temporary) / "log"
-        work.mkdir(parents=True)
-        for path in files.rglob("*"):
-            if path.is_file() and path.suffix != ".ipynb":
-                copy = work / path.relative_to(files)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(path.read_bytes())
-        nbformat.write(notebook, source)
-        settings = {name: str(home / name.lower()) for name in ("CURE_CACHE", "IPYTHONDIR")}
-        settings |= {"JUPYTER_RUNTIME_DIR": str(home / "runtime"), "HOME": str(home), MARK: mark}
-        settings |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1"}  # the same numbers every time
-        arguments = [str(source), str(target), str(cell_seconds), str(memory)]
-        with open(log, "w", encoding="utf-8") as errors:
+        Cache and home are new, empty folders. Afterwards its descendants and all that carries its
+        mark are ended; a process that hides is not found.
+        """
+        mark = uuid.uuid4().hex
+        with (
+            tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as temporary,
+            tempfile.TemporaryFile() as log,
+        ):
+            home, source, target = (Path(temporary) / n for n in ("home", "in.ipynb", "out.ipynb"))
+            # Contents alone: what nbgrader copied may only be read.
+            notebooks = shutil.ignore_patterns("*.ipynb")
+            shutil.copytree(files, home / "work", ignore=notebooks, copy_function=shutil.copyfile)
+            nbformat.write(notebook, source)
+            settings = {
+                "CURE_CACHE": str(home / "cure_cache"), "IPYTHONDIR": str(home / "ipythondir"),
+                "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "HOME": str(home), MARK: mark,
+                "PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1",  # the same numbers every time
+            }  # fmt: skip
+            arguments = [str(source), str(target), str(self.cell_seconds), str(self.memory)]
             process = subprocess.Popen(
                 [sys.executable, "-m", execute.__name__, *arguments],
-                cwd=work, env=os.environ | settings, start_new_session=True,
-                stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                cwd=home / "work", env=os.environ | settings, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        try:
-            status = process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            raise NotGradedError(f"it was not done after {seconds} seconds") from error
-        finally:
-            end_all(process, mark)
-        if status == execute.NO_KERNEL:
-            raise KernelStartError("its kernel did not start")
-        if status != 0 or not target.is_file():
-            lines = (
-                log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                if log.is_file()
-                else []
-            )
-            raise NotGradedError(f"its execution broke off: {lines[-1] if lines else status}"[:500])
-        try:
-            executed = nbformat.read(target, as_version=4)
-        except Exception as error:
-            raise NotGradedError("what came back is not a notebook") from error
-    return checked(executed, notebook)
+            try:
+                status = process.wait(self.seconds)
+            except subprocess.TimeoutExpired as error:
+                raise NotGradedError(f"it was not done after {self.seconds} seconds") from error
+            finally:
+                end_all(process, mark)
+            if status == execute.NO_KERNEL:
+                raise KernelStartError("its kernel did not start")
+            if status != 0:
+                log.seek(0)
+                lines = log.read().decode(errors="replace").split("\n")
+                last = next((line for line in reversed(lines) if line.strip()), status)
+                raise NotGradedError(f"its execution broke off: {last}"[:500])
+            try:
+                executed = nbformat.read(target, as_version=4)
+            except Exception as error:
+                raise NotGradedError("what came back is not a notebook") from error
+        return checked(executed, notebook)
 
 
 def checked(executed: NotebookNode, sent: NotebookNode) -> NotebookNode:
-    """`executed`, where its cells are those that were sent and every graded one was executed."""
-    if [(c.cell_type, c.source, c.metadata.get("nbgrader")) for c in executed.cells] != [
-        (c.cell_type, c.source, c.metadata.get("nbgrader")) for c in sent.cells
-    ]:
+    """`executed`, if its cells are those that were sent and every graded one was executed."""
+    cells, expected = (
+        [(c.cell_type, c.source, c.metadata.get("nbgrader")) for c in notebook.cells]
+        for notebook in (executed, sent)
+    )
+    if cells != expected:
         raise NotGradedError("the notebook that came back is not the one that was sent")
-    graded = [c for c in executed.cells if is_grade(c) and c.cell_type == "code"]
-    if any(cell.execution_count is None for cell in graded if cell.source.strip()):
-        raise NotGradedError("not every graded cell was executed")
-    for cell in graded:  # nbgrader takes anything on stderr for an error, even a warning
-        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+    for cell in executed.cells:
+        if is_grade(cell) and cell.cell_type == "code":
+            if cell.execution_count is None and cell.source.strip():
+                raise NotGradedError("not every graded cell was executed")
+            # nbgrader takes anything on stderr for an error, even a warning
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return executed
 
 
 def end_all(process: "subprocess.Popen[bytes]", mark: str) -> None:
     """End the process and its descendants, and whatever has its mark in its environment."""
-    family: list[psutil.Process] = []
+    descendants: list[psutil.Process] = []
     with suppress(psutil.Error):
-        family = psutil.Process(process.pid).children(recursive=True)
+        descendants = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
-    for other in [*family, *psutil.process_iter()]:
-        try:
-            if other in family or other.environ().get(MARK) == mark:
+    for other in [*descendants, *psutil.process_iter()]:
+        with suppress(psutil.Error, OSError):
+            if other in descendants or other.environ().get(MARK) == mark:
                 other.kill()
-        except (psutil.Error, OSError):
-            continue
 
 
 def fail(notebook: NotebookNode, reason: str) -> NotebookNode:
     """The notebook with an error that gives the reason in every graded code cell."""
-    message = [f"The submission was not graded: {reason}"]
+    message = f"The submission was not graded: {reason}"
+    error = {"ename": "NotGraded", "evalue": reason, "traceback": [message]}
     for cell in notebook.cells:
         if is_grade(cell) and cell.cell_type == "code":
-            cell.outputs = [
-                nbformat.v4.new_output("error", ename="NotGraded", evalue=reason, traceback=message)
-            ]
+            cell.outputs = [nbformat.v4.new_output("error", **error)]
     return notebook
 
 
 @contextmanager
 def guarded(course: Path, student: str) -> Iterator[None]:
-    """Put the gradebook and everybody's work back as they were where the block changed them.
+    """Restore the gradebook and everyone's work if the block changes them.
 
     The changed gradebook is kept beside it, under the student's name. Raises NotGradedError then.
     """
     before = contents(course)
+    changed: set[Path] = set()
     try:
         yield
     finally:
-        damaged = sorted(str(path.relative_to(course)) for path in changed(course, before))
-        if damaged:
-            restore(course, before, student)
-    if damaged:
-        raise NotGradedError(f"it changed {', '.join(damaged[:3])} of the course")
+        changed = {path for path, _ in contents(course).items() ^ before.items()}
+        for name in {path.parts[0] for path in changed}:
+            restore(course, name, before, student)
+    if changed:
+        raise NotGradedError(f"it changed {', '.join(sorted(map(str, changed))[:3])} of the course")
 
 
-def contents(course: Path) -> dict[Path, bytes]:
-    """Every guarded file, with its content."""
+def contents(course: Path) -> dict[Path, bytes | None]:
+    """What each guarded file holds, and None for a folder, by its path in the course."""
     roots = [course / name for name in GUARDED]
-    found = [p for root in roots for p in (root, *root.rglob("*")) if p.is_file()]
-    return {path: path.read_bytes() for path in found}
+    paths = [path for root in roots for path in (root, *sorted(root.rglob("*"))) if path.exists()]
+    return {
+        path.relative_to(course): None if path.is_dir() else path.read_bytes() for path in paths
+    }
 
 
-def changed(course: Path, before: dict[Path, bytes]) -> set[Path]:
-    """The files that are new, gone, or other than `before`."""
-    now = contents(course)
-    return {path for path in now.keys() | before.keys() if now.get(path) != before.get(path)}
-
-
-def restore(course: Path, before: dict[Path, bytes], student: str) -> None:
-    """Make every guarded file what it was."""
-    touched = changed(course, before)
-    for path in touched:  # first out of the way, for a file may stand where a folder was
-        if path.name == GUARDED[0] and path.is_file():
-            path.with_name(f"{path.name}.changed-by-{student}").write_bytes(path.read_bytes())
-        _remove(path)
-    for path in touched & before.keys():
-        for parent in path.relative_to(course).parents:
-            if not (course / parent).is_dir() or (course / parent).is_symlink():
-                _remove(course / parent)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(before[path])
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.is_dir():
+def restore(course: Path, name: str, before: dict[Path, bytes | None], student: str) -> None:
+    """Put back the guarded file or folder `name`, whatever is there now."""
+    path = course / name
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
+    elif path.is_file() and name == GUARDED[0]:
+        path.replace(path.with_name(f"{name}.changed-by-{student}"))
+    else:
+        path.unlink(missing_ok=True)
+    for path, content in before.items():
+        if path.parts[0] != name:
+            continue
+        if content is None:
+            (course / path).mkdir()
+        else:
+            (course / path).write_bytes(content)

@@ -45,25 +45,25 @@ class Submission(NotebookExporter):
     def from_filename(
         self, filename: str, resources: dict[str, Any] | None = None, **options: Any
     ) -> tuple[NotebookNode, dict[str, Any]]:
-        path, resources = Path(filename), dict(resources or {})
-        resources["metadata"] = {"name": path.stem, "path": str(path.parent)}
-        first_pass = "submitted" in path.parts[-4:-3]  # the second one reads what the first wrote
+        path = Path(filename)
+        names = {"name": path.stem, "path": str(path.parent)}
+        resources = {**(resources or {}), "metadata": names}
+        handed_in = path.parts[-4] == "submitted"  # else it is what the pass before this one wrote
+        notebook = new_notebook() if handed_in else nbformat.read(path, as_version=4)
         try:
-            notebook = read_submission(path) if first_pass else nbformat.read(path, as_version=4)
-            return self.from_notebook_node(notebook, resources, **options)
+            found = read_submission(path) if handed_in else notebook
+            return self.from_notebook_node(found, resources, **options)
         except OperationalError:  # the gradebook's fault, not the student's
             raise
-        except NotGradedError as error:
-            reason = str(error)
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            refused = isinstance(error, NotGradedError)
+            reason = str(error) if refused else f"{type(error).__name__}: {error}"
         self.log.error("%s: not graded: %s", resources["nbgrader"]["student"], reason)
-        notebook = new_notebook() if first_pass else nbformat.read(path, as_version=4)
         return self.from_notebook_node(refuse(notebook, reason), resources, **options)
 
 
 def refuse(notebook: NotebookNode, reason: str) -> NotebookNode:
-    """The notebook with the reason on top and in its metadata, so that `Apart` does not run it."""
+    """The notebook with the reason on top and in its metadata, so that it is not executed."""
     note = f"**This submission was not graded: {reason}**"
     notebook.metadata[REFUSED] = reason
     notebook.cells.insert(0, new_markdown_cell(note, id="not-graded"))
@@ -75,7 +75,7 @@ def read_submission(path: Path) -> NotebookNode:
 
     Keeps what is graded, the sources and the names of exercises; outputs, attachments, ids and
     versions, which nbformat may reject, are dropped. `metadata.remarks` lists what was unusual.
-    Raises NotGradedError where there is no notebook or it cannot be read.
+    Raises NotGradedError if there is no notebook or it cannot be read.
     """
     lesson = {other.name for other in Path("source", path.parent.name).glob("*.ipynb")}
     others = sorted(p for p in path.parent.glob("*.ipynb") if p.name not in lesson)
@@ -110,18 +110,19 @@ def raw_cells(path: Path) -> list[Any]:
 
 
 def plain_cell(raw: Any, number: int) -> NotebookNode:
-    """A valid cell with the source of `raw` and, where it has one, the name of its exercise."""
-    kind = raw.get("cell_type") if isinstance(raw, dict) else None
-    source = raw.get("source", "") if isinstance(raw, dict) else None
+    """A valid cell with the source of `raw` and, if it has one, the name of its exercise."""
+    raw = raw if isinstance(raw, dict) else {}
+    kind, source = raw.get("cell_type"), raw.get("source", "")
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
         source = "".join(source)
     if kind not in NEW_CELL or not isinstance(source, str):
         raise NotGradedError(f"cell {number} is not a notebook's cell: save it again in Jupyter")
     source = source.encode(errors="replace").decode()  # half a surrogate pair cannot be written
     cell = NEW_CELL[kind](source, id=f"cell-{number}")
-    metadata = raw.get("metadata")
-    marks = metadata.get("nbgrader") if isinstance(metadata, dict) else None
-    name = marks.get("grade_id") if isinstance(marks, dict) else None
+    try:
+        name = raw["metadata"]["nbgrader"]["grade_id"]
+    except (KeyError, TypeError):
+        return cell
     if isinstance(name, str):
         cell.metadata.nbgrader = {"grade_id": name}
     return cell
@@ -131,16 +132,16 @@ class Restore(NbGraderPreprocessor):
     """Puts the lesson's graded cells back as they were, and reports what the student changed."""
 
     def preprocess(self, nb: NotebookNode, resources: Any) -> tuple[NotebookNode, Any]:
-        where = resources["nbgrader"]
-        with Gradebook(where["db_url"]) as gradebook:
-            lesson = lesson_cells(gradebook.find_notebook(where["notebook"], where["assignment"]))
+        names = resources["nbgrader"]
+        with Gradebook(names["db_url"]) as gradebook:
+            lesson = lesson_cells(gradebook.find_notebook(names["notebook"], names["assignment"]))
         if REFUSED in nb.metadata:
             nb.cells += lesson
             return nb, resources
         nb.cells, remarks = restore_cells(nb.cells, lesson)
         remarks = nb.metadata.pop("remarks", []) + remarks
         if remarks:
-            self.log.warning("%s: %s", where["student"], "; ".join(remarks))
+            self.log.warning("%s: %s", names["student"], "; ".join(remarks))
             note = "\n".join(["Before grading:\n", *(f"- {remark}" for remark in remarks)])
             nb.cells.insert(0, new_markdown_cell(note, id="remarks"))
         return nb, resources
@@ -155,12 +156,15 @@ def lesson_cells(lesson: Any) -> list[NotebookNode]:
     )
     cells = []
     for number, source in enumerate(lesson.source_cells, 1):
+        name = source.name
         cell = NEW_CELL[source.cell_type](source.source, id=f"lesson-{number}")
         cell.metadata.nbgrader = {
-            "grade_id": source.name, "grade": source.name in grades, "schema_version": 3,
-            "solution": source.name in solutions, "task": source.name in tasks,
-            "locked": source.locked, "checksum": source.checksum, "cell_type": source.cell_type,
-        } | ({"points": points[source.name]} if source.name in points else {})  # fmt: skip
+            "grade_id": name, "grade": name in grades, "solution": name in solutions,
+            "task": name in tasks, "locked": source.locked, "checksum": source.checksum,
+            "cell_type": source.cell_type, "schema_version": 3,
+        }  # fmt: skip
+        if name in points:
+            cell.metadata.nbgrader.points = points[name]
         cells.append(cell)
     return cells
 
@@ -171,21 +175,21 @@ def restore_cells(
     """The submission's cells with the lesson's marks and tests, and a remark on each change.
 
     A graded cell that is missing goes before the lesson's next cell that is there, and so after the
-    answer to it. Raises NotGradedError where no cell is the lesson's.
+    answer to it. Raises NotGradedError if no cell is the lesson's.
     """
     handed_out = released(new_notebook(cells=lesson)).cells
     names = locate(cells, handed_out)
     place = {name: index for index, name in enumerate(names) if name}  # the last of several
     if not place:
         raise NotGradedError("it has no cell of this lesson: is it another lesson's notebook?")
-    result = [NEW_CELL[cell.cell_type](cell.source, id=cell.id) for cell in cells]
-    missing: dict[int, list[NotebookNode]] = {}
+    # What stands at each place in the end; a missing cell is put before the cell that is there.
+    result = [[NEW_CELL[cell.cell_type](cell.source, id=cell.id)] for cell in cells] + [[]]
     position, remarks = len(cells), []
     for original, public in zip(reversed(lesson), reversed(handed_out), strict=True):
         name = name_of(original)
         if name not in place:
             if is_grade(original) or is_task(original):
-                missing.setdefault(position, []).insert(0, original)
+                result[position].insert(0, original)
                 remarks.append(f"cell {name!r} was missing and was put back")
             continue
         position = place[name]
@@ -198,19 +202,14 @@ def restore_cells(
             original.source = cell.source
         elif text(cell) not in (text(public), text(original)):
             remarks.append(f"cell {name!r} was changed, which was undone")
-        result[position] = original
-    restored = [
-        each
-        for index in range(len(result) + 1)
-        for each in (*missing.get(index, []), *result[index : index + 1])
-    ]
-    return restored, remarks[::-1]
+        result[position][-1] = original
+    return [cell for group in result for cell in group], remarks[::-1]
 
 
 def locate(cells: list[NotebookNode], handed_out: list[NotebookNode]) -> list[str | None]:
     """The name of the lesson's cell that each cell is, or None.
 
-    Where an editor dropped every name, the tests are recognised by their text.
+    If an editor dropped every name, the tests are recognised by their text.
     """
     lesson = {name_of(cell) for cell in handed_out}
     names = [name_of(cell) if name_of(cell) in lesson else None for cell in cells]
@@ -222,8 +221,7 @@ def locate(cells: list[NotebookNode], handed_out: list[NotebookNode]) -> list[st
 
 def name_of(cell: NotebookNode) -> str | None:
     """The name of an exercise or test; None for any other cell."""
-    name = cell.metadata.get("nbgrader", {}).get("grade_id")
-    return None if name is None else str(name)
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
 
 
 def text(cell: NotebookNode) -> str:

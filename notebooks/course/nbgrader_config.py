@@ -29,7 +29,7 @@ c.Autograde.sanitize_preprocessors = [
 ]
 # Each submission in a separate process and folder, in place of nbgrader's Execute.
 c.Autograde.autograde_preprocessors = [
-    "cure_study.course.grading.Apart",
+    "cure_study.course.grading.IsolatedExecute",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
@@ -40,5 +40,6 @@ c.Autograde.autograde_preprocessors = [
 # The reason of a refusal stays in the notebook, where `Grades` finds it.
 c.ClearMetadataPreprocessor.preserve_nb_metadata_mask = {("language_info", "name"), "not_graded"}
 c.GenerateFeedback.exporter_class = "cure_study.course.feedback.FeedbackPage"
+c.FeedbackPage.embed_images = True
 c.ExportApp.plugin_class = "cure_study.course.grades.Grades"
 c.ClearSolutions.code_stub = {"python": STUB}

@@ -24,8 +24,10 @@ import numpy as np
 import torch
 
 torch.set_num_threads(1)
-from cure_core import CureConfig, unlearn
+from cure_core import CureConfig, clustering, losses, unlearn
 from cure_core.encoders import SmallEncoder
+
+assert "sklearn" not in sys.modules, "it takes as long to import as the rest"
 
 images = np.random.default_rng(0).integers(0, 256, (16, 112, 112, 3)).astype(np.uint8)
 teacher = SmallEncoder(dim=8, widths=(4, 4, 4)).eval()

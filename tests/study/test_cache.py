@@ -5,64 +5,53 @@ import threading
 import time
 import warnings
 
+import numpy as np
 import pytest
 import torch
-from two_processes import two_processes
+from processes import in_two_processes
 
+from cure_core import encoders
+from cure_core.encoders import SmallEncoder
 from cure_core.encoders.model_files import read_model, write_model
 from cure_core.files import DamagedFileError, read_sealed, write_sealed
 from cure_core.training.arcface import Recipe
-from cure_study import cache
+from cure_core.unlearning import CureConfig
+from cure_study import cache, training_cache
 from cure_study.cache import cached
+from cure_study.data.faceset import FaceSet
+from cure_study.experiments import study
 from cure_study.paths import cache_root
 from cure_study.training_cache import train_cached
 
-SETUP = """
-import numpy as np, torch
-from cure_core import encoders
-from cure_core.config import CureConfig
-from cure_core.encoders import SmallEncoder
-from cure_core.training.arcface import Recipe
-from cure_study import training_cache
-from cure_study.data.faceset import FaceSet
-from cure_study.experiments import study
 
-def counted(name, real):
-    return lambda *args, **options: (print(name), real(*args, **options))[1]
-
-torch.set_num_threads(1)
-encoders.REGISTRY["tiny"] = lambda: SmallEncoder(dim=8, widths=(4, 4, 4))
-training_cache.train = counted("teacher trained", training_cache.train)
-study.unlearn = counted("student trained", study.unlearn)
-images = np.random.default_rng(0).integers(0, 256, (98, 112, 112, 3)).astype(np.uint8)
-faces = FaceSet("painted", images, np.arange(98) // 7, "abc")
-setting = study.StudySetting(
-    "tiny",
-    forget_people=3,
-    split={"min_images": 6, "outsiders": 4, "heldout": 0.3},
-    recipe=Recipe(epochs=1, batch_size=16),
-    config=CureConfig(clusters=(2, 3), epochs=1, batch_size=(8, 8)),
-    n_pairs=20,
-)
-case = study.prepare(faces, setting, 0)
-"""
-CODE = """
-teacher = study.train_teacher(case, False)
-print(teacher.losses)
-print(study.forget(case, teacher, False).history.to_dict("list"))
-"""
-
-
-def test_of_two_processes_one_trains_and_both_have_the_result():
+def test_of_two_processes_one_trains_and_both_have_the_result(monkeypatch):
     """The encoder, and the student of it."""
-    both = two_processes(SETUP, CODE)
-    assert [status for status, *_ in both] == [0, 0], both
-    lines = [output.splitlines() for _, output, _ in both]
-    results = [[line for line in part if "trained" not in line] for part in lines]
-    assert results[0] == results[1]
-    assert len(results[0]) == 2
-    trained = sorted(line for part in lines for line in part if "trained" in line)
-    assert trained == ["student trained", "teacher trained"]
+    trained = []
+
+    def counted(name, train):
+        return lambda *args, **options: (trained.append(name), train(*args, **options))[1]
+
+    monkeypatch.setitem(encoders.REGISTRY, "tiny", lambda: SmallEncoder(dim=8, widths=(4, 4, 4)))
+    monkeypatch.setattr(training_cache, "train", counted("teacher", training_cache.train))
+    monkeypatch.setattr(study, "unlearn", counted("student", study.unlearn))
+    images = np.random.default_rng(0).integers(0, 256, (98, 112, 112, 3)).astype(np.uint8)
+    setting = study.StudySetting(
+        "tiny",
+        forget_people=3,
+        split={"min_images": 6, "outsiders": 4, "heldout": 0.3},
+        recipe=Recipe(epochs=1, batch_size=16),
+        config=CureConfig(clusters=(2, 3), epochs=1, batch_size=(8, 8)),
+        n_pairs=20,
+    )
+    case = study.prepare(FaceSet("painted", images, np.arange(98) // 7, "abc"), setting, 0)
+
+    def run():
+        teacher = study.train_teacher(case, False)
+        return trained, teacher.losses, study.forget(case, teacher, False).history.to_dict("list")
+
+    (first, *result), (second, *other) = in_two_processes(run, seconds=120)
+    assert sorted(first + second) == ["student", "teacher"]
+    assert result == other
 
 
 def entry(tmp_path):

@@ -27,7 +27,7 @@ DRAWN |= {"unseen_pairs": 40, "cross_age_pairs": 20, "min_gap": 0.0}
 SMALLER = {
     "encoder": "tiny",
     "forget_people": 3,
-    "teacher": {"epochs": 20, "batch_size": 16, "learning_rate": 0.05},
+    "teacher": {"epochs": 8, "batch_size": 16, "learning_rate": 0.05},
     "unlearning": {"epochs": 2, "batch_size": [8, 8]},
     "n_pairs": 20,
     "n_bootstrap": 5,
@@ -63,14 +63,14 @@ def test_from_a_pack_on_disk_to_the_table(pack, tmp_path, monkeypatch, capsys):
     changes = {"dataset": str(pack), **SMALLER}
     profile = runs.read_profile("02_unlearning", "paper")
     assert set(SMALLER) - set(profile) == {"n_bootstrap"}  # all else is as the profile has it
-    asked = [
+    options = [
         word for name, value in changes.items() for word in ("--set", f"{name}={json.dumps(value)}")
     ]
 
     assert cli.main(["data", "doctor", str(pack)]) == 0
     assert "images 168 168 ok people 14 14 ok" in " ".join(capsys.readouterr().out.split())
 
-    command = ["unlearn", "--profile", "paper", "--out", str(tmp_path / "out"), *asked]
+    command = ["unlearn", "--profile", "paper", "--out", str(tmp_path / "out"), *options]
     assert cli.main(command) == 0
     tidy = pd.read_csv(tmp_path / "out" / "results.csv")
     assert set(tidy.seed) == {0}
@@ -118,13 +118,12 @@ def touched(*_, **__):
     raise AssertionError("CUDA was touched")
 
 torch.cuda._lazy_init = torch._C._cuda_init = touched
-from cure_core import parallel
 
 def launched(*arguments):
     print("launched")
     raise SystemExit
 
-from cure_core import study
+from cure_study.experiments import study
 study.launch = launched
 """
 

@@ -31,7 +31,7 @@ import torch
 from cure_core.encoders.embedding import raw_embeddings
 from cure_core.metrics import verification
 from cure_study import figures
-from cure_study.course.world import draw_case
+from cure_study.course.lesson_case import draw_case
 from cure_study.evaluation.space import Space
 from cure_study.experiments import study
 

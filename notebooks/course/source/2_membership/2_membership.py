@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from cure_core.encoders.embedding import raw_embeddings
 from cure_core.metrics.membership import membership_attack
 from cure_study import figures
-from cure_study.course.world import draw_case
+from cure_study.course.lesson_case import draw_case
 from cure_study.evaluation.space import Space, half_resolution
 from cure_study.experiments import study
 

@@ -25,7 +25,7 @@ from torch import nn
 
 from cure_core.metrics import oracle_gap, ues
 from cure_study import figures
-from cure_study.course.world import draw_case
+from cure_study.course.lesson_case import draw_case
 from cure_study.evaluation.evaluate import accuracies
 from cure_study.evaluation.space import Space
 from cure_study.experiments import study

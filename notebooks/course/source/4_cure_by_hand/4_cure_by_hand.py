@@ -33,7 +33,7 @@ from cure_core.encoders.images import take
 from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.unlearning import unlearn
 from cure_study import figures
-from cure_study.course.world import draw_case
+from cure_study.course.lesson_case import draw_case
 from cure_study.evaluation.evaluate import accuracies
 from cure_study.evaluation.protocol import verification_only
 from cure_study.evaluation.space import Space

@@ -27,7 +27,7 @@ from scipy import stats
 from cure_core.metrics import gallery, verification
 from cure_core.unlearning import unlearn
 from cure_study import figures
-from cure_study.course.world import draw_case, graded
+from cure_study.course.lesson_case import draw_case, is_grading
 from cure_study.data.requests import ForgetRequest
 from cure_study.evaluation.protocol import verification_only
 from cure_study.evaluation.space import Space
@@ -245,7 +245,7 @@ pd.Series(rank1, name="rank-1 of the forgotten people").round(3)
 # **Predict** the curve.
 
 # %%
-shown, rounds = (1, 1) if graded() else (3, 4)
+shown, rounds = (1, 1) if is_grading() else (3, 4)
 curves = {
     name: pd.DataFrame(relearning(case.protocol, model, shown, rounds))
     for name, model in models.items()
@@ -298,12 +298,12 @@ figure
 judge = verification_only(case.protocol)
 tenth, settings = len(train) // 10, case.config
 results = []
-for seed in range(2 if graded() else 3):
+for seed in range(2 if is_grading() else 3):
     drawn = np.random.default_rng(seed).permutation(train)
     row = {"seed": seed}
     for name, goes in (("poorest", order[:tenth]), ("random", drawn[:tenth])):
         request = ForgetRequest.from_indices(case.faces, goes, np.setdiff1d(train, goes))
-        config = type(settings)(epochs=1 if graded() else 4, clusters=2, seed=seed)
+        config = type(settings)(epochs=1 if is_grading() else 4, clusters=2, seed=seed)
         model = unlearn(
             trained.encoder,
             request.forget,
