@@ -80,10 +80,10 @@ class Checkup:
         """The mean face with the template's five points, to judge the alignment by eye."""
         import matplotlib as mpl
 
-        from cure_study.figures import COLUMN, STYLE, Picture
+        from cure_study.figures import COLUMN, STYLE, StudyFigure
 
         with mpl.rc_context(STYLE):
-            figure = Picture(figsize=(COLUMN, COLUMN), layout="constrained")
+            figure = StudyFigure(figsize=(COLUMN, COLUMN), layout="constrained")
             axes = figure.add_subplot()
             axes.imshow(self.mean_face)
             points = np.array(list(TEMPLATE.values()))

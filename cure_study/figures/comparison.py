@@ -59,9 +59,9 @@ def draw_new_images(rows: pd.DataFrame) -> Figure:
         for method, seeds in case.groupby("method"):
             y, colour = methods.index(method), method_colour(method)
             new = seeds.ues_fresh if seeds.ues_fresh.notna().all() else seeds.ues_fresh[:0]
+            style.draw_method_row(ax, y, new, "ues", colour)
             ax.plot([new.mean(), seeds.ues.mean()], [y, y], color=colour, lw=0.6, ls=":")
             ax.plot(seeds.ues.mean(), y, "o", ms=4, color=colour, mfc="white")
-            style.draw_method_row(ax, y, new, "ues", colour)
     look: dict[str, Any] = {"color": style.GREY, "marker": "o", "ms": 4}
     new_images = Line2D([], [], lw=1.5, label="new images", **look)
     unlearned = Line2D([], [], ls="", mfc="white", label="images unlearned", **look)

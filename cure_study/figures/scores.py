@@ -80,6 +80,7 @@ def draw_roc(data: pd.DataFrame) -> Figure:
         chance = np.geomspace(1e-4, 1)
         ax.plot(chance, chance, color="0.5", lw=0.8, label="chance")
         ax.set(xscale="log", ylim=(-0.02, 1.02), xlim=(6e-4, 1.1))
-        ax.set(title=title, xlabel="false accept rate", ylabel="true accept rate")
+        ax.set(title=title, xlabel="false accept rate")
+    axes[0, 0].set_ylabel("true accept rate")
     style.shared_legend(figure, 4, [*models, "chance"])
     return figure

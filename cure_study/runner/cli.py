@@ -230,7 +230,8 @@ def look_at(name: str, root: Path | None = None, picture: Path | None = None) ->
 
 def draw_figures(run: Path | None) -> None:
     """Redraw figures/, from a run's tables where one is named."""
-    from cure_study.figures.index import adopt, redraw
+    from cure_study.figures.index import redraw
+    from cure_study.runner.figure_tables import adopt
 
     folder = ROOT / "figures"
     if run is not None:

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from cure_study.data.faceset import FaceSet
 from cure_study.data.requests import ForgetRequest
-from cure_study.figures.sheets import only_drawn
-from cure_study.figures.style import PAGE, STYLE, Picture
+from cure_study.figures.sheets import require_synthetic
+from cure_study.figures.style import PAGE, STYLE, StudyFigure
 
 
 def request_of(faces: FaceSet, scores: np.ndarray, fraction: float) -> ForgetRequest:
@@ -24,12 +24,12 @@ def draw_choice(faces: FaceSet, scores: np.ndarray, fraction: float, shown: int 
     Those nearest below the threshold are shown: where one would first object. Raises ValueError
     for any set but SynthFaces.
     """
-    only_drawn(faces)
+    require_synthetic(faces)
     order = np.argsort(scores, kind="stable")
     count = max(1, round(fraction * len(scores)))
     goes = order[:count][::-1][:shown]
     with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 2.0), layout="constrained")
+        figure = StudyFigure(figsize=(PAGE, 2.0), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 2.2))
         left.hist(scores, bins=40, color="0.75")
         left.axvline(scores[order[count - 1]], color="#D55E00")

@@ -126,7 +126,7 @@ def draw_groups(
     """
     import matplotlib as mpl
 
-    from cure_study.figures import COLOURS, PAGE, STYLE, Picture
+    from cure_study.figures import COLOURS, PAGE, STYLE, StudyFigure
 
     groups = sorted(means.group.unique())
     columns = min(len(names), 4)
@@ -134,7 +134,7 @@ def draw_groups(
     colour = COLOURS.get(model, "#0072B2")
     with mpl.rc_context(STYLE):
         height = rows * (0.8 + 0.25 * len(groups))
-        figure = Picture(figsize=(PAGE * 1.3, height), layout="constrained")
+        figure = StudyFigure(figsize=(PAGE * 1.3, height), layout="constrained")
         axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
         for ax, name in zip(axes.flat, names, strict=False):
             for row in means[means.label == name].itertuples():
