@@ -7,7 +7,7 @@ BIN := .venv/bin
 BUILT := .venv/built
 LOCK := requirements.lock
 
-.PHONY: help env study batch figures site test test-all fast notebooks lock clean
+.PHONY: help env study batch figures docs site test test-all fast notebooks lock clean
 
 help: ## list what can be made (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ batch: $(BUILT) ## run a study of many runs (STUDY=...), collect it and write it
 
 figures: $(BUILT) ## redraw every figure from its table (FROM=runs/... adds a run's tables first)
 	$(BIN)/cure figures $(if $(FROM),--from $(FROM))
+
+docs: $(BUILT) ## write the tables of README.md and docs/*.md from figures/*.csv
+	$(BIN)/python docs/tables.py
 
 site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick): build/site/html
 	$(BIN)/python docs/build.py --profile $(PROFILE)

@@ -1,6 +1,7 @@
 """What each part of a method contributes, and how wrong labels affect supervised methods."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,9 +60,11 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
     figure, axes = style.panels(1, len(datasets), size, sharey=True, sharex=True)
     for ax, dataset in zip(axes[0], datasets, strict=True):
         case = changes[changes.dataset == dataset]
-        for (method, base), seeds in case.groupby(["method", "base"]):
-            _, colour, marker = OURS.get(base, ("", PEER, "D"))
-            y = list(labels).index(method)
+        for y, method in enumerate(labels):
+            seeds = case[case.method == method]
+            if seeds.empty:  # a base, or not run on this data set
+                continue
+            _, colour, marker = OURS.get(seeds.base.iloc[0], ("", PEER, "D"))
             style.draw_method_row(
                 ax, y, seeds.change, "ues", colour, interval=_change_interval, marker=marker
             )
@@ -139,7 +142,7 @@ def _draw_label_noise(ax: Axes, rows: pd.DataFrame) -> None:
     rows = rows[rows.seed.isin(rows[rows.method.isin(SUPERVISED)].seed)]
     means = rows.groupby("method").ues.mean()
 
-    def level(method: str, label: str, **look: str) -> None:
+    def level(method: str, label: str, **look: Any) -> None:
         ax.axhline(means.get(method, np.nan), lw=1, label=f"{label}, no labels", **look)
 
     for method, (label, colour, marker) in SUPERVISED.items():

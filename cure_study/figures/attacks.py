@@ -1,5 +1,7 @@
 """The attacks on a student, its teacher and its oracle, from the rows of `attacks.attack_all`."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -87,7 +89,7 @@ def draw_recovery(rows: pd.DataFrame) -> Figure:
         case = rows[rows.attack == attack].dropna(subset=["at", "value"])
         for model in style.models_in(case):
             mean = case[case.model == model].groupby("at").value.mean()
-            look = {"marker": style.MARKERS[model], "color": style.COLOURS[model]}
+            look: dict[str, Any] = {"marker": style.MARKERS[model], "color": style.COLOURS[model]}
             ax.plot(mean.index, mean, ms=4, label=model, **look)
         if attack in FEW_SHOT:
             ax.set(xlabel=f"{FEW_SHOT[attack]} images enrolled", ylabel="rank-1")
@@ -110,7 +112,7 @@ def draw_collateral(people: pd.DataFrame) -> Figure:
     ax = axes[0, 0]
     for model, points in people.groupby("model"):
         colour, marker = style.COLOURS.get(str(model), "0.4"), style.MARKERS.get(str(model), "x")
-        look = {"color": colour, "marker": marker, "label": model}
+        look: dict[str, Any] = {"color": colour, "marker": marker, "label": model}
         ax.scatter(points.nearness, points.movement, s=9, alpha=0.6, lw=0, **look)
     ax.set(xlabel="cosine to the nearest forgotten person", ylabel="movement (1 - cosine)")
     style.shared_legend(figure, 2)

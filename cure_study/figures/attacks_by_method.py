@@ -9,12 +9,12 @@ from matplotlib.lines import Line2D
 
 from cure_study.experiments.comparison.store import REFERENCES
 from cure_study.figures import style
-from cure_study.figures.comparison import method_colour, method_legend
+from cure_study.figures.comparison import method_legend, method_rows
 
 ATTACKS = {
     "told_apart_auc": ("forgotten people told\nfrom strangers (AUC)", None),
     "linear_map_rank1_old_gallery": (
-        "old gallery searched\n(rank-1)",
+        "old gallery, mapped\nlinearly (rank-1)",
         "as_it_is_rank1_old_gallery",
     ),
     "few_shot_fresh_rank1_1": ("enrolled by one new\nimage (rank-1)", None),
@@ -58,10 +58,7 @@ def draw_attacks_by_method(rows: pd.DataFrame) -> Figure:
 
 def _draw_attack(ax: Axes, case: pd.DataFrame, name: str, methods: list[str]) -> None:
     before = ATTACKS[name][1]
-    for y, method in enumerate(methods):
-        seeds, colour = case[case.method == method], method_colour(method)
-        if seeds.empty:  # not attacked yet on this data set
-            continue
+    for y, seeds, colour in method_rows(case, methods):
         if before is not None:
             ax.plot(seeds[before].mean(), y, "o", ms=4, color=colour, mfc="white")
         style.draw_method_row(ax, y, seeds[name], name, colour)

@@ -1,5 +1,7 @@
 """How many clusters, what they hold, where they are sent and how they move."""
 
+from typing import Any
+
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
@@ -55,7 +57,7 @@ def draw_criteria(data: pd.DataFrame) -> Figure:
         side_rows = data[data.side == side]
         for ax, styles in zip(line, PANELS.values(), strict=True):
             for name, dashes in styles.items():
-                look = {"color": SIDES[side], "ls": dashes, "marker": ".", "ms": 3}
+                look: dict[str, Any] = {"color": SIDES[side], "ls": dashes, "marker": ".", "ms": 3}
                 _draw_over_k(ax, side_rows, name, **look)
             if side_rows[side_rows.criterion.isin(styles)].value.isna().all():
                 style.note(ax, "no values")
@@ -85,7 +87,7 @@ def draw_agreement(data: pd.DataFrame) -> Figure:
     for ax, side in zip(axes[0], SIDES, strict=True):
         side_rows = data[data.side == side]
         for name, (colour, marker) in AGREEMENT.items():
-            look = {"color": colour, "marker": marker, "ms": 3, "label": name}
+            look: dict[str, Any] = {"color": colour, "marker": marker, "ms": 3, "label": name}
             _draw_over_k(ax, side_rows, name, **look)
         if side_rows.value.isna().all():
             style.note(ax, "no values")
@@ -160,7 +162,7 @@ def draw_drift(data: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_over_k(ax: Axes, rows: pd.DataFrame, criterion: str, **look: str | float) -> None:
+def _draw_over_k(ax: Axes, rows: pd.DataFrame, criterion: str, **look: Any) -> None:
     line = rows[rows.criterion == criterion].sort_values("k")
     ax.plot(line.k, line.value, lw=1, **look)
 

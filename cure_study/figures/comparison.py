@@ -1,6 +1,6 @@
 """The comparison of methods: UES, UES on new images of the same people, membership recall."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -37,10 +37,10 @@ def draw_comparison(rows: pd.DataFrame) -> Figure:
     A dotted line is the oracle's mean over the same seeds.
     """
     oracle = rows.loc[rows.method == "oracle", ["dataset", "request", "seed", "ues"]]
-    figure, methods, cases = _panels(_competing(rows))
+    figure, methods, cases = _panels(competing(rows))
     for ax, case in cases:
-        for method, values in case.groupby("method").ues:
-            style.draw_method_row(ax, methods.index(method), values, "ues", method_colour(method))
+        for y, seeds, colour in method_rows(case, methods):
+            style.draw_method_row(ax, y, seeds.ues, "ues", colour)
         same = case[["dataset", "request", "seed"]].drop_duplicates().merge(oracle)
         ax.axvline(same.ues.mean(), color="black", lw=0.8, ls=":")
     _label_scores(figure, methods, Line2D([], [], color="black", lw=0.8, ls=":", label="oracle"))
@@ -54,10 +54,9 @@ def draw_new_images(rows: pd.DataFrame) -> Figure:
     A method whose marks lie apart has forgotten images more than people. One without new images of
     some seed has no mean.
     """
-    figure, methods, cases = _panels(_competing(rows[rows.request.isin(OF_PEOPLE)]), "ues_fresh")
+    figure, methods, cases = _panels(competing(rows[rows.request.isin(OF_PEOPLE)]), "ues_fresh")
     for ax, case in cases:
-        for method, seeds in case.groupby("method"):
-            y, colour = methods.index(method), method_colour(method)
+        for y, seeds, colour in method_rows(case, methods):
             new = seeds.ues_fresh if seeds.ues_fresh.notna().all() else seeds.ues_fresh[:0]
             style.draw_method_row(ax, y, new, "ues", colour)
             ax.plot([new.mean(), seeds.ues.mean()], [y, y], color=colour, lw=0.6, ls=":")
@@ -77,14 +76,13 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
     chance, so that their recalls say nothing.
     """
     rows = rows.assign(difference=rows.membership_recall - rows.membership_recall_oracle)
-    figure, methods, cases = _panels(_competing(rows))
+    figure, methods, cases = _panels(competing(rows))
     for ax, case in cases:
-        for method, seeds in case.groupby("method"):
+        for y, seeds, colour in method_rows(case, methods):
             aucs = seeds[["membership_auc", "membership_auc_oracle"]].mean()
             style.draw_method_row(
-                ax, methods.index(method), seeds.difference, "membership_recall",
-                method_colour(method), interval=difference_interval,
-                filled=bool((aucs >= MEANINGFUL_AUC).all()),
+                ax, y, seeds.difference, "membership_recall", colour,
+                interval=difference_interval, filled=bool((aucs >= MEANINGFUL_AUC).all()),
             )  # fmt: skip
         ax.axvline(0, color="black", lw=0.8)
     figure.supxlabel(
@@ -97,12 +95,12 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
 
 def has_comparison(rows: pd.DataFrame) -> bool:
     """Whether any row is of CURE or a peer."""
-    return not _competing(rows).empty
+    return not competing(rows).empty
 
 
 def has_new_images(rows: pd.DataFrame) -> bool:
     """Whether any row of a request of people was evaluated on new images of them."""
-    people = _competing(rows[rows.request.isin(OF_PEOPLE)])
+    people = competing(rows[rows.request.isin(OF_PEOPLE)])
     return "ues_fresh" in people and bool(people.ues_fresh.notna().any())
 
 
@@ -113,9 +111,14 @@ def methods_by_score(rows: pd.DataFrame, score: str = "ues") -> list[str]:
     return list(dict.fromkeys(ranked.method))
 
 
-def method_colour(method: str) -> str:
-    """Ours have a colour each, peers one."""
-    return OURS[method][1] if method in OURS else PEER
+def method_rows(
+    case: pd.DataFrame, methods: Sequence[str]
+) -> Iterator[tuple[int, pd.DataFrame, str]]:
+    """The place, the rows and the colour of each method that was run; peers have one colour."""
+    for y, method in enumerate(methods):
+        seeds = case[case.method == method]
+        if len(seeds):
+            yield y, seeds, OURS[method][1] if method in OURS else PEER
 
 
 def method_legend(figure: Figure, methods: Sequence[str], *extra: Line2D) -> None:
@@ -128,7 +131,7 @@ def method_legend(figure: Figure, methods: Sequence[str], *extra: Line2D) -> Non
     style.shared_legend(figure, min(len(lines) + len(extra), 4), extra=[*lines, *extra])
 
 
-def _competing(rows: pd.DataFrame) -> pd.DataFrame:
+def competing(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of CURE and its peers, on the requests and seeds that all have been run on."""
     methods = [m for m in dict.fromkeys(rows.method) if kind(m) in ("ours", "peer")]
     return complete(rows, methods)

@@ -1,5 +1,7 @@
 """How the cost of a study grows with the data, as `benchmarks/cost.py --full` measures it."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -18,7 +20,12 @@ def draw_cost(data: pd.DataFrame) -> Figure:
     embedding.loglog(rows.N, rows.seconds, "o-", color="0.35", ms=4)
     embedding.set(title="embedding", xlabel="images N", ylabel="seconds")
     for (colour, marker), (k, rows) in zip(LOOKS, parts["kmeans"].groupby("K"), strict=False):
-        look = {"color": colour, "marker": marker, "ms": 4, "label": f"K = {k:,.0f}"}
+        look: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "ms": 4,
+            "label": f"K = {k:,.0f}",
+        }
         kmeans.loglog(rows.N, rows.seconds, **look)
     kmeans.set(title="K-means, 5 iterations", xlabel="images N")
     kmeans.legend(fontsize=6.5)

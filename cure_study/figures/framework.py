@@ -46,14 +46,17 @@ def draw_framework() -> Figure:
     ax.set_axis_off()
     for x, y, width, height, colour, text in BOXES.values():
         corner = (x - width / 2, y - height / 2)
-        look = {"boxstyle": "round,pad=0,rounding_size=1.2", "edgecolor": "0.3", "lw": 0.8}
-        ax.add_patch(FancyBboxPatch(corner, width, height, facecolor=colour, **look))
+        box = FancyBboxPatch(
+            corner, width, height, boxstyle="round,pad=0,rounding_size=1.2", facecolor=colour,
+            edgecolor="0.3", lw=0.8,
+        )  # fmt: skip
+        ax.add_patch(box)
         ax.text(x, y, text, ha="center", va="center", fontsize=7, linespacing=1.25)
     for start, end, leaves, enters in ARROWS:
         _arrow(ax, _side(start, leaves), _side(end, enters), leaves, enters)
     # The forget centroids are computed again from the student's embeddings.
-    start, end = _side("student", "left"), _side("forget clusters", "bottom")
-    _arrow(ax, start, end, "left", "bottom", "--")
+    renewed = _side("student", "left"), _side("forget clusters", "bottom")
+    _arrow(ax, *renewed, "left", "bottom", "--")
     ax.text(58, 28.2, "student's embeddings", ha="center", fontsize=6.5, color="0.25")
     _arrow(ax, (35.5, 24.8), (66.5, 24.8), "right", "left", ":")
     ax.text(50, 22.6, "starting weights", ha="center", fontsize=6.5, color="0.25")

@@ -1,6 +1,7 @@
 """Embedding maps, drawn from saved coordinates."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,11 @@ def draw_map_clusters(data: pd.DataFrame) -> Figure:
         for cluster, points in data[data.model == model].groupby("cluster"):
             row, column = divmod(int(str(cluster)), len(COLOUR_CYCLE))
             marker = MARKER_CYCLE[row % len(MARKER_CYCLE)]
-            look = {"color": COLOUR_CYCLE[column], "marker": marker, "rasterized": True}
+            look: dict[str, Any] = {
+                "color": COLOUR_CYCLE[column],
+                "marker": marker,
+                "rasterized": True,
+            }
             ax.scatter(points.x, points.y, s=11, lw=0, alpha=0.75, **look)
         ax.set(title=model, xlabel="t-SNE 1")
     axes[0, 0].set_ylabel("t-SNE 2")
@@ -91,7 +96,7 @@ def _number(ax: Axes, centres: pd.DataFrame) -> None:
     for number, point, place in zip(points.index, points.to_numpy(), places, strict=True):
         if not np.array_equal(point, place):
             ax.plot(*np.transpose([point, place]), color="0.2", lw=0.5)
-        text = ax.text(*place, str(number), ha="center", va="center", fontsize=7)
+        text = ax.text(place[0], place[1], str(number), ha="center", va="center", fontsize=7)
         text.set_path_effects([withStroke(linewidth=2, foreground="white")])
 
 
@@ -115,7 +120,7 @@ def apart(points: np.ndarray, least: float) -> np.ndarray:
 def _draw_sets(ax: Axes, data: pd.DataFrame, alpha: float = 0.8) -> None:
     for name, (_, colour, marker, size) in SETS.items():
         points = data[data.set == name]
-        look = {"color": colour, "marker": marker, "rasterized": True}
+        look: dict[str, Any] = {"color": colour, "marker": marker, "rasterized": True}
         ax.scatter(points.x, points.y, s=size, alpha=alpha, lw=0, **look)
 
 

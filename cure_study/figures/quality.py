@@ -1,5 +1,7 @@
 """Which images are poor, what a quality score is worth, and whether forgetting them helps."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -43,7 +45,7 @@ def draw_quality_scores(data: pd.DataFrame) -> Figure:
     for kind, (label, colour, dashes) in KINDS.items():
         line = data[data.kind == kind]
         if line.share.notna().any():
-            look = {"where": "mid", "color": colour, "label": label, "lw": 1.2}
+            look: dict[str, Any] = {"where": "mid", "color": colour, "label": label, "lw": 1.2}
             ax.step(line["rank"], line.share, dashes, **look)
         elif not line.empty:
             missing.append(label)
@@ -118,7 +120,7 @@ def _draw_changes(ax: Axes, rows: pd.DataFrame, fractions: list[float]) -> None:
         if not len(known):
             missing += [label] * (len(runs) > 0)
             continue
-        x = [fractions.index(fraction) + 0.1 * (i - 3) for fraction, _ in known]
+        x = np.searchsorted(fractions, sorted(known.groups)) + 0.1 * (i - 3)
         mean, low, high = 100 * np.transpose(
             [difference_interval(values, "accuracy") for _, values in known]
         )

@@ -1,5 +1,7 @@
 """Genuine and impostor scores: their distributions and ROC curves."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -39,7 +41,7 @@ def draw_scores(data: pd.DataFrame) -> Figure:
             case = data[(data.set == which) & (data.model == model)]
             for pair, (colour, dashes) in PAIRS.items():
                 bins = case[case.pair == pair]
-                look = {"step": "mid", "alpha": 0.35, "color": colour, "lw": 0}
+                look: dict[str, Any] = {"step": "mid", "alpha": 0.35, "color": colour, "lw": 0}
                 ax.fill_between(bins.score, bins.share, **look)
                 ax.step(bins.score, bins.share, dashes, where="mid", color=colour, lw=1)
             if case.share.isna().all():
@@ -73,8 +75,13 @@ def draw_roc(data: pd.DataFrame) -> Figure:
     known = data[data.model.isin(models) & (data.far > 0) & data.tar.notna()]
     for ax, (which, title) in zip(axes[0], style.SET_NAMES.items(), strict=True):
         curves = known[known.set == which]
-        for model, curve in curves.groupby("model"):
-            look = {"color": style.COLOURS[model], "ls": style.DASHES[model], "label": model}
+        for model in style.models_in(curves):
+            curve = curves[curves.model == model]
+            look: dict[str, Any] = {
+                "color": style.COLOURS[model],
+                "ls": style.DASHES[model],
+                "label": model,
+            }
             ax.plot(curve.far, curve.tar, lw=1.4, **look)
         style.note_missing(ax, [model for model in models if model not in set(curves.model)])
         chance = np.geomspace(1e-4, 1)

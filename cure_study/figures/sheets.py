@@ -77,7 +77,7 @@ def draw_quality_deciles(data: pd.DataFrame, faces: FaceSet) -> Figure:
     ax.grid(False)
     ax.set_xticks([])
     middles = faces.images.shape[1] * (np.arange(len(rows)) + 0.5)
-    ax.set_yticks(middles, range(1, len(rows) + 1))
+    ax.set_yticks(middles, [f"{i + 1}" for i in range(len(rows))])
     ax.set_ylabel("decile of quality (1 poorest)")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

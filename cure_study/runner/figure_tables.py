@@ -16,7 +16,7 @@ def adopt(run: Path, folder: Path) -> None:
     """
     record = read_record(run / RECORD)
     check_results(run, record)
-    dataset, notebook = record.get("parameters", {}).get("dataset"), record.get("notebook")
+    dataset, notebook = record.get("parameters", {}).get("dataset"), str(record.get("notebook"))
     if dataset != "synthfaces":
         raise ValueError(
             f"{run} is a run on {dataset!r}; only figures of SynthFaces are kept in figures/"

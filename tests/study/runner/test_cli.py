@@ -8,7 +8,6 @@ import papermill
 import pytest
 import yaml
 
-from cure_study import figures
 from cure_study.figures import index as figure_index
 from cure_study.runner import cli, run_folder
 from cure_study.runner import runs as run_definitions
