@@ -120,7 +120,7 @@ def _draw_changes(ax: Axes, rows: pd.DataFrame, fractions: list[float]) -> None:
         if not len(known):
             missing += [label] * (len(runs) > 0)
             continue
-        x = np.searchsorted(fractions, sorted(known.groups)) + 0.1 * (i - 3)
+        x = np.searchsorted(fractions, known.size().index) + 0.1 * (i - 3)
         mean, low, high = 100 * np.transpose(
             [difference_interval(values, "accuracy") for _, values in known]
         )

@@ -7,13 +7,13 @@ from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from cure_study import figures
@@ -82,7 +82,7 @@ def visible_texts(figure):
 
 
 def assert_legible(figure):
-    """No text overlaps another or leaves the page."""
+    """No text overlaps another or leaves the page; returns the texts."""
     boxes, page = visible_texts(figure), figure.bbox
     assert boxes
     for text, box in boxes.items():
@@ -91,6 +91,7 @@ def assert_legible(figure):
     for (one, a), (two, b) in combinations(boxes.items(), 2):
         wide, high = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
         assert wide <= 1 or high <= 1, f"{one.get_text()!r} overlaps {two.get_text()!r}"
+    return [text.get_text() for text in boxes]
 
 
 # What is drawn
@@ -99,21 +100,22 @@ def assert_legible(figure):
 @pytest.mark.parametrize(
     ("name", "kept"), CASES, ids=lambda x: x if isinstance(x, str) else "".join(x)
 )
-def test_a_figure_is_legible_shown_by_a_notebook_and_leaves_the_global_state_alone(name, kept):
-    """A bare Figure as a cell's result prints as '<Figure size ...>' unless pyplot is set up."""
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
+def test_a_figure_is_legible_and_leaves_the_global_state_alone(name, kept):
     other, before = plt.figure(), dict(mpl.rcParams)
     figure = figures.draw(name, reduced(name, **kept))
-    assert isinstance(figure, Figure)
+    assert isinstance(figure, figures.StudyFigure)
     assert plt.get_fignums() == [other.number]
     assert dict(mpl.rcParams) == before
     plt.close(other)
-    assert_legible(figure)
-    assert "image/png" in DisplayFormatter().format(figure)[0]
+    texts = assert_legible(figure)
     if kept == STUDENT_ALONE:  # a model that was not evaluated is not in the legend
-        assert not any("oracle" in text.get_text() for text in visible_texts(figure))
+        assert not any("oracle" in text for text in texts)
+
+
+def test_a_notebook_shows_a_figure():
+    """A bare Figure as a cell's result prints as '<Figure size ...>' unless pyplot is set up."""
+    shown, _ = DisplayFormatter().format(figures.draw("cost", committed("cost")))
+    assert "image/png" in shown
 
 
 def test_drawing_from_a_table_loads_no_training():
