@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from cure_core.metrics.intervals import difference_interval
 from cure_study.figures import style
@@ -107,6 +108,7 @@ def draw_quality_accuracy(data: pd.DataFrame) -> Figure:
         ax.set_xlabel("training images forgotten (%)")
         ax.set_title(PROTOCOL_NAMES.get(protocol, protocol))
     axes[0, 0].set_ylabel("change of accuracy (percentage points)")
+    axes[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
     style.shared_legend(figure, 3, loc="outside lower center")
     return figure
 
