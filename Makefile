@@ -9,7 +9,7 @@ LOCK := requirements.lock
 # Where bytecode may not be written, each process compiles the sources of torch again: 6 seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help env study batch figures site test test-all fast notebooks lock clean
+.PHONY: help env study batch figures docs site test test-all fast notebooks lock clean
 
 help: ## list what can be made (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ batch: $(BUILT) ## run a study of many runs (STUDY=...), collect it and write it
 
 figures: $(BUILT) ## redraw every figure from its table (FROM=runs/... adds a run's tables first)
 	$(BIN)/cure figures $(if $(FROM),--from $(FROM))
+
+docs: $(BUILT) ## write the tables of README.md and docs/*.md from figures/*.csv
+	$(BIN)/python docs/tables.py
 
 site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick): build/site/html
 	$(BIN)/python docs/build.py --profile $(PROFILE)

@@ -31,20 +31,20 @@ TOCTREE = """
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--profile", default="quick", help="at which scale the study's run")
-    asked.add_argument("--bare", action="store_true", help="run nothing: pages without outputs")
-    asked.add_argument("--out", type=Path, default=SITE, help="where the site is built")
-    given = asked.parse_args()
-    source = given.out / "src"
-    for old in (source, given.out / "html"):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--profile", default="quick", help="the profile of the study's notebooks")
+    parser.add_argument("--bare", action="store_true", help="run nothing: pages without outputs")
+    parser.add_argument("--out", type=Path, default=SITE, help="where the site is built")
+    options = parser.parse_args()
+    source = options.out / "src"
+    for old in (source, options.out / "html"):
         shutil.rmtree(old, ignore_errors=True)
     study = [
-        stage(path, source / "notebooks", None if given.bare else given.profile)
+        stage(path, source / "notebooks", None if options.bare else options.profile)
         for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))
     ]
     lessons = [
-        stage_lesson(path, source / "notebooks" / "course", given.out / "executed", given.bare)
+        stage_lesson(path, source / "notebooks" / "course", options.out / "executed", options.bare)
         for path in sorted((COURSE / "source").glob("*/*.ipynb"))
     ]
     shutil.copytree(ROOT / "figures", source / "figures")
@@ -66,9 +66,9 @@ def main() -> int:
     )
     from sphinx.cmd.build import main as sphinx
 
-    options = ["-W", "--keep-going", "-q", "-b", "html", "-c", str(ROOT / "docs")]
-    options += ["-d", str(given.out / "doctrees")]
-    return sphinx([*options, str(source), str(given.out / "html")])
+    command = ["-W", "--keep-going", "-q", "-b", "html", "-c", str(ROOT / "docs")]
+    command += ["-d", str(options.out / "doctrees")]
+    return sphinx([*command, str(source), str(options.out / "html")])
 
 
 def stage(notebook: Path, folder: Path, profile: str | None) -> str:
@@ -112,16 +112,16 @@ def execute(notebook: NotebookNode, kept: Path) -> NotebookNode:
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
-    """Write a page's notebook, without what only a kernel can show: a widget becomes a word."""
+    """Write a page's notebook, without what only a kernel can show: a widget becomes a note."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [shown for output in cell.outputs if (shown := still(output))]
+            cell.outputs = [static for output in cell.outputs if (static := as_static(output))]
     notebook.metadata.pop("widgets", None)
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 
 
-def still(output: NotebookNode) -> NotebookNode | None:
+def as_static(output: NotebookNode) -> NotebookNode | None:
     """An output as a page can show it; None for a progress bar or a warning."""
     if output.get("name") == "stderr":
         return None

@@ -1,200 +1,119 @@
-"""What the pages say of the comparison is what its committed rows say."""
+"""The tables of the pages, and the numbers that their text quotes, are those of the CSV files."""
 
-import itertools
 import re
+import runpy
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
-from cure_core.metrics.intervals import SHARE, difference_interval, measure_range, seed_interval
-from cure_study.experiments.comparison import tables
-from cure_study.experiments.comparison.methods import kind
-from cure_study.experiments.comparison.plan import read_plan
-from cure_study.experiments.comparison.store import read_rows
-from cure_study.figures.ablations import CHANGES
-from cure_study.figures.attacked import TRIED
-from cure_study.figures.comparison import on_common_seeds
+from cure_core.metrics.intervals import SHARE, measure_range, seed_interval
+from cure_study.figures.frontier import on_common_seeds
 
 ROOT = Path(__file__).parents[1]
-PEOPLE = "random_people"
+CSV_FILES = sorted((ROOT / "figures").glob("*.csv"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+INTERVAL = re.compile(r"(-?\d+\.\d+)\*{0,2} \[(-?\d+\.\d+), (-?\d+\.\d+)\]")
 
 
-@pytest.fixture(scope="module")
-def rows():
-    return read_rows(ROOT / "figures", "comparison")
+@cache
+def read(name):
+    return pd.read_csv(ROOT / "figures" / f"{name}.csv")
 
 
-@pytest.fixture(scope="module")
-def summary(rows):
-    main = [m for m in read_plan().methods if m in set(rows.method)]
-    return tables.summary(tables.complete(rows, main))
+def section(page, start="", end=None):
+    """The text of a page from one phrase to another, on one line and without bold."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = text[text.index(start) :]
+    text = text[: text.index(end)] if end else text
+    return re.sub(r"\s+", " ", text.replace("**", ""))
 
 
-def interval(row, name):
-    return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+def test_the_tables_of_the_pages_are_those_of_the_csv_files():
+    """Otherwise run `make docs`. Every table that can be written stands on one page."""
+    tables = runpy.run_path(str(ROOT / "docs" / "tables.py"))
+    texts = [path.read_text(encoding="utf-8") for path in tables["PAGES"]]
+    named = [match[2] for text in texts for match in tables["MARKED"].finditer(text)]
+    assert sorted(named) == sorted(tables["TABLES"])
+    assert [tables["with_tables"](text) for text in texts] == texts
 
 
-def spelled(values, measure):
-    """A mean with its interval, as the pages write it."""
-    return seed_interval(values, measure).text()
+# Numbers in the text
 
 
-def spelled_less(values):
-    """The mean of paired differences with its interval."""
-    return difference_interval(values, "ues").text()
+def differences(wide):
+    """Texts of the mean difference of any two methods, with Student's interval over seeds."""
+    values = wide.dropna(axis=1).to_numpy()
+    less = values[:, :, None] - values[:, None]
+    mean, error = less.mean(0), less.std(0, ddof=1) / np.sqrt(len(less))
+    reach = t.ppf(0.975, len(less) - 1) * error
+    bounds = np.stack([mean, (mean - reach).clip(-1), (mean + reach).clip(max=1)], -1)
+    return {"{:.3f} [{:.3f}, {:.3f}]".format(*found) for found in bounds.reshape(-1, 3)}
 
 
-def told_in(text):
-    """Every interval that a text tells."""
-    return re.findall(r"-?\d\.\d{3} \[[^]]+\]", re.sub(r"\s+", " ", text.replace("**", "")))
-
-
-def cells(row):
-    """A line of a page's table, without the method's name, from a line of the summary."""
-    return [
-        interval(row, "ues"), interval(row, "fresh"),
-        f"{row['forgetting']:.3f}", f"{row['stability']:.3f}",
-        f"{row['rank1_new_gallery']:.2f}", f"{row['tow']:.2f}", f"{row['recall']:.3f}",
-    ]  # fmt: skip
-
-
-def lines_of(page, marker):
-    """The first table below a marker of the page: a method's cells by its name, unbolded."""
-    below = page[page.index(marker) :].replace("**", "")
-    table = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE).group()
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    return {re.match(r"`(\w+)`", line[0]).group(1): line[1:] for line in lines[2:]}
-
-
-@pytest.mark.parametrize(
-    ("dataset", "marker"), [("synthfaces", "## On SynthFaces"), ("lfw", "## On LFW")]
-)
-def test_the_tables_of_the_comparison_are_those_of_its_rows(summary, dataset, marker):
-    page = (ROOT / "docs" / "comparison.md").read_text()
-    shown = lines_of(page, marker)
-    case = summary[(summary.dataset == dataset) & (summary.request == PEOPLE)]
-    measured = {row["method"]: cells(row) for row in case.to_dict("records")}
-    assert list(shown) == list(measured), "who is in the table, best first"
-    assert shown == measured
-
-
-SUFFIXES = {words: suffix for suffix, words in CHANGES.items()}
-
-
-def test_the_table_of_ablations_is_that_of_its_rows(rows):
-    """Each cell, whether it is bold, and that no ablation of ours is left out.
-
-    Where a seed is still to run, a cell has each seed's change instead of their interval.
-    """
-    page = (ROOT / "docs" / "comparison.md").read_text()
-    table = re.search(r"^\| change \|.*\n(?:^\|.*\n)+", page, re.MULTILINE).group().splitlines()
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table]
-    columns = [re.fullmatch(r"(LFW's )?`(\w+)`", cell).groups() for cell in lines[0][1:]]
-    shown, told = {}, {}
-    for change, *own in lines[2:]:
-        for (lfw, base), cell in zip(columns, own, strict=True):
-            dataset = "lfw" if lfw else "synthfaces"
-            name, seeds = f"{base}_{SUFFIXES[change]}", read_plan().data[dataset].few_seeds
-            case = rows[(rows.dataset == dataset) & (rows.request == PEOPLE)]
-            wide = case.pivot(index="seed", columns="method", values="ues").loc[seeds]
-            if name in wide:
-                less = (wide[name] - wide[base]).dropna()
-                told[dataset, name] = change_cell(less, len(seeds))
-            if cell:
-                shown[dataset, name] = cell
-    assert shown == told
-    ours = rows.method.str.match("cure_") & (rows.method.map(kind) == "ablation")
-    assert set(zip(rows.dataset[ours], rows.method[ours], strict=True)) == set(shown)
-
-
-def change_cell(less, seeds):
-    if len(less) < seeds:
-        return ", ".join(f"{change:.3f}" for change in less)
-    _, low, high = difference_interval(less, "ues")
-    return f"**{spelled_less(less)}**" if low > 0 or high < 0 else spelled_less(less)
-
-
-@pytest.fixture(scope="module")
-def given(rows):
-    """Every interval that the rows give: of a score, and of two methods' paired difference."""
-    few = read_plan().data["synthfaces"].few_seeds
-    found = set()
+@cache
+def of_the_comparison():
+    """Intervals of each method's scores and of paired differences, by all seeds and by three."""
+    rows, texts = read("comparison"), set()
     rows = rows.assign(gap=(rows.membership_recall - rows.membership_recall_oracle).abs())
     for _, case in rows.groupby(["dataset", "request"]):
         for score in ("ues", "ues_fresh", "membership_recall", "gap"):
             wide = case.pivot(index="seed", columns="method", values=score)
-            for seeds in (wide.index, wide.index.intersection(few)):
-                own = wide.loc[seeds].dropna(axis=1)
-                pairs = [own[a] - own[b] for a, b in itertools.permutations(own, 2)]
-                found.update(spelled(own[m], score) for m in own)
-                found.update(map(spelled_less, pairs))
-    return found
+            for seeds in (wide, wide.loc[[0, 1, 2]]):
+                complete = seeds.dropna(axis=1)
+                texts |= {seed_interval(values, score).text() for _, values in complete.items()}
+                texts |= differences(seeds)
+    return texts
 
 
-@pytest.mark.parametrize("page", ["docs/comparison.md", "README.md"])
-def test_intervals_told_of_the_comparison_are_given_by_its_rows(given, page):
-    text = (ROOT / page).read_text()
-    if page == "README.md":
-        text = text[text.index("| highest Unlearning") :]
-        text = text[: text.index("| forgetting low-quality")]
-    told = told_in(text)
-    assert len(told) >= 4
-    assert [interval for interval in told if interval not in given] == []
+def of_the_attacks():
+    rows = pd.concat([read("hidden"), read("recovery")])
+    groups = rows.groupby(["attack", "metric", "at", "model"], dropna=False)
+    return {seed_interval(group.value, metric).text() for (_, metric, *_), group in groups}
 
 
-def test_scores_told_of_the_frontier_are_its_points():
+def of_the_measures():
+    """UES by hand from each seed's accuracies."""
+    wide = read("measures").pivot(index="seed", columns=["model", "measure"], values="value")
+    before, after = wide["before"] - 0.5, wide["after"] - 0.5
+    ues = 1 - after["accuracy, forgotten"] / before["accuracy, forgotten"]
+    for name in ("accuracy, retained", "accuracy, unseen"):
+        ues *= 1 - (after[name] - before[name]).abs() / before[name]
+    return {seed_interval(ues, "ues").text()}
+
+
+@pytest.mark.parametrize(
+    ("page", "start", "end", "intervals", "least"),
+    [
+        ("docs/comparison.md", "# The comparison", None, of_the_comparison, 100),
+        ("README.md", "| highest Unlearning", "| forgetting low-quality", of_the_comparison, 10),
+        # the last point's correlation has bounds from the run itself
+        ("docs/findings.md", "## What a sceptic", "- **Who resembled", of_the_attacks, 8),
+        ("README.md", "| `make study` |", "| `make test` |", of_the_measures, 1),
+    ],
+    ids=["comparison", "claims", "attacks", "first command"],
+)
+def test_quoted_intervals_are_those_of_the_csv_files(page, start, end, intervals, least):
+    quoted = re.findall(r"-?\d\.\d{3} \[[^]]+\]", section(page, start, end))
+    assert len(quoted) >= least
+    assert set(quoted) - intervals() == set()
+
+
+def test_quoted_scores_of_the_frontier_are_its_points():
     """Means over the seeds on which every curve is complete."""
-    page = (ROOT / "docs" / "comparison.md").read_text()
-    text = page[page.index("## The frontier") : page.index("## On LFW")]
-    told = re.findall(r"\b0\.\d{3}\b", text)
-    points = on_common_seeds(read_rows(ROOT / "figures", "frontier"))
-    means = (
-        points.groupby(["dataset", "method", "factor"])[["ues", "forgetting", "stability"]]
-        .mean()
-        .to_numpy()
-        .ravel()
+    quoted = re.findall(
+        r"\b0\.\d{3}\b", section("docs/comparison.md", "## The frontier", "## On LFW")
     )
-    assert len(told) >= 8
-    assert [score for score in told if score not in {f"{mean:.3f}" for mean in means}] == []
+    points = on_common_seeds(read("frontier")).groupby(["dataset", "method", "factor"])
+    means = points[["ues", "forgetting", "stability"]].mean().to_numpy().ravel()
+    assert len(quoted) >= 8
+    assert set(quoted) - {f"{mean:.3f}" for mean in means} == set()
 
 
-def test_intervals_told_of_the_attacks_are_given_by_their_rows():
-    """All but the correlation of movement with nearness, whose bounds are from the run itself."""
-    tables = [pd.read_csv(ROOT / "figures" / f"{name}.csv") for name in ("hidden", "recovery")]
-    each = pd.concat(tables).groupby(["attack", "metric", "at", "model"], dropna=False)
-    given = {spelled(own.value, metric) for (_, metric, *_), own in each}
-    text = (ROOT / "docs" / "findings.md").read_text()
-    text = text[text.index("## What a sceptic finds") : text.index("- **Who resembled")]
-    told = told_in(text)
-    assert len(told) >= 8
-    assert [interval for interval in told if interval not in given] == []
-
-
-def test_the_table_of_attacks_by_method_is_that_of_its_rows():
-    """Each cell, of both data sets, and that nobody attacked is left out."""
-    rows = read_rows(ROOT / "figures", "attacks")
-    text = (ROOT / "docs" / "findings.md").read_text()
-    text = text[text.index("### Other methods, and real faces") :].replace("**", "")
-    for dataset, table in zip(
-        ("synthfaces", "lfw"), re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)[:2], strict=True
-    ):
-        lines = [
-            [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in table.splitlines()
-        ]
-        shown = {line[0]: line[1:] for line in lines[2:]}
-        own = rows[rows.dataset == dataset].groupby("method")
-        assert shown == {
-            method: [
-                spelled(each[name], name) if each[name].notna().all() else "" for name in TRIED
-            ]
-            for method, each in own
-        }
-
-
-TABLES = sorted((ROOT / "figures").glob("*.csv"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SIGNS = re.compile(r"(-?\d+\.\d+)\*{0,2} \[(-?\d+\.\d+), (-?\d+\.\d+)\]")
+# Ranges
 
 
 def out_of_range(table):
@@ -210,12 +129,12 @@ def out_of_range(table):
     return wrong
 
 
-@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CSV_FILES, ids=lambda path: path.name)
 def test_no_committed_table_leaves_a_measures_range(path):
-    assert out_of_range(pd.read_csv(path)) == []
+    assert out_of_range(read(path.stem)) == []
 
 
-def test_what_is_out_of_range_is_found():
+def test_a_value_out_of_range_is_found():
     line = {"metric": "recall", "value": 0.01, "low": -0.02, "high": 0.04}
     assert out_of_range(pd.DataFrame([line])) == [line]
     assert out_of_range(pd.DataFrame([{**line, "metric": "spearman"}])) == []
@@ -225,46 +144,14 @@ def test_what_is_out_of_range_is_found():
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_no_interval_on_a_page_leaves_its_range(path):
     """Shares and their differences lie within [-1, 1]; points have one decimal."""
-    text = re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
-    for found in SIGNS.findall(text):
+    for found in INTERVAL.findall(section(path)):
         value, low, high = map(float, found)
         limit = 100 if len(found[0].split(".")[1]) == 1 else 1
         assert -limit <= low <= value <= high <= limit, found
 
 
 def test_the_table_on_lfw_whose_rows_are_not_kept_is_of_shares():
-    table = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
-    table = re.search(r"(?:^\|.*\n)+", table[table.index("| | before |") :], re.MULTILINE).group()
-    bounds = [float(bound) for found in SIGNS.findall(table) for bound in found]
+    table = section("docs/findings.md", "| | before |", "Chosen without labels")
+    bounds = [float(bound) for found in INTERVAL.findall(table) for bound in found]
     assert len(bounds) > 40
-    assert min(bounds) >= SHARE[0]
-    assert max(bounds) <= SHARE[1]
-
-
-def test_the_score_of_the_first_command_is_that_of_the_measures():
-    """UES by hand from each seed's accuracies, as `figures/measures.csv` has them."""
-    table = pd.read_csv(ROOT / "figures" / "measures.csv")
-    wide = table.pivot(index="seed", columns=["model", "measure"], values="value")
-    above = wide - 0.5
-    f = 1 - above["after", "accuracy, forgotten"] / above["before", "accuracy, forgotten"]
-    s = 1.0
-    for name in ("accuracy, retained", "accuracy, unseen"):
-        moved = (above["after", name] - above["before", name]).abs()
-        s *= 1 - moved / above["before", name]
-    assert spelled(f * s, "ues") in (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_intervals_method_covers_as_its_page_says():
-    """The page's coverages are those of the committed simulation."""
-    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
-    text = text[text.index("## How the intervals are made") :]
-    found = pd.read_csv(ROOT / "figures" / "interval_coverage.csv")
-    shares = found[found.kind == "share"]
-    cells = {
-        tuple(f"{x:.2f}" for x in (*own.coverage, *own.width))
-        for _, own in shares.groupby(["method", "population"])
-    }
-    lines = re.findall(r"^\| [^|]+ \| [^|]+ \| (.+) \|$", text, re.MULTILINE)
-    shown = [tuple(line.split(" | ")) for line in lines if line[0] == "0" or line[0] == "1"]
-    assert len(shown) >= 6
-    assert set(shown) <= cells
+    assert SHARE[0] <= min(bounds) <= max(bounds) <= SHARE[1]

@@ -1,18 +1,23 @@
-"""What the parts of a method are worth, and labels: one change at a time, drawn."""
+"""What each part of a method contributes, and how wrong labels affect supervised methods."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from cure_core.metrics.intervals import difference_interval
+from cure_core.metrics.intervals import Interval, difference_interval
 from cure_study.experiments.comparison.methods import base_method, kind
+from cure_study.figures import style
 from cure_study.figures.comparison import OURS, PEER
-from cure_study.figures.style import PAGE, STYLE, Picture
 
-NOISE = {0: "", 20: "_20", 40: "_40"}  # per cent of wrong labels, and how a row says it
+WRONG_LABELS = {"": 0, "_20": 20, "_40": 40}  # the end of a method's name: per cent
+SUPERVISED = {
+    "supervised_scrub": ("SCRUB", PEER, "o"),
+    "supervised_neg_grad_plus": ("NegGrad+", "#56B4E9", "^"),
+}  # label, colour, marker
 CHANGES = {
     "no_cosine": "without the cosine term",
     "no_contrastive": "without the contrastive term",
@@ -36,65 +41,79 @@ CHANGES = {
     "gaussian_mixture": "a Gaussian mixture",
     "hdbscan": "HDBSCAN",
     "longer": "twice the length",
-    "transferred": "the winner of SynthFaces",
-}  # what the end of a variant's name says is changed
+    "transferred": "the settings of SynthFaces",
+}  # the end of a variant's name: what is changed
 
 
+@style.in_style
 def draw_ablations(rows: pd.DataFrame) -> Figure:
-    """What each change to a method costs or gains in UES, paired by request and seed.
+    """The change of UES by each change to a method, paired by request and seed.
 
-    Below each method its changes, the dearest on the first data set first. Lines are 95 %
+    Below each method its changes, the largest loss on the first data set first. Lines are 95 %
     intervals over the seeds (Student's t), from three seeds on.
     """
-    changes = _changes(rows)
-    datasets = sorted(set(changes.dataset), reverse=True)
-    lines = _lines(changes, datasets)
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 0.18 * len(lines) + 0.8), layout="constrained")
-        axes = figure.subplots(1, len(datasets), sharey=True, sharex=True, squeeze=False)[0]
-        for ax, dataset in zip(axes, datasets, strict=True):
-            own = changes[changes.dataset == dataset]
-            for method, each in own.groupby("method", sort=False):
-                y = list(lines).index(str(method))
-                _, colour, marker = OURS.get(each.base.iloc[0], ("", PEER, "D"))
-                ax.plot(
-                    each.change, np.full(len(each), y + 0.25), ".", ms=3, color=colour, alpha=0.6
-                )
-                mean, low, high = difference_interval(each.change, "ues")
-                if len(each) > 2:  # of two seeds it would be wider than the picture
-                    ax.plot([low, high], [y, y], color=colour, lw=1, alpha=0.7)
-                ax.plot(mean, y, marker, ms=4, color=colour)
-            ax.axvline(0, color="black", lw=0.8)
-            seeds = own.groupby("method").seed.nunique()
-            few, most = seeds.min(), seeds.max()
-            n = f"{most}" if few == most else f"{few} to {most}"
-            ax.set_title(f"{dataset}, random people, n = {n}")
-        axes[0].set_yticks(range(len(lines)), lines.values())
-        for label, name in zip(axes[0].get_yticklabels(), lines, strict=True):
-            label.set_weight("bold" if name in set(changes.base) else "normal")
-        axes[0].set_ylim(len(lines) - 0.4, -0.6)
-        figure.supxlabel("change of UES (CURE) against the method as it is", fontsize=8)
+    changes = ues_changes(rows)
+    datasets = style.datasets_in(changes)
+    labels = _row_labels(changes, datasets)
+    size = (style.PAGE, 0.18 * len(labels) + 0.8)
+    figure, axes = style.panels(1, len(datasets), size, sharey=True, sharex=True)
+    for ax, dataset in zip(axes[0], datasets, strict=True):
+        case = changes[changes.dataset == dataset]
+        for y, method in enumerate(labels):
+            seeds = case[case.method == method]
+            if seeds.empty:  # a base, or not run on this data set
+                continue
+            _, colour, marker = OURS.get(seeds.base.iloc[0], ("", PEER, "D"))
+            style.draw_method_row(
+                ax, y, seeds.change, "ues", colour, interval=_change_interval, marker=marker
+            )
+        ax.axvline(0, color="black", lw=0.8)
+        seeds_each = case.groupby("method").seed.nunique()
+        few, most = seeds_each.min(), seeds_each.max()
+        n = f"{most}" if few == most else f"{few} to {most}"
+        ax.set_title(f"{dataset}, random people, n = {n}")
+    style.label_rows(axes[0, 0], labels.values(), margin=0.6)
+    for tick, name in zip(axes[0, 0].get_yticklabels(), labels, strict=True):
+        tick.set_weight("bold" if name in set(changes.base) else "normal")
+    figure.supxlabel("change of UES (CURE) against the method without the change")
     return figure
 
 
-def _lines(changes: pd.DataFrame, datasets: Sequence[str]) -> dict[str, str]:
-    """What stands where, from the top: a method and below it its changes, as they are named."""
+def _change_interval(changes: pd.Series, measure: str) -> Interval:
+    if len(changes) < 3:  # of two seeds it would be wider than the figure
+        return Interval(changes.mean(), np.nan, np.nan)
+    return difference_interval(changes, measure)
+
+
+def _row_labels(changes: pd.DataFrame, datasets: Sequence[str]) -> dict[str, str]:
+    """The label of each row, from the top: a method and below it its changes."""
     means = changes.pivot_table(index="method", columns="dataset", values="change")[datasets]
     order = means.bfill(axis=1).iloc[:, 0].sort_values().index
-    of = changes.drop_duplicates("method").set_index("method").base
-    bases = [*(base for base in OURS if base in set(of)), *sorted(set(of) - set(OURS))]
-    lines: dict[str, str] = {}
-    for base in bases:
-        lines[base] = base
-        for method in order[(of[order] == base).to_numpy()]:
+    base_of = changes.drop_duplicates("method").set_index("method").base
+    present = set(base_of)
+    labels: dict[str, str] = {}
+    for base in [*(base for base in OURS if base in present), *sorted(present - set(OURS))]:
+        labels[base] = base
+        for method in order[(base_of[order] == base).to_numpy()]:
             change = method.removeprefix(f"{base}_")
-            lines[method] = CHANGES.get(change, change.replace("_", " "))
-    return lines
+            labels[method] = CHANGES.get(change, change.replace("_", " "))
+    return labels
+
+
+def ues_changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each ablation's UES less that of the method it varies, on the same request and seed."""
+    case = ["dataset", "request", "seed"]
+    ablations = rows[rows.method.map(kind) == "ablation"]
+    ablations = ablations.assign(base=ablations.method.map(base_method)).dropna(subset=["base"])
+    bases = rows[[*case, "method", "ues"]].rename(columns={"method": "base", "ues": "base_ues"})
+    pairs = ablations.merge(bases, on=[*case, "base"])
+    pairs = pairs.assign(change=pairs.ues - pairs.base_ues)
+    return pairs[[*case, "method", "base", "change"]].dropna(subset=["change"])
 
 
 def has_ablations(rows: pd.DataFrame) -> bool:
     """Whether any row varies another that is there too."""
-    return not _changes(rows).empty
+    return not ues_changes(rows).empty
 
 
 def has_label_noise(rows: pd.DataFrame) -> bool:
@@ -102,53 +121,35 @@ def has_label_noise(rows: pd.DataFrame) -> bool:
     return bool(rows.method.str.startswith("supervised_").any())
 
 
+@style.in_style
 def draw_label_noise(rows: pd.DataFrame) -> Figure:
-    """UES of supervised methods as their labels go wrong, beside CURE, which reads none."""
-    names = {"supervised_scrub": "SCRUB", "supervised_neg_grad_plus": "NegGrad+"}
-    datasets = sorted(set(rows.dataset[rows.method.isin(names)]), reverse=True)
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE / 2 * max(1, len(datasets)), 2.4), layout="constrained")
-        axes = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
-        for ax, dataset in zip(axes, datasets, strict=True):
-            seeds = rows[(rows.dataset == dataset) & (rows.request == "random_people")]
-            ran = seeds[seeds.method == "supervised_scrub"].seed
-            for (method, label), colour, marker in zip(
-                names.items(), (PEER, "#56B4E9"), ("o", "^"), strict=True
-            ):
-                free = seeds[seeds.method == method.removeprefix("supervised_")]
-                level = free[free.seed.isin(ran)].ues.mean()
-                ax.axhline(level, color=colour, ls=":", lw=1, label=f"{label}, no labels")
-                shares = {f"{method}{suffix}": share for share, suffix in NOISE.items()}
-                own = seeds[seeds.method.isin(shares)]
-                own = own.assign(share=own.method.map(shares))
-                ax.plot(own.share, own.ues, ".", ms=3, color=colour, alpha=0.5)
-                means = own.groupby("share").ues.mean()
-                ax.plot(means.index, means, color=colour, marker=marker, ms=4, label=label)
-            for method, dash in (("cure_plus", "-"), ("cure", "--")):
-                colour = OURS[method][1]
-                level = seeds[(seeds.method == method) & seeds.seed.isin(ran)].ues.mean()
-                ax.axhline(level, color=colour, ls=dash, lw=1, label=f"{method}, no labels")
-            ax.set_title(f"{dataset}, random people")
-            ax.set_xlabel("wrong labels (%)")
-            ax.set_xticks(list(NOISE))
-        axes[0].set(ylabel="UES (CURE)", ylim=(-0.02, 1.02))
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=6.5
-        )
+    """UES of supervised methods as more labels are wrong; CURE, which reads none, as a line."""
+    datasets = style.datasets_in(rows[rows.method.isin(SUPERVISED)])
+    size = (style.PAGE / 2 * max(1, len(datasets)), 2.4)
+    figure, axes = style.panels(1, len(datasets), size, sharey=True)
+    for ax, dataset in zip(axes[0], datasets, strict=True):
+        _draw_label_noise(ax, rows[(rows.dataset == dataset) & (rows.request == "random_people")])
+        ax.set_title(f"{dataset}, random people")
+        ax.set_xlabel("wrong labels (%)")
+        ax.set_xticks(list(WRONG_LABELS.values()))
+    axes[0, 0].set(ylabel="UES (CURE)", ylim=(-0.02, 1.02))
+    style.shared_legend(figure, 2, fontsize=6.5)
     return figure
 
 
-def _changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each ablation's UES less that of what it varies, on the same request and seed."""
-    lines = []
-    for (dataset, request, seed), case in rows.groupby(["dataset", "request", "seed"]):
-        ues = case.set_index("method").ues
-        for method in ues.index:
-            if kind(str(method)) != "ablation":
-                continue
-            base = base_method(str(method))
-            if base is not None and base in ues:
-                lines.append((dataset, request, seed, method, base, ues[method] - ues[base]))
-    columns = ["dataset", "request", "seed", "method", "base", "change"]
-    return pd.DataFrame(lines, columns=columns).dropna(subset=["change"])
+def _draw_label_noise(ax: Axes, rows: pd.DataFrame) -> None:
+    rows = rows[rows.seed.isin(rows[rows.method.isin(SUPERVISED)].seed)]
+    means = rows.groupby("method").ues.mean()
+
+    def level(method: str, label: str, **look: Any) -> None:
+        ax.axhline(means.get(method, np.nan), lw=1, label=f"{label}, no labels", **look)
+
+    for method, (label, colour, marker) in SUPERVISED.items():
+        level(method.removeprefix("supervised_"), label, color=colour, ls=":")
+        shares = {f"{method}{suffix}": share for suffix, share in WRONG_LABELS.items()}
+        seeds = rows[rows.method.isin(shares)]
+        ax.plot(seeds.method.map(shares), seeds.ues, ".", ms=3, color=colour, alpha=0.5)
+        mean = seeds.ues.groupby(seeds.method.map(shares)).mean()
+        ax.plot(mean.index, mean, color=colour, marker=marker, ms=4, label=label)
+    level("cure_plus", "cure_plus", color=OURS["cure_plus"][1], ls="-")
+    level("cure", "cure", color=OURS["cure"][1], ls="--")

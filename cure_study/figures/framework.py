@@ -1,13 +1,12 @@
 """The framework of the study, drawn by code."""
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from cure_study.figures.style import PAGE, STYLE, Picture
+from cure_study.figures import style
 
-DATA, MODEL, STEP, JUDGE = "#DCEAF5", "#FBE3D2", "#FFFFFF", "#DDF1E8"
+DATA, MODEL, STEP, REPORT = "#DCEAF5", "#FBE3D2", "#FFFFFF", "#DDF1E8"
 CLUSTERED = "K-means, K chosen\nwithout labels; again\nevery $\\tau$ epochs"
 FORGET_LOSS = "forget: away from the\nteacher, towards the\nfarthest centroid"
 # name: x, y of the middle, width, height, colour, text; in a field of 100 x 50
@@ -20,7 +19,7 @@ BOXES = {
     "forget loss": (74, 41, 19, 10, STEP, FORGET_LOSS),
     "retain loss": (74, 13, 19, 8, STEP, "retain: stay with the\nteacher and the centroid"),
     "student": (74, 27, 15, 8, MODEL, "student\n(begins as teacher)"),
-    "report": (93, 27, 12, 12, JUDGE, "report:\nUES, attacks,\ngap to the\noracle"),
+    "report": (93, 27, 12, 12, REPORT, "report:\nUES, attacks,\ngap to the\noracle"),
     "oracle": (93, 8, 12, 8, MODEL, "oracle\n(retrained)"),
 }
 # from, to, the sides they leave and enter
@@ -38,35 +37,29 @@ ARROWS = (
 )
 
 
+@style.in_style
 def draw_framework() -> Figure:
-    """From a request to a report: what is given, what is learnt, what is judged."""
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, PAGE * 0.5))
-        ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-        ax.set(xlim=(0, 100), ylim=(0, 50), xticks=[], yticks=[])
-        ax.set_axis_off()
-        for x, y, width, height, colour, text in BOXES.values():
-            ax.add_patch(
-                FancyBboxPatch(
-                    (x - width / 2, y - height / 2),
-                    width,
-                    height,
-                    boxstyle="round,pad=0,rounding_size=1.2",
-                    facecolor=colour,
-                    edgecolor="0.3",
-                    lw=0.8,
-                )
-            )
-            ax.text(x, y, text, ha="center", va="center", fontsize=7, linespacing=1.25)
-        for start, end, leaves, enters in ARROWS:
-            _arrow(ax, _side(start, leaves), _side(end, enters), leaves, enters)
-        # The student's own embeddings renew the forget clusters.
-        _arrow(
-            ax, _side("student", "left"), _side("forget clusters", "bottom"), "left", "bottom", "--"
-        )
-        ax.text(58, 28.2, "student's embeddings", ha="center", fontsize=6.5, color="0.25")
-        _arrow(ax, (35.5, 24.8), (66.5, 24.8), "right", "left", ":")
-        ax.text(50, 22.6, "starting weights", ha="center", fontsize=6.5, color="0.25")
+    """From a request to a report: what is given, what is trained, what is evaluated."""
+    figure = style.StudyFigure(figsize=(style.PAGE, style.PAGE * 0.5))
+    ax = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    ax.set(xlim=(0, 100), ylim=(0, 50), xticks=[], yticks=[])
+    ax.set_axis_off()
+    for x, y, width, height, colour, text in BOXES.values():
+        corner = (x - width / 2, y - height / 2)
+        box = FancyBboxPatch(
+            corner, width, height, boxstyle="round,pad=0,rounding_size=1.2", facecolor=colour,
+            edgecolor="0.3", lw=0.8,
+        )  # fmt: skip
+        ax.add_patch(box)
+        ax.text(x, y, text, ha="center", va="center", fontsize=7, linespacing=1.25)
+    for start, end, leaves, enters in ARROWS:
+        _arrow(ax, _side(start, leaves), _side(end, enters), leaves, enters)
+    # The forget centroids are computed again from the student's embeddings.
+    renewed = _side("student", "left"), _side("forget clusters", "bottom")
+    _arrow(ax, *renewed, "left", "bottom", "--")
+    ax.text(58, 28.2, "student's embeddings", ha="center", fontsize=6.5, color="0.25")
+    _arrow(ax, (35.5, 24.8), (66.5, 24.8), "right", "left", ":")
+    ax.text(50, 22.6, "starting weights", ha="center", fontsize=6.5, color="0.25")
     return figure
 
 
@@ -79,23 +72,15 @@ def _side(name: str, side: str) -> tuple[float, float]:
 
 def _arrow(
     ax: Axes, start: tuple[float, float], end: tuple[float, float], leaves: str, enters: str,
-    style: str = "-",
+    look: str = "-",
 ) -> None:  # fmt: skip
-    """A straight arrow, or one with a right-angled turn where its ends ask for it."""
+    """A straight arrow, or one with a right angle if one end is a side and the other is not."""
     degrees = {"right": 0, "left": 180, "top": 90, "bottom": -90}
     turn = (leaves in ("left", "right")) != (enters in ("left", "right"))
     bend = f"angle,angleA={degrees[leaves]},angleB={degrees[enters]},rad=4" if turn else "arc3"
     ax.add_patch(
         FancyArrowPatch(
-            start,
-            end,
-            arrowstyle="-|>",
-            mutation_scale=8,
-            color="0.3",
-            lw=0.9,
-            linestyle=style,
-            connectionstyle=bend,
-            shrinkA=0,
-            shrinkB=0,
+            start, end, arrowstyle="-|>", mutation_scale=8, color="0.3", lw=0.9, linestyle=look,
+            connectionstyle=bend, shrinkA=0, shrinkB=0,
         )
-    )
+    )  # fmt: skip

@@ -1,12 +1,10 @@
-"""The measures of a study side by side, and the loss terms behind them."""
+"""The measures of a study for teacher, student and oracle, and the loss terms behind them."""
 
-from typing import Any
-
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from cure_study.figures.style import COLOURS, MARKERS, PAGE, STYLE, Picture
+from cure_study.figures import style
 
 MEASURES = (
     ("accuracy", "forget", "accuracy, forgotten"),
@@ -30,47 +28,34 @@ def measure_table(tidy: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)[["measure", "model", "seed", "value"]]
 
 
+@style.in_style
 def draw_measures(data: pd.DataFrame) -> Figure:
-    """Before, after and oracle side by side: the mean over seeds large, each seed small."""
+    """Before, after and oracle: the mean over seeds large, each seed small."""
     labels = list(dict.fromkeys(data.measure))
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE * 0.75, 0.32 * len(labels) + 0.9), layout="constrained")
-        ax = figure.subplots()
-        for offset, model in zip((-0.22, 0, 0.22), COLOURS, strict=True):
-            own = data[data.model == model]
-            if own.empty:
-                continue
-            y = own.measure.map(labels.index) + offset
-            look: dict[str, Any] = {"color": COLOURS[model], "marker": MARKERS[model], "ls": ""}
-            if data.seed.nunique() > 1:
-                ax.plot(own.value, y, ms=2.5, alpha=0.45, **look)
-            mean = own.groupby("measure").value.mean()
-            place = mean.index.map(labels.index) + offset
-            ax.plot(mean, place, ms=5, label=model, **look)
-        ax.set_yticks(range(len(labels)), labels)
-        ax.set(ylim=(len(labels) - 0.5, -0.5), xlim=(-0.03, 1.03))
-        ax.set_xlabel("share (0.5 is chance for an accuracy)")
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=3, frameon=False)
+    figure, axes = style.panels(1, 1, (style.PAGE * 0.75, 0.32 * len(labels) + 0.9))
+    ax = axes[0, 0]
+    style.draw_model_rows(ax, data, labels, "measure", seeds=data.seed.nunique() > 1)
+    style.label_rows(ax, labels)
+    ax.set(xlim=(-0.03, 1.03), xlabel="share (0.5 is chance for an accuracy)")
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=3)
     return figure
 
 
+@style.in_style
 def draw_losses(history: pd.DataFrame) -> Figure:
     """Every loss term over the epochs, unweighted, a panel a term, a thin line a seed."""
     terms = [name for name in history.columns if name not in ("epoch", "seed")]
     columns = min(4, len(terms))
     rows = -(-len(terms) // columns)
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 1.6 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, sharex=True, squeeze=False)
-        for ax, name in zip(axes.flat, terms, strict=False):
-            for _, own in history.groupby("seed"):
-                ax.plot(own.epoch, own[name], color="#0072B2", lw=1, marker=".", ms=3, alpha=0.7)
-            ax.set_title(name.replace("_", " "))
-            ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, nbins=5))
-        for ax in axes.flat[len(terms) :]:
-            ax.set_visible(False)
-        for i, ax in enumerate(axes.flat[: len(terms)]):
-            ax.tick_params(labelbottom=i + columns >= len(terms))
-            ax.set_xlabel("epoch" if i + columns >= len(terms) else "")
-        figure.supylabel("mean over the epoch", fontsize=8)
+    figure, axes = style.panels(rows, columns, (style.PAGE, 1.6 * rows), sharex=True)
+    for i, (ax, name) in enumerate(zip(axes.flat, terms, strict=False)):
+        for _, seed in history.groupby("seed"):
+            ax.plot(seed.epoch, seed[name], color="#0072B2", lw=1, marker=".", ms=3, alpha=0.7)
+        lowest = i + columns >= len(terms)
+        ax.tick_params(labelbottom=lowest)
+        ax.set(title=name.replace("_", " "), xlabel="epoch" if lowest else "", ylabel="")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    for ax in axes.flat[len(terms) :]:
+        ax.set_visible(False)
+    figure.supylabel("mean over the epoch")
     return figure

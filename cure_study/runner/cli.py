@@ -193,8 +193,9 @@ def examine_data(name: str, root: Path | None = None, picture: Path | None = Non
 
 
 def draw_figures(run: Path | None) -> None:
-    """Redraw figures/, from a run's tables if one is named."""
-    from cure_study.figures.index import adopt, redraw
+    """Redraw figures/, from a run's tables where one is named."""
+    from cure_study.figures.index import redraw
+    from cure_study.runner.figure_tables import adopt
 
     folder = ROOT / "figures"
     if run is not None:

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from cure_study.data.faceset import FaceSet
 from cure_study.data.requests import ForgetRequest
-from cure_study.figures.sheets import only_drawn
-from cure_study.figures.style import PAGE, STYLE, Picture
+from cure_study.figures.sheets import require_synthetic
+from cure_study.figures.style import PAGE, STYLE, StudyFigure
 
 SHOWN = 12  # faces, in two rows
 BUTTON = "forget these"
@@ -23,14 +23,14 @@ def draw_choice(faces: FaceSet, scores: np.ndarray, fraction: float) -> Figure:
     Those just below the threshold are the first to question. Raises ValueError for any set but
     SynthFaces.
     """
-    only_drawn(faces)
+    require_synthetic(faces)
     count = max(1, round(fraction * len(scores)))
     chosen = np.argsort(scores, kind="stable")[:count][::-1]
     columns = -(-min(count, SHOWN) // 2)
     cells = np.full((2 * columns, *faces.images.shape[1:]), 255, np.uint8)
     cells[: min(count, SHOWN)] = faces.images[chosen[:SHOWN]]
     with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(PAGE, 2.0), layout="constrained")
+        figure = StudyFigure(figsize=(PAGE, 2.0), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1, 2.2))
         left.hist(scores, bins=40, color="0.75")
         left.axvline(scores[chosen[0]], color="#D55E00")

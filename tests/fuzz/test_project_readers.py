@@ -380,7 +380,7 @@ def figure_table(folder, name, monkeypatch):
     path = written(folder / f"{name}.csv", (FIGURES / f"{name}.csv").read_bytes())
 
     def read():
-        figure = figure_index._figure(name, path, list)
+        figure = figure_index.figure_from_table(name, path, list)
         return None if figure is None else len(figure.axes)
 
     return Target(f"table of the figure {name}", path, read)

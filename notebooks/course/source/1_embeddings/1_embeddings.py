@@ -126,7 +126,7 @@ unseen = case.protocol.pairs["test"]
 scores = space.scores(unseen)
 genuine, impostor = scores[unseen.genuine], scores[~unseen.genuine]
 
-figure = figures.Picture(figsize=(5, 2.6), layout="constrained")
+figure = figures.StudyFigure(figsize=(5, 2.6), layout="constrained")
 axes = figure.subplots()
 bins = np.linspace(-0.6, 1, 41)
 axes.hist(impostor, bins, alpha=0.6, label=f"impostor ({len(impostor)} pairs)", color="#D55E00")
@@ -180,7 +180,7 @@ assert rates(np.array([0.9, 0.5]), np.array([0.5, 0.1, 0.0, -1.0]), -2.0) == (1.
 
 # %%
 curve = verification.roc(genuine, impostor)
-figure = figures.Picture(figsize=(4, 2.8), layout="constrained")
+figure = figures.StudyFigure(figsize=(4, 2.8), layout="constrained")
 axes = figure.subplots()
 axes.plot(curve.far.clip(lower=1e-3), curve.tar, color="#0072B2", label="the encoder")
 axes.plot(np.geomspace(1e-3, 1), np.geomspace(1e-3, 1), "--", color="0.5", label="tossing a coin")

@@ -117,7 +117,7 @@ space = Space(protocol, teacher, progress=False)
 features = space.features
 member, outsider = (features.loc[index] for index in (protocol.members, protocol.outsiders))
 
-figure = figures.Picture(figsize=(5, 2.6), layout="constrained")
+figure = figures.StudyFigure(figsize=(5, 2.6), layout="constrained")
 axes = figure.subplots()
 bins = np.linspace(features.compactness.min(), 1, 31)
 for rows, name, colour in ((outsider, "outsiders", "#D55E00"), (member, "members", "#0072B2")):

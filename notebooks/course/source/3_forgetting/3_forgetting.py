@@ -185,7 +185,7 @@ assert abs(score(start, dict(better_, forget=0.5)) - 2 / 3) < 1e-9, "a rise is a
 # which of them is the nearest to the oracle?
 
 # %%
-figure = figures.Picture(figsize=(5, 2.6), layout="constrained")
+figure = figures.StudyFigure(figsize=(5, 2.6), layout="constrained")
 axes = figure.subplots()
 for shift, (name, colour) in enumerate(
     zip(table, ("#0072B2", "#009E73", "#D55E00", "#999999"), strict=True)

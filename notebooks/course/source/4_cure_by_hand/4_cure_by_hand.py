@@ -268,7 +268,7 @@ assert torch.allclose(gradient(s_, t_), across_ / s_length_ / 3, atol=1e-6)
 
 # %%
 def probabilities(temperature):
-    figure = figures.Picture(figsize=(4, 2.2), layout="constrained")
+    figure = figures.StudyFigure(figsize=(4, 2.2), layout="constrained")
     axes = figure.subplots()
     logits = x_forget[0] @ side_forget.centroids.T / temperature
     axes.bar(range(1, k_forget + 1), logits.softmax(0), color="#0072B2")
@@ -468,7 +468,7 @@ def unlearn_by_hand(teacher, epochs, learning_rate=1e-3, size=16, seed=0):
 epochs = case.config.epochs
 by_hand, history = unlearn_by_hand(teacher, epochs)
 
-figure = figures.Picture(figsize=(4, 2.4), layout="constrained")
+figure = figures.StudyFigure(figsize=(4, 2.4), layout="constrained")
 axes = figure.subplots()
 axes.plot(range(1, len(history) + 1), history, color="#0072B2")
 axes.set(xlabel="step", ylabel="loss")

@@ -250,7 +250,7 @@ curves = {
     name: pd.DataFrame(relearning(case.protocol, model, shown, rounds))
     for name, model in models.items()
 }
-figure = figures.Picture(figsize=(4, 2.6), layout="constrained")
+figure = figures.StudyFigure(figsize=(4, 2.6), layout="constrained")
 axes = figure.subplots()
 for (name, curve), colour in zip(curves.items(), ("#0072B2", "#D55E00"), strict=True):
     axes.plot(curve["at"], curve["value"], marker="o", markersize=3, label=name, color=colour)
@@ -274,7 +274,7 @@ figure
 train = case.split.train
 score = scorers.score(case.faces.images[train], "fused", trained.encoder)
 order = train[np.argsort(score, kind="stable")]
-figure = figures.Picture(figsize=(5, 2.2), layout="constrained")
+figure = figures.StudyFigure(figsize=(5, 2.2), layout="constrained")
 for axes, index in zip(figure.subplots(2, 5).flat, [*order[:5], *order[-5:]], strict=True):
     axes.imshow(case.faces.images[index])
     axes.set_axis_off()

@@ -16,8 +16,8 @@ from cure_core.training.arcface import Recipe
 from cure_core.unlearning import UnlearningDivergedError
 from cure_study.experiments import study
 from cure_study.experiments.clusters import sweep
-from cure_study.figures.entries import ENTRIES
-from cure_study.figures.index import adopt
+from cure_study.figures.index import tables_made_by
+from cure_study.runner.figure_tables import adopt
 
 FACES = {"people": 12, "images_per_person": 14, "unseen_people": 20, "unseen_images": 4,
          "unseen_pairs": 40, "cross_age_pairs": 0, "seed": 1}  # fmt: skip
@@ -193,4 +193,4 @@ def test_the_faces_and_the_setting_are_as_documented():
     assert sweep.FACES["seed"] not in drawn
     assert Recipe(**profiles["quick"]["teacher"]) == sweep.RECIPE
     assert CureConfig(**profiles["quick"]["unlearning"]) == sweep.CONFIG
-    assert ENTRIES[sweep.TABLE].made_by == "sweep"
+    assert tables_made_by("sweep") == [f"{sweep.TABLE}.csv"]

@@ -12,11 +12,11 @@ from cure_study.experiments.comparison.tables import (
     complete,
     difference_matrix,
     differences,
-    planned_trials,
     readable,
     shrinkage,
     summary,
 )
+from cure_study.experiments.comparison.trials import planned_trials
 
 
 def test_summary_by_hand():

@@ -13,8 +13,8 @@ from cure_study.experiments.comparison.plan import PLAN, Method, Plan, read_plan
 from cure_study.experiments.comparison.runs import compare
 from cure_study.experiments.comparison.search import Search
 from cure_study.experiments.comparison.store import read_rows
-from cure_study.experiments.comparison.tables import winners
 from cure_study.experiments.comparison.task import Trainer
+from cure_study.experiments.comparison.trials import winners
 from cure_study.experiments.comparison.tuning import (
     EXPLORED,
     complete_trials,
