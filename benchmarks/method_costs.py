@@ -32,7 +32,7 @@ from cure_study.evaluation.report import save_table
 from cure_study.experiments.comparison.plan import PLAN, Plan, read_plan
 from cure_study.experiments.comparison.store import read_rows
 from cure_study.experiments.comparison.task import Task, Trainer
-from cure_study.experiments.comparison.trials import winners
+from cure_study.experiments.comparison.tuning_tables import winners
 from cure_study.runner.cli import ROOT
 
 ORACLE, BARE = "oracle", "bare steps"

@@ -59,7 +59,7 @@ import pandas as pd
 
 from cure_study import figures
 from cure_study.evaluation.report import save_table
-from cure_study.experiments.comparison import claims, tables, trials
+from cure_study.experiments.comparison import claims, tables, tuning_tables
 from cure_study.experiments.comparison.plan import read_plan
 from cure_study.experiments.comparison.runs import compare
 from cure_study.experiments.comparison.store import read_rows
@@ -90,7 +90,7 @@ if not ours:
 rows, trial_rows, curves = (
     read_rows(folder, name) for name in ("comparison", "tuning", "frontier")
 )
-trial_rows = trials.planned_trials(trial_rows, plan)
+trial_rows = tuning_tables.planned_trials(trial_rows, plan)
 
 # %% [markdown]
 # ## The budget
@@ -124,7 +124,7 @@ budget
 # `at_bound`, an end of its range, there may be more to find.
 
 # %%
-chosen = trials.winners(trial_rows, plan)
+chosen = tuning_tables.winners(trial_rows, plan)
 chosen.round(3)
 
 # %% [markdown]
@@ -326,7 +326,7 @@ sorted(path.name for path in results.rglob("*.png"))
 given = trial_rows[trial_rows.method.isin(ran)].groupby(["dataset", "method"])
 for had in (given.size(), given.settings.nunique()):
     assert had.groupby("dataset").nunique().eq(1).all()
-assert trials.stale(rows[rows.method.isin(ran)], trial_rows, plan).empty
+assert tuning_tables.stale(rows[rows.method.isin(ran)], trial_rows, plan).empty
 for data, arena in plan.data.items():
     validation = {*arena.validation.seeds, *arena.validation.finals}
     assert not validation & set(rows[rows.dataset == data].seed)

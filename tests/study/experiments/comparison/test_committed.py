@@ -13,7 +13,7 @@ from cure_study.experiments.comparison.plan import PLAN, read_plan
 from cure_study.experiments.comparison.search import Search
 from cure_study.experiments.comparison.store import KEYS, read_rows
 from cure_study.experiments.comparison.task import Trainer
-from cure_study.experiments.comparison.trials import planned_trials, stale, winners
+from cure_study.experiments.comparison.tuning_tables import planned_trials, stale, winners
 
 FIGURES = PLAN.parents[1] / "figures"
 SETS = ("forget", "retain", "test")

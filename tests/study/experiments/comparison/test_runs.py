@@ -16,7 +16,7 @@ from cure_study.experiments.comparison.plan import Plan
 from cure_study.experiments.comparison.runs import compare
 from cure_study.experiments.comparison.store import KEYS, read_rows
 from cure_study.experiments.comparison.task import Trainer
-from cure_study.experiments.comparison.trials import stale, winners
+from cure_study.experiments.comparison.tuning_tables import stale, winners
 
 pytestmark = pytest.mark.xdist_group("comparison")  # they share one run
 FRESH = {"forget": "fresh", "retain": "retain", "test": "test"}  # whose accuracies make ues_fresh

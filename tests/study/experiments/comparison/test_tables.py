@@ -16,7 +16,7 @@ from cure_study.experiments.comparison.tables import (
     shrinkage,
     summary,
 )
-from cure_study.experiments.comparison.trials import planned_trials
+from cure_study.experiments.comparison.tuning_tables import planned_trials
 
 
 def test_summary_by_hand():

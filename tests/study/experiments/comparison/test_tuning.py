@@ -14,7 +14,6 @@ from cure_study.experiments.comparison.runs import compare
 from cure_study.experiments.comparison.search import Search
 from cure_study.experiments.comparison.store import read_rows
 from cure_study.experiments.comparison.task import Trainer
-from cure_study.experiments.comparison.trials import winners
 from cure_study.experiments.comparison.tuning import (
     EXPLORED,
     complete_trials,
@@ -22,6 +21,7 @@ from cure_study.experiments.comparison.tuning import (
     propose,
     winner,
 )
+from cure_study.experiments.comparison.tuning_tables import winners
 
 METHOD = Method(search={"learning_rate": [1e-4, 5e-4, 3e-3], "steps": [1, 3, 5]})
 TUNING = {"stages": ["tuning"], "progress": False}
