@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 DEPENDENCIES = [
     *PROJECT["project"]["dependencies"],
-    *(item for name in Requirement(EXTRAS["dev"][0]).extras for item in EXTRAS[name]),
+    *(item for name in sorted(Requirement(EXTRAS["dev"][0]).extras) for item in EXTRAS[name]),
     *EXTRAS["dev"][1:],
 ]
 REQUIRED = [*DEPENDENCIES, *PROJECT["tool"]["uv"]["constraint-dependencies"]]
