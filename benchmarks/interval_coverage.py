@@ -18,8 +18,8 @@ import pandas as pd
 from scipy.stats import beta, ksone, t
 
 from cure_core.metrics.intervals import share_interval
-from cure_core.metrics.outliers import detection_auc
 from cure_study.evaluation.report import save_table
+from cure_study.experiments.attacks.outliers import detection_auc
 
 Rng = np.random.Generator
 Bounds = tuple[np.ndarray, np.ndarray]  # low and high, a row a draw

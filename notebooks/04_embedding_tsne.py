@@ -54,10 +54,10 @@ import pandas as pd
 
 from cure_core.clustering import kmeans
 from cure_core.encoders.embedding import embed
-from cure_core.metrics.procrustes import rotation
 from cure_study import figures
 from cure_study.data import manifests
 from cure_study.data.faceset import ImageView
+from cure_study.evaluation.procrustes import rotation
 from cure_study.evaluation.report import save_table
 from cure_study.experiments import study
 from cure_study.experiments.maps import projections

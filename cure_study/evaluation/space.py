@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from cure_core.encoders.embedding import raw_embeddings
 from cure_core.encoders.images import mirrored
-from cure_core.metrics.features import (
+from cure_core.metrics.membership import MembershipResult, membership_attack
+from cure_core.metrics.pairs import Pairs, similarities
+from cure_study.data.faceset import ImageView
+from cure_study.evaluation.features import (
     first_of_each,
     nearest_centroid_features,
     view_features,
 )
-from cure_core.metrics.membership import MembershipResult, membership_attack
-from cure_core.metrics.pairs import Pairs, similarities
-from cure_study.data.faceset import ImageView
 from cure_study.evaluation.protocol import Protocol
 
 EACH = 8  # images a person in the clusters of the nearest-centroid attack; also images a cluster

@@ -12,7 +12,7 @@ from cure_core import encoders, objectives
 from cure_core.checks import known_fields, one_of, whole
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
 from cure_core.files import digest
-from cure_core.runtime.distributed import launch, world_size
+from cure_core.runtime.distributed import world_size
 from cure_core.training.arcface import Recipe, Trained, with_state
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 from cure_study.code_version import code_version
@@ -24,6 +24,7 @@ from cure_study.evaluation.evaluate import evaluate
 from cure_study.evaluation.protocol import Protocol, make_protocol
 from cure_study.evaluation.report import Report
 from cure_study.paths import data_root
+from cure_study.processes import launch
 from cure_study.training_cache import model_cached, train_cached
 
 # What a student depends on beyond its teacher.

@@ -20,11 +20,12 @@ def run_unlearning(profile: str, folder: Path, changes: Mapping[str, Any] | None
     import pandas as pd
 
     from cure_core.files import atomic_path
-    from cure_core.runtime.distributed import join, on_rank_zero, rank
+    from cure_core.runtime.distributed import on_rank_zero, rank
     from cure_study.data import manifests
     from cure_study.evaluation.report import save_table, summarise
     from cure_study.experiments import study
     from cure_study.paths import locked
+    from cure_study.processes import join
     from cure_study.runner import parameters, runs
 
     source = runs.find_notebook(NOTEBOOK)

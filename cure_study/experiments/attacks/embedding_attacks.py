@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
-from cure_core.metrics.collateral import collateral
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import Interval
-from cure_core.metrics.outliers import detection_auc, outlier_auc
-from cure_core.metrics.procrustes import rotation
 from cure_study.evaluation.evaluate import accuracy, over_people, tar
+from cure_study.evaluation.procrustes import rotation
 from cure_study.evaluation.space import Space
+from cure_study.experiments.attacks.collateral import collateral
+from cure_study.experiments.attacks.outliers import detection_auc, outlier_auc
 from cure_study.experiments.attacks.recovery import linear_map
 from cure_study.experiments.attacks.shadow_models import likelihood_ratio
 from cure_study.experiments.attacks.table import Rows, row

@@ -17,13 +17,13 @@ from torch import nn
 from cure_core.encoders.embedding import embed
 from cure_core.encoders.images import Images
 from cure_core.metrics.arrays import checked, labels_of
-from cure_core.metrics.features import first_of_each
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.pairs import Pairs
-from cure_core.metrics.procrustes import paired
 from cure_core.metrics.verification import ten_fold_accuracy
 from cure_core.training.arcface import Recipe, train
 from cure_study.data.faceset import ImageView
+from cure_study.evaluation.features import first_of_each
+from cure_study.evaluation.procrustes import paired
 from cure_study.evaluation.protocol import Protocol
 from cure_study.evaluation.space import Space, rows_of
 from cure_study.experiments.attacks.table import Rows, row

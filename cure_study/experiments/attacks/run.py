@@ -9,9 +9,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from cure_core.metrics.collateral import collateral_correlation
 from cure_study.evaluation.protocol import Protocol
 from cure_study.evaluation.space import Space, view_table
+from cure_study.experiments.attacks.collateral import collateral_correlation
 from cure_study.experiments.attacks.embedding_attacks import (
     ShadowScores,
     detectability,

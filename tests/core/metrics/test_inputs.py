@@ -4,9 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cure_core.metrics.collateral import collateral
 from cure_core.metrics.discard import error_versus_discard, utility
-from cure_core.metrics.features import nearest_centroid_features, view_features
 from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.intervals import (
     auc_interval,
@@ -17,9 +15,7 @@ from cure_core.metrics.intervals import (
 )
 from cure_core.metrics.membership import auc_over_people, membership_attack
 from cure_core.metrics.oracle_gap import tug_of_war
-from cure_core.metrics.outliers import detection_auc, outlier_auc
 from cure_core.metrics.pairs import Pairs
-from cure_core.metrics.procrustes import rotation
 from cure_core.metrics.ues import h_mean, unlearning_efficiency_score
 from cure_core.metrics.verification import (
     all_pairs,
@@ -29,6 +25,10 @@ from cure_core.metrics.verification import (
     tar_at_far,
     ten_fold_accuracy,
 )
+from cure_study.evaluation.features import nearest_centroid_features, view_features
+from cure_study.evaluation.procrustes import rotation
+from cure_study.experiments.attacks.collateral import collateral
+from cure_study.experiments.attacks.outliers import detection_auc, outlier_auc
 from cure_study.experiments.attacks.recovery import few_shot_rank_one, linear_map
 from cure_study.experiments.attacks.shadow_models import likelihood_ratio
 

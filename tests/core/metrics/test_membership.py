@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cure_core.metrics.features import view_features
 from cure_core.metrics.membership import (
     MembershipResult,
     auc_over_people,
@@ -10,6 +9,7 @@ from cure_core.metrics.membership import (
     membership_attack,
     rank_auc,
 )
+from cure_study.evaluation.features import view_features
 
 PEOPLE = np.repeat(np.arange(40), 10)
 

@@ -13,9 +13,8 @@ from packs import encoded, write_bin, write_pack
 
 from cure_core import encoders
 from cure_core.encoders import SmallEncoder
-from cure_core.runtime import distributed
 from cure_core.training import arcface
-from cure_study import training_cache
+from cure_study import processes, training_cache
 from cure_study.data import manifests
 from cure_study.experiments import study
 from cure_study.runner import cli, runs
@@ -144,6 +143,6 @@ def test_no_cell_before_the_launch_touches_cuda(tmp_path):
 
 
 def test_a_process_that_has_touched_cuda_is_refused(monkeypatch):
-    monkeypatch.setattr(distributed.torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(processes.torch.cuda, "is_initialized", lambda: True)
     with pytest.raises(RuntimeError, match=r"processes=2 .* restart the kernel"):
-        distributed.launch(print, (), 2)
+        processes.launch(print, (), 2)

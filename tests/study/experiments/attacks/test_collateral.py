@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from cure_core.metrics.collateral import collateral, collateral_correlation
+from cure_study.experiments.attacks.collateral import collateral, collateral_correlation
 
 
 def at(*degrees):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from cure_core.metrics.features import first_of_each, nearest_centroid_features, view_features
+from cure_study.evaluation.features import first_of_each, nearest_centroid_features, view_features
 
 
 def test_view_features_by_hand():

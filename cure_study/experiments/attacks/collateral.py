@@ -22,10 +22,10 @@ def collateral(
 ) -> pd.DataFrame:
     """How far each retained person moved, and how near they were to a forgotten person.
 
-    `movement`: one minus the mean cosine of a person's images before and after, 0 where nothing
-    moved; align `after` first (`procrustes.rotation`), or a rotation that changes no comparison
+    `movement`: one minus the mean cosine of a person's images before and after, 0 if none moved;
+    align `after` first (`evaluation.procrustes.rotation`), or a rotation that changes no comparison
     counts as movement. `nearness`: the highest cosine, before, between the person's template and
-    that of anyone forgotten.
+    that of a forgotten person.
 
     Shapes: before and after (N, D), the same images of retained people (N,); forgotten (M, D),
     before, of forgotten_people (M,). Returns columns person, movement, nearness, a row a person.

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cure_core.metrics.outliers import detection_auc, outlier_auc
+from cure_study.experiments.attacks.outliers import detection_auc, outlier_auc
 
 PEOPLE = np.arange(20).repeat(10)
 

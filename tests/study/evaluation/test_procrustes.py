@@ -4,7 +4,7 @@ import torch
 from scipy.stats import ortho_group
 from sklearn.preprocessing import normalize
 
-from cure_core.metrics.procrustes import rotation
+from cure_study.evaluation.procrustes import rotation
 
 
 def unit(n, dim, seed):
