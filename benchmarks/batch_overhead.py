@@ -51,16 +51,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--notebook", default="", help="default: a second or so of arithmetic")
     parser.add_argument("--profile", default="")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         spent = {"xargs": [0.0, 0.0], "batch": [0.0, 0.0]}
-        for block in range(asked.blocks):
-            seeds = range(block, asked.runs, asked.blocks)
+        for block in range(arguments.blocks):
+            seeds = range(block, arguments.runs, arguments.blocks)
             order = ("xargs", "batch") if block % 2 == 0 else ("batch", "xargs")
             for side in order:
                 place = Path(folder) / f"{side}-{block}"
                 place.mkdir()
-                seconds = _measured(side, place, asked, list(seeds))
+                seconds = _measured(side, place, arguments, list(seeds))
                 spent[side] = [a + b for a, b in zip(spent[side], seconds, strict=True)]
             clock, processors = (spent["batch"][i] / spent["xargs"][i] for i in (0, 1))
             print(
@@ -72,12 +72,12 @@ def main() -> None:
 
 
 def _measured(
-    side: str, place: Path, asked: argparse.Namespace, seeds: list[int]
+    side: str, place: Path, arguments: argparse.Namespace, seeds: list[int]
 ) -> tuple[float, float]:
     """Seconds of the clock and of the processors for one side over these seeds."""
-    source = runs.find_notebook(asked.notebook) if asked.notebook else _payload(place)
+    source = runs.find_notebook(arguments.notebook) if arguments.notebook else _payload(place)
     environment = os.environ | {"CURE_CACHE": str(place / "cache"), "OMP_NUM_THREADS": "1"}
-    parameters = runs.read_profile(source.stem, asked.profile) if asked.profile else {}
+    parameters = runs.read_profile(source.stem, arguments.profile) if arguments.profile else {}
     name = "seeds" if "seeds" in runs.declared(source) else "seed"
     if side == "xargs":
         lines = []
@@ -89,12 +89,18 @@ def _measured(
             given.write_text(yaml.safe_dump(parameters | {name: value, "out": str(target)}))
             lines.append(f"{source} {target / source.name} -f {given} --cwd {target}")
         text = "\n".join(lines)
-        command = ["xargs", f"-P{asked.jobs}", "-L1", str(BIN / "papermill"), "--no-progress-bar"]
+        command = [
+            "xargs",
+            f"-P{arguments.jobs}",
+            "-L1",
+            str(BIN / "papermill"),
+            "--no-progress-bar",
+        ]
     else:
-        study = {"notebooks": [str(source)], "profile": asked.profile, "seeds": seeds}
+        study = {"notebooks": [str(source)], "profile": arguments.profile, "seeds": seeds}
         (place / "study.yaml").write_text(yaml.safe_dump(study))
         text = ""
-        command = [str(BIN / "cure"), "batch", "run", "study.yaml", "--cores", str(asked.jobs)]
+        command = [str(BIN / "cure"), "batch", "run", "study.yaml", "--cores", str(arguments.jobs)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     process = subprocess.Popen(

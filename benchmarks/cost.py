@@ -120,15 +120,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="N to 100,000, K to 10,000")
     parser.add_argument("--rate", type=float, help="images a second that the GPU trains")
     parser.add_argument("--out", type=Path, help="write the measurements here, as CSV")
-    asked = parser.parse_args(arguments)
-    if asked.full:
-        asked.samples = [1000, 3000, 10_000, 30_000, 100_000]
-        asked.clusters, asked.images = [10, 100, 1000, 10_000], 20_000
-    table = measured(asked.samples, asked.clusters, asked.shares, asked.images, asked.device)
+    options = parser.parse_args(arguments)
+    if options.full:
+        options.samples = [1000, 3000, 10_000, 30_000, 100_000]
+        options.clusters, options.images = [10, 100, 1000, 10_000], 20_000
+    table = measured(
+        options.samples, options.clusters, options.shares, options.images, options.device
+    )
     print(table.to_string(index=False, float_format="{:.4g}".format), end="\n\n")
-    if asked.out is not None:
-        table.to_csv(asked.out, index=False)
-    rate = asked.rate
+    if options.out is not None:
+        table.to_csv(options.out, index=False)
+    rate = options.rate
     if rate is None:
         operations = forward_operations("iresnet50")
         rate = PEAK * REACHED / operations / 3

@@ -210,11 +210,15 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20_000)
     parser.add_argument("--people-draws", type=int, default=600)
     parser.add_argument("--tables", type=Path, default=Path("figures"))
-    asked = parser.parse_args()
-    rows = [*shares(asked.draws), *differences(asked.draws), *people(asked.people_draws)]
+    arguments = parser.parse_args()
+    rows = [
+        *shares(arguments.draws),
+        *differences(arguments.draws),
+        *people(arguments.people_draws),
+    ]
     table = pd.DataFrame(rows)
     print(table.to_string(index=False))
-    save_table(table, asked.tables / "interval_coverage.csv")
+    save_table(table, arguments.tables / "interval_coverage.csv")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ The first clusters 100,000 x 512 with K = 1,000, every implementation in turn in
 that whatever else the machine does slows all; about two minutes on two idle cores. It needs
 scikit-learn, and faiss where it is installed (`pip install -e .[bench]`). With `--full` ours alone
 takes CASIA-WebFace's size, 490,623 x 512 with K = 10,572, from random samples: on a CPU one
-iteration is measured and 25 are reckoned from it (about three minutes); on a GPU all 25 are run,
+iteration is measured and 25 are extrapolated from it (about three minutes); on a GPU all 25 are run,
 without TF32 and with it.
 
 The goals: no slower than scikit-learn, at most 1.5 times as slow as faiss, inertia equal to 1 %,
@@ -128,7 +128,7 @@ def compare(
 
 
 def full_on_cpu(samples: int, dim: int, clusters: int, threads: int) -> pd.Series:
-    """One iteration of the full size: the seconds it adds to none; 25 reckoned from it."""
+    """One iteration of the full size: the seconds it adds to none; 25 extrapolated from it."""
     torch.set_num_threads(threads)
     x = embeddings(samples, dim, clusters)
     took, peaks = {}, []

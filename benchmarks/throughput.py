@@ -70,21 +70,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=7, help="epochs of each kind")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path, help="append the result here, a line of JSON")
-    asked = parser.parse_args(arguments)
-    encoder, batch, amp = SIZES[torch.device(asked.device).type]
-    encoder, batch = asked.encoder or encoder, tuple(asked.batch or batch)
-    config = CureConfig(clusters=32, batch_size=batch, amp=amp, compile=asked.compile)
-    measured = step_ratio(encoder, asked.steps, asked.rounds, asked.device, config)
+    options = parser.parse_args(arguments)
+    encoder, batch, amp = SIZES[torch.device(options.device).type]
+    encoder, batch = options.encoder or encoder, tuple(options.batch or batch)
+    config = CureConfig(clusters=32, batch_size=batch, amp=amp, compile=options.compile)
+    measured = step_ratio(encoder, options.steps, options.rounds, options.device, config)
     print(measured)
-    grown, peak = growth(encoder, asked.steps, asked.device, config)
-    need = footprint(build(encoder), torch.device(asked.device), amp, train=True)
+    grown, peak = growth(encoder, options.steps, options.device, config)
+    need = footprint(build(encoder), torch.device(options.device), amp, train=True)
     images = sum(batch)
     result = {
         "encoder": encoder,
         "device": measured.machine,
         "batch": batch,
         "amp": amp,
-        "compile": asked.compile,
+        "compile": options.compile,
         "bare_images_per_second": round(1000 * images / measured.bare_ms, 1),
         "images_per_second": round(1000 * images / measured.unlearn_ms, 1),
         "ratio": round(1 / measured.ratio, 3),
@@ -94,8 +94,8 @@ def main(arguments: list[str] | None = None) -> int:
     }
     for name, value in result.items():
         print(f"{name:24} {value}")
-    if asked.out is not None:
-        with asked.out.open("a") as file:
+    if options.out is not None:
+        with options.out.open("a") as file:
             file.write(json.dumps(result) + "\n")
     return int(result["ratio"] < LEAST or grown > GROWTH)
 

@@ -9,10 +9,10 @@
 # %% [markdown]
 # # Forgetting chosen faces without labels
 #
-# A face encoder turns a face into a vector, its *embedding*; two pictures of one person land close
-# together. Someone asks that their pictures be removed. Training anew without them costs as much as
+# A face encoder turns a face into a vector, its *embedding*; two images of one person land close
+# together. Someone asks that their images be removed. Training anew without them costs as much as
 # the first training did. **CURE** (arXiv:2509.19562) changes the trained encoder instead, and needs
-# no list of who is who: only the pictures that must go and those that may stay. What runs here is
+# no list of who is who: only the images that must go and those that may stay. What runs here is
 # `cure_plus`, CURE with one term of ours in place of one of the paper's; `method = "cure"` runs the
 # paper's.
 #
@@ -21,7 +21,7 @@
 # 1. draws a request: some people must be forgotten;
 # 2. trains a *teacher* that knows everyone;
 # 3. makes a *student* of it that forgets;
-# 4. trains an *oracle*, the honest comparison: the same training without the forgotten pictures;
+# 4. trains an *oracle*, the honest comparison: the same training without the forgotten images;
 # 5. judges all three by the same pairs and attacks, over several seeds.
 #
 # It ends by asserting what it claims. Every cell runs as it stands; to ask another question, change
@@ -70,7 +70,7 @@ faces
 # %% [markdown]
 # ## The faces
 #
-# SynthFaces are drawn by code: nobody's, so they can be shown. A row is a person; every picture
+# SynthFaces are drawn by code: nobody's, so they can be shown. A row is a person; every image
 # varies pose, light, expression, age, glasses and quality. (Real faces are not shown here.)
 
 # %%
@@ -80,9 +80,9 @@ sheet
 # %% [markdown]
 # ## Who must go
 #
-# A *case* is one seed's draw. The **forget** set holds every training picture of the people who
-# asked; the **retain** set those of all others. Of each person some pictures are held out, to test
-# on. **Outsiders** look just like members (as many pictures each) but are in no training: an attack
+# A *case* is one seed's draw. The **forget** set holds every training image of the people who
+# asked; the **retain** set those of all others. Of each person some images are held out, to test
+# on. **Outsiders** look just like members (as many images each) but are in no training: an attack
 # that claims to tell members from non-members needs honest non-members.
 #
 # The request holds images only. Nothing on the unlearning side can reach an identity.
@@ -104,26 +104,26 @@ trained = study.train_teacher(case, progress=progress)
 # %% [markdown]
 # ## Forgetting
 #
-# The student begins as a copy of the teacher. For every picture, K-means stands in for the missing
+# The student begins as a copy of the teacher. For every image, K-means stands in for the missing
 # label: its cluster is the pseudo-label.
 #
 # | term | on | what it does | in |
 # |---|---|---|---|
 # | cosine | forget | lowers the similarity to the teacher's embedding | both |
 # | contrastive forget | forget | pulls each cluster towards the **farthest** other one | `cure` |
-# | dispersion | forget | drives the pictures of a cluster away from one another | `cure_plus` |
-# | contrastive retain | retain | keeps each picture at its own cluster | both |
+# | dispersion | forget | drives the images of a cluster away from one another | `cure_plus` |
+# | contrastive retain | retain | keeps each image at its own cluster | both |
 # | matching | retain | keeps each embedding where the teacher had it | both |
 # | distribution | retain | keeps mean and covariance of the batch (watched, weight 0) | both |
 #
 # At the first step student and teacher agree, which is the *maximum* of the cosine term: its
 # gradient is zero there. Another term has to make the first move. The paper's sends a whole cluster
-# to one target, and what moves together stays together: two pictures of a forgotten person still
+# to one target, and what moves together stays together: two images of a forgotten person still
 # match. Dispersion parts them, which is what "no longer recognisable" asks for.
 #
 # Batch norm hides a trap. Its running statistics trail the weights by some ten steps, in which a
 # student that forgets moves far, so part of what it learnt shows in train mode only. At the end
-# they are taken anew, from pictures that stay.
+# they are taken anew, from images that stay.
 #
 # How many clusters? We don't know how many people asked, and the method may not ask. It takes the
 # number at which the clusters are best separated (their silhouette peaks). Read the numbers it
@@ -142,7 +142,7 @@ clusters
 # ## The oracle, and the judgement
 #
 # The oracle is what an unlimited budget gives: the same start and recipe, without the forgotten
-# pictures. It still recognises people it never saw, because that is what a good encoder does. So
+# images. It still recognises people it never saw, because that is what a good encoder does. So
 # there are two notions of forgetting, and the report shows both, apart:
 #
 # - **erasure**: forgotten people are no longer recognisable. UES measures it: F is the share of
@@ -168,9 +168,9 @@ report
 # %% [markdown]
 # Some lines deserve a second look.
 #
-# - *Membership recall* is the share of forget pictures that an attack, fitted anew on each model,
+# - *Membership recall* is the share of forget images that an attack, fitted anew on each model,
 #   still calls members. Where the attack's AUC is under 0.55, the recall means nothing.
-# - *Rank-1, old gallery*: templates enrolled **before** unlearning are searched with new pictures
+# - *Rank-1, old gallery*: templates enrolled **before** unlearning are searched with new images
 #   of the forgotten. *Re-enrolled*: the templates are made by the student too. A claim of "no
 #   longer identified" must say which of the two it is about.
 # - *Accuracy at the teacher's threshold* is what a deployed system sees at once. It can be gamed

@@ -15,11 +15,11 @@
 #
 # This notebook
 #
-# 1. scores pictures without labels, and tests the scores against a known truth;
+# 1. scores images without labels, and tests the scores against a known truth;
 # 2. draws a forget request by quality, and shows whom it touches;
-# 3. tries the claim: forgetting the poorest pictures against forgetting random ones, the best ones,
+# 3. tries the claim: forgetting the poorest images against forgetting random ones, the best ones,
 #    fine-tuning, and training anew without them;
-# 4. does the same where bad pictures were *planted*, so that an effect must exist;
+# 4. does the same where bad images were *planted*, so that an effect must exist;
 # 5. asks whom a quality threshold falls on.
 #
 # "No" would be as good an answer as "yes"; the last cell asserts what must hold either way.
@@ -79,14 +79,14 @@ faces
 # %% [markdown]
 # ## What "quality" means
 #
-# The standard (ISO/IEC 29794-1, for faces 29794-5) means **utility**: a picture is good if
-# comparing it goes right. That is neither beauty nor sharpness, and it belongs to a picture *and* a
+# The standard (ISO/IEC 29794-1, for faces 29794-5) means **utility**: an image is good if
+# comparing it goes right. That is neither beauty nor sharpness, and it belongs to an image *and* a
 # recogniser. No scorer sees utility; each sees a cause of it (blur, noise, a turned head) or a
 # symptom in the encoder (an embedding that changes when it should not).
 #
 # Two truths to hold them to, and they differ:
 #
-# - SynthFaces know what was done to each picture: `quality` is an order by *design*;
+# - SynthFaces know what was done to each image: `quality` is an order by *design*;
 # - error-versus-discard asks for *utility*: do fewer comparisons fail once the poorest are gone?
 
 # %%
@@ -99,10 +99,10 @@ correlations.pivot_table(index="scorer", columns="seed", values="correlation").r
 ]
 
 # %% [markdown]
-# The fused score takes the geometric mean of several ranks, since a picture that is bad in one
+# The fused score takes the geometric mean of several ranks, since an image that is bad in one
 # respect is bad. What is in it was chosen on drawings (seeds 100 to 102) that no result uses. The
 # encoder's own signals (norm, dropout agreement, cluster margin) say little about what was done to
-# a picture. Whether they say more about its utility is the next question.
+# an image. Whether they say more about its utility is the next question.
 #
 # Its deciles, the poorest on top:
 
@@ -115,7 +115,7 @@ figures.draw_quality_deciles(deciles, faces)
 #
 # All comparisons of strangers, at a threshold that lets one impostor in a thousand pass. Discard
 # the poorest images, and see how many genuine pairs still fail. *Random* discarding is the line to
-# beat; the *oracle* knows who is who and how alike a person's pictures are, so it bounds them all.
+# beat; the *oracle* knows who is who and how alike a person's images are, so it bounds them all.
 # The table holds the area under the curve up to 20 %, over that of a flat line: below 1 is useful.
 
 # %%
@@ -133,7 +133,7 @@ figures.draw("quality_discard", curves)
 #
 # `scorers.lowest_quality` takes a fraction or a threshold. It looks at no label to choose.
 # Who is hit is another matter, and whoever answers for the request should look: a person with few
-# or only poor pictures may lose them all (that warns).
+# or only poor images may lose them all (that warns).
 
 # %%
 request = scorers.lowest_quality(faces, scorer, fraction=max(fractions), encoder=experiment.teacher)
@@ -141,7 +141,7 @@ print(request)
 request.affected(faces).head(8).round(2)
 
 # %% [markdown]
-# In JupyterLab: move the threshold, see who would go, then let it run. (Elsewhere a picture of one
+# In JupyterLab: move the threshold, see who would go, then let it run. (Elsewhere an image of one
 # choice stands in.)
 
 # %%
@@ -180,7 +180,7 @@ natural = summary[summary.training == "natural"]
 natural[columns].round(4)
 
 # %% [markdown]
-# The fair comparison is with as many pictures forgotten *at random* by the same method, seed by
+# The fair comparison is with as many images forgotten *at random* by the same method, seed by
 # seed: it takes out what unlearning, or less data, does by itself.
 
 # %%
@@ -202,7 +202,7 @@ figures.draw("quality_accuracy", changed)
 summary[summary.training == "planted"][[*columns, "against_random", "against_p"]].round(4)
 
 # %% [markdown]
-# Would a scorer have found them? A mislabelled picture is a good picture.
+# Would a scorer have found them? A mislabelled image is a good image.
 
 # %%
 planted_experiment = Experiment(setting, seeds[0], "planted")
@@ -236,7 +236,7 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # ## What this showed
 #
 # Whatever the answer: all runs are there, each change is against its own teacher, the request and
-# its complement share nothing, and nobody lost all pictures unnoticed.
+# its complement share nothing, and nobody lost all images unnoticed.
 
 # %%
 expected = len(conditions(setting)) * len(seeds)

@@ -10,7 +10,7 @@
 # # What unlearning does to the space
 #
 # Maps of the embeddings before and after unlearning, and of the oracle, on shared axes. A map is a
-# picture, **not a proof**: it flattens tens of dimensions into two, and something must give. From
+# image, **not a proof**: it flattens tens of dimensions into two, and something must give. From
 # a t-SNE map can be read who lies *next to* whom. It cannot be read
 #
 # - how far apart two groups are (gaps between islands mean little);
@@ -76,7 +76,7 @@ case
 # ## Three models
 #
 # The teacher (before), the student that has forgotten (after), and the oracle, trained from the
-# same start without the forgotten pictures.
+# same start without the forgotten images.
 
 # %%
 trained = study.train_teacher(case, progress=progress)
@@ -88,7 +88,7 @@ result
 # %% [markdown]
 # ## Three sets
 #
-# Forgotten and retained people by their training pictures, and unseen people: outsiders, who are in
+# Forgotten and retained people by their training images, and unseen people: outsiders, who are in
 # nobody's training. Large sets are thinned evenly. Everybody is embedded by all three models.
 
 # %%
@@ -112,7 +112,7 @@ points.groupby("set").size()
 # change. So the oracle is first rotated into the teacher's space by orthogonal Procrustes, fitted
 # on **retained faces only**; fitted on the forgotten too, it would hide what is to be shown. The
 # residual |A R - B| / |B| says what the rotation leaves over, on the faces it was fitted to and on
-# held-out pictures of the same people, with the student's (not rotated) beside.
+# held-out images of the same people, with the student's (not rotated) beside.
 
 # %%
 retained = ImageView(faces.images, case.request.retain_index)
@@ -168,7 +168,7 @@ figures.draw("map_placed", placed)
 # %% [markdown]
 # ## The largest moves
 #
-# Which pictures moved most is decided in the **embedding space** (cosine distance between before
+# Which images moved most is decided in the **embedding space** (cosine distance between before
 # and after), not on the map; the map only shows where they went. Change by set, then the ways of
 # the largest changes on the joint map.
 
@@ -185,7 +185,7 @@ figures.draw("map_moves", moves)
 #
 # The forget faces alone, by pseudo-label: K-means on the teacher's embeddings, and then on the
 # student's, started from the teacher's centroids, so that a number keeps its meaning. A number
-# stands at the picture nearest to the centroid; a centroid has no place of its own on a map.
+# stands at the image nearest to the centroid; a centroid has no place of its own on a map.
 
 # %%
 count = int(result.summary["clusters_forget"])
@@ -229,7 +229,7 @@ quality.round(3)
 # In JupyterLab: two maps, linked. Hover to see a face and its numbers, here and in the other map;
 # use the lasso (the buttons at the left of a map) to select images here and see them there;
 # colour by set, cluster, change or quality. Where nobody can look (papermill, nbconvert) the still
-# picture above takes its place.
+# image above takes its place.
 
 # %%
 table = map_tables.explorer_table(joint, clusters, points, faces.attributes)
@@ -255,8 +255,8 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # ## What this showed
 #
 # Claims about the change, settled in the embedding space: where the profile claims forgetting, the
-# forgotten pictures moved at least twice as far as the retained ones; and the rotation brought the
-# oracle closer to the teacher, on pictures that it was not fitted to as well. Every map is better
+# forgotten images moved at least twice as far as the retained ones; and the rotation brought the
+# oracle closer to the teacher, on images that it was not fitted to as well. Every map is better
 # than chance at keeping neighbours.
 
 # %%

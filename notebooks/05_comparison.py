@@ -131,8 +131,8 @@ chosen.round(3)
 # ## The main table
 #
 # **UES (CURE)** is F x S: how much of the forgotten people's recognisability above chance is gone,
-# times how little everyone else's has moved. F is measured on the very pictures that were
-# unlearned; in *UES, new pictures* it is measured on others of the same people. **ToW** is nearness
+# times how little everyone else's has moved. F is measured on the very images that were
+# unlearned; in *UES, new images* it is measured on others of the same people. **ToW** is nearness
 # to the retrained oracle, another goal than erasure: what erases most is not near it. The
 # membership attack is fitted anew for each model; its recall says something only beside the
 # oracle's.
@@ -157,7 +157,7 @@ figures.draw("comparison", rows)
 # %% [markdown]
 # ## Differences
 #
-# Each of ours less every other method, by UES and then by UES on new pictures: paired by seed,
+# Each of ours less every other method, by UES and then by UES on new images: paired by seed,
 # means with 95 % intervals over the seeds. An interval that holds 0 does not tell the two apart.
 
 # %%
@@ -183,10 +183,10 @@ print(luck.groupby("dataset").difference.mean().round(3).to_dict())
 luck.round(3)
 
 # %% [markdown]
-# ## People or pictures?
+# ## People or images?
 #
-# Who asks to be forgotten means to be gone on tomorrow's picture too, which no method was given. A
-# method that learns to misread a list of pictures scores by the first mark and not by the second.
+# Who asks to be forgotten means to be gone on tomorrow's image too, which no method was given. A
+# method that learns to misread a list of images scores by the first mark and not by the second.
 
 # %%
 fresh = figures.drawable("comparison_new_pictures", rows)
@@ -203,7 +203,7 @@ verdicts = claims.verdicts(table)
 verdicts.round(3)
 
 # %% [markdown]
-# The paper's two claims of rank, and the first by new pictures, in the same words for `cure`, its
+# The paper's two claims of rank, and the first by new images, in the same words for `cure`, its
 # method, and for ours, `cure_plus` and `cure_scatter`. The paper's numbers come from CASIA-WebFace
 # and a formula that is not public; they are quoted, not compared. Its other claims are tested where
 # they belong: that no labels are needed in notebook 01, forgetting by quality in 03.
@@ -215,10 +215,10 @@ paper
 # %% [markdown]
 # Why, as far as the study's rows tell:
 #
-# - **The paper's objective moves a person's pictures together**, so that they go on matching each
+# - **The paper's objective moves a person's images together**, so that they go on matching each
 #   other. Those that lead scatter them: `cure_plus` drives a cluster apart, random relabelling
-#   draws a wrong class for every picture, `cure_scatter` does both. (`dispersion` parts each
-#   picture from its whole batch, and leads on LFW only; why, we do not know.) What the paper's
+#   draws a wrong class for every image, `cure_scatter` does both. (`dispersion` parts each
+#   image from its whole batch, and leads on LFW only; why, we do not know.) What the paper's
 #   objective does reach needs targets that are not near and centroids renewed each epoch, as the
 #   ablations below show: the target has to keep running ahead of the faces that follow it.
 # - **A search misses things.** `cure_scatter` was made after the others had been compared, from
@@ -227,19 +227,19 @@ paper
 #   settings that as many trials of `cure_plus` had not found, and scores as much: the gain is
 #   the settings'. The best peer's search may have missed as much.
 # - **Settings travel badly.** On LFW a method begins with its defaults and its three best of
-#   SynthFaces and goes on from there, twelve trials on one request. Those that part the pictures of
+#   SynthFaces and goes on from there, twelve trials on one request. Those that part the images of
 #   a person carry over, `cure_scatter` not ahead of the others; NegGrad, NegGrad+, SCRUB, SSD and
 #   LAF hardly forget there, or lose everything else.
 # - **One request is little to choose on.** On LFW winners fall short of their validation score by
 #   more than twice as much as on SynthFaces, where the best trials meet again on two more requests.
 # - **Bad Teacher folds the forgotten into one direction**: confused with each other, they stay
 #   apart from everyone else, are identified once enrolled anew, and look like members to an attack.
-#   UES, by verification among the forgotten, does not see that, nor does it by new pictures; rank
+#   UES, by verification among the forgotten, does not see that, nor does it by new images; rank
 #   one once re-enrolled and membership recall do.
-# - **Some of it is learnt by heart.** On new pictures of the same people the strong erasers keep
+# - **Some of it is learnt by heart.** On new images of the same people the strong erasers keep
 #   three quarters to four fifths of their score on SynthFaces, `bad_teacher`, whose target is a
-#   function of the picture, all of it.
-# - **The lowest recall is over-forgetting.** A picture that the student treats unlike any it has or
+#   function of the image, all of it.
+# - **The lowest recall is over-forgetting.** An image that the student treats unlike any it has or
 #   has not seen is called a stranger more often than a real stranger is. The oracle's recall is
 #   what "never seen" gives. The part that makes the paper's objective forget, renewed centroids, is
 #   what takes its recall down: without it recall comes home (0.44, the oracle's 0.40), F to 0.17.

@@ -12,9 +12,9 @@
 # Notebook 02 made a *student* that no longer recognises some people. "No longer recognises" is a
 # claim about one measure. Here someone who doubts it tries to prove it wrong:
 #
-# 1. **Was this picture in training?** Membership attacks, by one signal each.
+# 1. **Was this image in training?** Membership attacks, by one signal each.
 # 2. **Were the people hidden, not forgotten?** A rotation or a linear map may bring them back.
-# 3. **How fast do they come back?** From a few pictures, enrolled or trained on.
+# 3. **How fast do they come back?** From a few images, enrolled or trained on.
 # 4. **Does the forgetting itself show?** If the student treats forgotten people oddly, it tells
 #    everyone who asked to be forgotten.
 # 5. **Who else paid?** Retained people who resemble the forgotten.
@@ -77,7 +77,7 @@ faces
 #
 # Teacher, student and oracle as in notebook 02 (what was trained there comes from the cache).
 # **Shadow encoders** are the attacker's: trained by the same recipe, each on half of the people,
-# they show how every picture is embedded when its person was in training, and when not. They cost
+# they show how every image is embedded when its person was in training, and when not. They cost
 # most of the time here, so only the first seed has them.
 
 # %%
@@ -110,24 +110,24 @@ table = summarise_attacks(rows)
 case
 
 # %% [markdown]
-# ## 1. Was this picture in training?
+# ## 1. Was this image in training?
 #
 # The attacker knows some members and some people who were in no training. On half of them a
 # threshold is chosen; on the other half (other *people*) its AUC is measured; then every forget
-# picture is asked. *Recall* is the share still called members.
+# image is asked. *Recall* is the share still called members.
 #
 # | attack | what it looks at | needs |
 # |---|---|---|
 # | norm | the length of the embedding | nothing |
 # | views | is it embedded alike when mirrored, shifted, blurred? | nothing |
-# | nearest centroid | how near to the centre of its K-means cluster | other pictures |
-# | compactness | how near to other pictures of its person | who is on which picture |
+# | nearest centroid | how near to the centre of its K-means cluster | other images |
+# | compactness | how near to other images of its person | who is on which image |
 # | likelihood ratio | all but the centroid, against shadow encoders | names, recipe, start |
 #
 # Where an AUC is near 1/2, the recall beside it means nothing. A recall *below* the oracle's is no
 # better than one above it: both show that something was done. The TPR at 0.1 % FPR needs a thousand
 # non-members, at 1 % a hundred; with fewer it says how many members rank above *all* of them. The
-# nearest centroid has eight pictures a person, so 80 non-members where ten strangers are held out.
+# nearest centroid has eight images a person, so 80 non-members where ten strangers are held out.
 
 # %%
 signals = [name for name in figures.MEMBERSHIP if name in set(rows.attack)]
@@ -140,7 +140,7 @@ figures.draw("membership_attacks", signal_rows)
 # %% [markdown]
 # ## 2. Hidden or forgotten?
 #
-# Suppose that the old templates were kept. *As it is*: the student's new pictures are searched in
+# Suppose that the old templates were kept. *As it is*: the student's new images are searched in
 # the teacher's gallery, and the reverse. *Rotation*: first the student's space is turned onto the
 # teacher's, as well as retained people allow. *Linear map*: the same with a ridge regression, which
 # may also stretch what was squeezed. Both are learnt **on retained people alone**. What they bring
@@ -163,10 +163,10 @@ figures.draw("hidden", hidden)
 # %% [markdown]
 # ## 3. How fast do they come back?
 #
-# *Few shots*: each forgotten person is enrolled anew by one, two, five pictures, by the model
-# itself, and their other pictures are searched among everyone retained; with the very pictures that
+# *Few shots*: each forgotten person is enrolled anew by one, two, five images, by the model
+# itself, and their other images are searched among everyone retained; with the very images that
 # were forgotten, and with new ones, as an attacker would have. *Relearning*: the model is
-# trained on a few pictures of each, and judged by pairs that touch none of those. A student that
+# trained on a few images of each, and judged by pairs that touch none of those. A student that
 # comes back in fewer steps than the oracle learns had kept something.
 
 # %%
@@ -177,9 +177,9 @@ figures.draw("recovery", recovery)
 # ## 4. Does the forgetting show?
 #
 # Forgotten people against people whom no training has seen; 1/2 means that they cannot be told
-# apart, which is where the oracle should be. *Oddness* needs no labels: how far does a picture lie
+# apart, which is where the oracle should be. *Oddness* needs no labels: how far does an image lie
 # outside of what the model does with strangers? *Told apart* supposes an attacker who knows some of
-# the forgotten, and looks for the others, each person by the mean and spread of their pictures.
+# the forgotten, and looks for the others, each person by the mean and spread of their images.
 
 # %%
 table.loc[["oddness", "told_apart"]]
@@ -188,7 +188,7 @@ table.loc[["oddness", "told_apart"]]
 # ## 5. Who else paid?
 #
 # A point is a retained person: how near their template was to that of someone forgotten, and how
-# far their held-out pictures moved (after the best rotation, which changes no comparison). The
+# far their held-out images moved (after the best rotation, which changes no comparison). The
 # oracle moves everyone, since it is another training; what matters is whether the *near* ones move
 # more: Spearman's correlation.
 

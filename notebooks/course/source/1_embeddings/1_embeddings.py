@@ -12,7 +12,7 @@
 # **Aims.** At the end you can
 #
 # - say what an *embedding* is, and compare two of them;
-# - decide whether two pictures show one person, and say how often such decisions go wrong;
+# - decide whether two images show one person, and say how often such decisions go wrong;
 # - read an ROC curve, and say why "99 % accurate" is no answer.
 #
 # **Time:** 75 minutes, of which the computer takes about one (the encoder is trained once; later
@@ -39,16 +39,16 @@ case = draw_case()
 case.faces
 
 # %% [markdown]
-# ## 1. Pictures and people
+# ## 1. Images and people
 #
-# Each row below is one person. Pose, light, age, glasses and sharpness change from picture to
-# picture; the person does not.
+# Each row below is one person. Pose, light, age, glasses and sharpness change from image to
+# image; the person does not.
 
 # %%
 figures.draw_faces(case.faces)
 
 # %% [markdown]
-# **Predict.** A picture is 112 x 112 pixels of three colours. Compare two pictures by how far apart
+# **Predict.** An image is 112 x 112 pixels of three colours. Compare two images by how far apart
 # their pixels are. Which two would come out closer: one person, once in bright and once in dim light,
 # or two people under the same light?
 #
@@ -59,17 +59,17 @@ figures.draw_faces(case.faces)
 #
 # </details>
 #
-# ## 2. From a picture to a point
+# ## 2. From an image to a point
 #
-# An **encoder** is a network that turns a picture into a list of numbers, here 64 of them: the
-# **embedding**. It was trained to do one thing: put pictures of one person close together and those
+# An **encoder** is a network that turns an image into a list of numbers, here 64 of them: the
+# **embedding**. It was trained to do one thing: put images of one person close together and those
 # of different people apart. It has seen 28 of our people; the next cell trains it (about a minute).
 
 # %%
 trained = study.train_teacher(case, progress=True)
 teacher = trained.encoder
-pictures = case.faces.images[case.split.train[:6]]
-raw = raw_embeddings(teacher, pictures)
+images = case.faces.images[case.split.train[:6]]
+raw = raw_embeddings(teacher, images)
 raw.shape, raw[0, :5]
 
 # %% [markdown]
@@ -114,7 +114,7 @@ np.testing.assert_allclose(cosine(10 * a_, b_), cosine(a_, b_), atol=1e-6)
 #
 # ## 3. Same person, or not?
 #
-# A pair of pictures of one person is **genuine**, a pair of two people an **impostor** pair. We score
+# A pair of images of one person is **genuine**, a pair of two people an **impostor** pair. We score
 # pairs of people whom the encoder has *never seen*: what counts is whether it has learnt faces, not
 # whether it has learnt these.
 #
@@ -250,21 +250,21 @@ assert abs(false_matches - 5) < 1e-9
 # %% [markdown]
 # ## 4. Does it know the people it was trained on better?
 #
-# **Predict.** The curve above is for people it never saw. Draw in your mind the one for pictures it was
+# **Predict.** The curve above is for people it never saw. Draw in your mind the one for images it was
 # *trained* on. Same, higher, lower?
 
 # %%
-known = case.protocol.pairs["forget"]  # both pictures are training pictures
+known = case.protocol.pairs["forget"]  # both images are training images
 known_scores = space.scores(known)
 numbers = {
-    "pictures it was trained on": verification.ten_fold_accuracy(known_scores, known.genuine),
+    "images it was trained on": verification.ten_fold_accuracy(known_scores, known.genuine),
     "people it never saw": verification.ten_fold_accuracy(scores, unseen.genuine),
 }
 pd.Series(numbers, name="accuracy").round(3)
 
 # %% [markdown]
 # Higher. So the encoder has learnt two things: what faces are like, which helps with strangers, and
-# something about *these* pictures, which does not. The second is what lesson 2 is about, and what the
+# something about *these* images, which does not. The second is what lesson 2 is about, and what the
 # rest of the course wants to take out again.
 #
 # ## What to take away

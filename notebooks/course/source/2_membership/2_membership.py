@@ -37,15 +37,15 @@ case
 # %% [markdown]
 # ## 1. The question
 #
-# A clinic trains a face encoder on its patients' pictures and sells it. You hold the encoder and a
-# picture of your neighbour. **Was that picture in the training set?** If you can tell, you have learnt
-# that your neighbour was a patient. This is *membership inference*. Nothing was hacked and no picture
+# A clinic trains a face encoder on its patients' images and sells it. You hold the encoder and a
+# image of your neighbour. **Was that image in the training set?** If you can tell, you have learnt
+# that your neighbour was a patient. This is *membership inference*. Nothing was hacked and no image
 # was copied; the encoder itself gave it away.
 #
-# To ask whether an encoder has *forgotten* a picture is to ask the same question again, afterwards.
+# To ask whether an encoder has *forgotten* an image is to ask the same question again, afterwards.
 # So we need an attack that works on the encoder before.
 #
-# We have three groups of pictures: **members** (trained on), **outsiders** (never seen; as many pictures
+# We have three groups of images: **members** (trained on), **outsiders** (never seen; as many images
 # of each person, drawn the same way), and the **forget** set, of which we pretend not to know.
 
 # %%
@@ -56,24 +56,24 @@ pd.Series(
         "outsiders": len(protocol.outsiders),
         "forget": len(protocol.forget),
     },
-    name="pictures",
+    name="images",
 )
 
 # %% [markdown]
-# **Predict.** The encoder was trained to pull pictures of one person together. How will the clump of a
+# **Predict.** The encoder was trained to pull images of one person together. How will the clump of a
 # person it was *trained* on differ from that of a stranger?
 #
 # <details><summary>Answer</summary>
 #
-# It is tighter: training pulled at those very pictures. A stranger's pictures end up near each other
+# It is tighter: training pulled at those very images. A stranger's images end up near each other
 # only as far as the encoder has learnt about faces in general.
 #
 # </details>
 #
 # ### Exercise 1: how tight is the clump? (3 points)
 #
-# For each picture: the cosine between its embedding and the **mean of the other** pictures of the same
-# person. *Other* is the point: a picture is always close to a mean that it is part of.
+# For each image: the cosine between its embedding and the **mean of the other** images of the same
+# person. *Other* is the point: an image is always close to a mean that it is part of.
 
 
 # %% nbgrader={"grade": false, "grade_id": "compactness", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -110,7 +110,7 @@ np.testing.assert_allclose(np.asarray(compactness(x_, people_)), expected_, atol
 
 # %% [markdown]
 # The library's attack looks at this, and at three more signals: the length of the raw embedding, and
-# how little the embedding moves when the picture is mirrored, shifted or blurred. The first of them:
+# how little the embedding moves when the image is mirrored, shifted or blurred. The first of them:
 
 # %%
 space = Space(protocol, teacher, progress=False)
@@ -172,9 +172,9 @@ pd.Series(alone, name="AUC of one signal alone").round(3)
 #
 # ## 3. A fair trial
 #
-# An attack that combines signals must be *fitted* on some pictures and *judged* on others. Which others?
+# An attack that combines signals must be *fitted* on some images and *judged* on others. Which others?
 #
-# **Predict.** We split the pictures at random in two halves. Pictures of one person will land in both.
+# **Predict.** We split the images at random in two halves. Images of one person will land in both.
 # Is the judgement then fair?
 #
 # <details><summary>Answer</summary>
@@ -186,12 +186,12 @@ pd.Series(alone, name="AUC of one signal alone").round(3)
 #
 # ### Exercise 3: split by people (2 points)
 #
-# Return a mask that is true for the pictures of a random half of the *people* (rounded down).
+# Return a mask that is true for the images of a random half of the *people* (rounded down).
 
 
 # %% nbgrader={"grade": false, "grade_id": "half_of_people", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def half_of_people(people, seed):
-    """Bool mask (N,): true where the picture is of somebody in a random half of the people."""
+    """Bool mask (N,): true where the image is of somebody in a random half of the people."""
     ### BEGIN SOLUTION
     names = np.unique(people)
     drawn = np.random.default_rng(seed).permutation(names)[: len(names) // 2]
@@ -237,7 +237,7 @@ attack
 #
 # ### Exercise 4: recall (3 points)
 #
-# **Membership recall** on the forget set: the share of its pictures that the attack calls members. Choose
+# **Membership recall** on the forget set: the share of its images that the attack calls members. Choose
 # the threshold on known members and outsiders, for the best *balanced* accuracy (the mean of: members
 # called members, outsiders called outsiders), and then look at the forget set, once. Called a member:
 # strictly above the threshold. If several thresholds are best, take any.
@@ -268,11 +268,11 @@ assert recall(few_, many_, gone_) == 0.75, "balanced: both kinds count the same"
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Before anything was forgotten, recall on the forget set should be high: those pictures *are* members.
+# Before anything was forgotten, recall on the forget set should be high: those images *are* members.
 #
 # ## 4. An attack that only seems to work
 #
-# A company reports: "our attack works very well!" Its members are the training pictures; its outsiders were
+# A company reports: "our attack works very well!" Its members are the training images; its outsiders were
 # taken with another, blurrier camera. Let us do the same, but to an encoder that **was never trained on
 # anything**: it cannot remember a thing.
 #
@@ -281,15 +281,15 @@ assert recall(few_, many_, gone_) == 0.75, "balanced: both kinds count the same"
 
 # %%
 def steadiness(index, camera):
-    """How little the embedding moves when the picture is blurred (once more)."""
-    pictures = case.faces.images[index]
-    plain = raw_embeddings(case.start, pictures, view=camera)  # case.start: never trained
-    blurred = raw_embeddings(case.start, pictures, view=lambda x: half_resolution(camera(x)))
+    """How little the embedding moves when the image is blurred (once more)."""
+    images = case.faces.images[index]
+    plain = raw_embeddings(case.start, images, view=camera)  # case.start: never trained
+    blurred = raw_embeddings(case.start, images, view=lambda x: half_resolution(camera(x)))
     return F.cosine_similarity(plain, blurred).numpy()
 
 
-def sharp(pictures):
-    return pictures
+def sharp(images):
+    return images
 
 
 inside = steadiness(protocol.members, sharp)
@@ -311,7 +311,7 @@ pd.Series({name: max(value, 1 - value) for name, value in aucs.items()}, name="A
 # Which check would have exposed the company's claim most directly?
 #
 # - "a": collect more members
-# - "b": run the same attack on an encoder that was trained on none of these pictures
+# - "b": run the same attack on an encoder that was trained on none of these images
 # - "c": report TPR at 1 % FPR besides AUC
 
 # %% nbgrader={"grade": false, "grade_id": "control", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -337,4 +337,4 @@ assert control == "b"
 # - Shokri et al., *Membership Inference Attacks* (2017), arXiv:1610.05820: the first of its kind.
 # - Carlini et al., *Membership Inference Attacks From First Principles* (2022), arXiv:2112.03570: why
 #   TPR at low FPR.
-# - Li et al. (2022), arXiv:2203.02077: telling whose pictures trained an encoder, from embeddings alone.
+# - Li et al. (2022), arXiv:2203.02077: telling whose images trained an encoder, from embeddings alone.

@@ -47,10 +47,10 @@ case.request
 # article lists: freedom of expression, legal duties, public health, archives and research under
 # conditions, legal claims.
 #
-# Pictures of faces deserve extra care. Where they are processed to *identify* somebody, they are
+# Images of faces deserve extra care. Where they are processed to *identify* somebody, they are
 # biometric data, one of the special categories of Article 9, which may be processed only on few grounds.
 #
-# What does this mean for a *trained model*? The article speaks of data, not of weights. Deleting a picture
+# What does this mean for a *trained model*? The article speaks of data, not of weights. Deleting an image
 # from a disk is clear. Whether an encoder that was trained on it still "holds" personal data is argued
 # about: the European Data Protection Board says (Opinion 28/2024) that a model trained on personal data
 # is not in every case anonymous, and that it must be looked at case by case, by asking among other things
@@ -62,7 +62,7 @@ case.request
 #
 # ## 2. The oracle
 #
-# The honest way is to train again, from the same start, without those pictures. We call the result
+# The honest way is to train again, from the same start, without those images. We call the result
 # the **oracle**. It is what nobody wants to pay for, which is why unlearning exists, and it is the best
 # answer we have to "what would the encoder be if it had never seen them?"
 #
@@ -112,13 +112,13 @@ assert abs(forgetting(0.75, 0.7) - 0.2) < 1e-9
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# **Predict.** An encoder that answers *the same embedding for every picture*: what is its F? Would you buy
+# **Predict.** An encoder that answers *the same embedding for every image*: what is its F? Would you buy
 # it? The next cell builds it.
 
 
 # %%
 class Collapsed(nn.Module):
-    """Every picture is the same to it."""
+    """Every image is the same to it."""
 
     def forward(self, images):
         return torch.ones(len(images), 64)
@@ -242,7 +242,7 @@ pd.DataFrame(measures, index=table.columns).T.round(3)
 #
 # ## 5. Over and under
 #
-# Lesson 2's attack gives a second look. Recall on the forget set says how many of its pictures are still
+# Lesson 2's attack gives a second look. Recall on the forget set says how many of its images are still
 # called members. The teacher's is high. **Predict:** what should it be for a model that has forgotten
 # *just right*: zero?
 
@@ -251,9 +251,9 @@ recalls = {name: space.membership for name, space in spaces.items()}
 pd.DataFrame(recalls).loc[["membership_recall", "membership_auc"]].round(3)
 
 # %% [markdown]
-# Not zero: as high as the oracle's, since the attack also calls some pictures members that nobody ever
+# Not zero: as high as the oracle's, since the attack also calls some images members that nobody ever
 # trained on. A student far **above** the oracle has **under-forgotten**: traces are left. A student far
-# **below** it has **over-forgotten**: its forget pictures are *stranger than strangers*, and whoever looks
+# **below** it has **over-forgotten**: its forget images are *stranger than strangers*, and whoever looks
 # for that finds the very people who asked to disappear.
 #
 # ### Exercise 4: a verdict (2 points)

@@ -46,8 +46,8 @@ case.request
 # %% [markdown]
 # ## 1. What CURE is given
 #
-# Two piles of pictures: those that must go and those that may stay. **No names.** How many people are
-# in the first pile, and which pictures are of the same one, nobody says. All we have is the encoder.
+# Two piles of images: those that must go and those that may stay. **No names.** How many people are
+# in the first pile, and which images are of the same one, nobody says. All we have is the encoder.
 
 # %%
 forget, retain = case.request.forget, case.request.retain
@@ -57,7 +57,7 @@ x_forget.shape, x_retain.shape
 # %% [markdown]
 # ## 2. Labels out of nothing
 #
-# The encoder puts pictures of one person close together. So clumps of embeddings are probably people.
+# The encoder puts images of one person close together. So clumps of embeddings are probably people.
 # **K-means** finds K clumps by taking turns at two steps:
 #
 # 1. each point joins the nearest of K *centroids*;
@@ -123,7 +123,7 @@ assert torch.equal(start_, torch.tensor([[9.0, 9.0], [7.0, 7.0], [5.0, 5.0]])), 
 # How many clusters? Here we cheat and take the true numbers; `01_clustering_analysis` shows how CURE
 # finds them without being told.
 #
-# **Predict.** What share of the forget pictures will land in a cluster of mostly their own person?
+# **Predict.** What share of the forget images will land in a cluster of mostly their own person?
 
 # %%
 k_forget, k_retain = case.config.clusters
@@ -133,7 +133,7 @@ side_retain = clustering.kmeans(x_retain, k_retain, seed=0)
 people = torch.as_tensor(case.faces.identities[case.request.forget_index])  # only to look
 majority = torch.stack([people[side_forget.labels == k].mode().values for k in range(k_forget)])
 agree = (people == majority[side_forget.labels]).float().mean()
-f"{100 * agree:.0f} % of the forget pictures lie in a cluster of mostly their own person"
+f"{100 * agree:.0f} % of the forget images lie in a cluster of mostly their own person"
 
 # %% [markdown]
 # ## 3. Where to send them
@@ -167,11 +167,11 @@ for count_ in (2, 5, 9):
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# So picture i, in cluster `labels[i]`, has the target `farthest(centroids)[labels[i]]`:
+# So image i, in cluster `labels[i]`, has the target `farthest(centroids)[labels[i]]`:
 
 # %%
 targets_forget = clustering.farthest_centroid(side_forget.centroids)[side_forget.labels]
-targets_retain = side_retain.labels  # retained pictures are to stay where they are
+targets_retain = side_retain.labels  # retained images are to stay where they are
 targets_forget.unique(return_counts=True)
 
 # %% [markdown]
@@ -190,8 +190,8 @@ targets_forget.unique(return_counts=True)
 #
 # ### Exercise 4: away from the teacher (1 point)
 #
-# The loss to *minimise* on forget pictures: the cosine between the student's and the teacher's
-# embedding, one number a picture.
+# The loss to *minimise* on forget images: the cosine between the student's and the teacher's
+# embedding, one number an image.
 
 
 # %% nbgrader={"grade": false, "grade_id": "cosine_loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -261,7 +261,7 @@ assert torch.allclose(gradient(s_, t_), across_ / s_length_ / 3, atol=1e-6)
 #
 # $$\ell = -\log \frac{\exp(z \cdot c_t / T)}{\sum_k \exp(z \cdot c_k / T)}.$$
 #
-# Before you write it, see what the temperature does. The bars are the softmax for one forget picture:
+# Before you write it, see what the temperature does. The bars are the softmax for one forget image:
 # how much of the probability each centroid gets. **Predict**, then move the slider: which T makes it
 # look at the nearest centroid only?
 
@@ -337,8 +337,8 @@ norms = {
 #
 # ### Exercise 7: stay (2 points)
 #
-# The matching term holds each retained picture where it was: one minus the cosine to the teacher's
-# embedding, one number a picture. The gradient of it is zero at the start too; why is that no trouble?
+# The matching term holds each retained image where it was: one minus the cosine to the teacher's
+# embedding, one number an image. The gradient of it is zero at the start too; why is that no trouble?
 #
 # <details><summary>Answer</summary>
 #
@@ -374,7 +374,7 @@ assert torch.allclose(matching_loss(s_, t_), losses.feature_matching_loss(s_, t_
 #
 # ### Exercise 8: one step (3 points)
 #
-# `images` (B, ...) holds `n_forget` forget pictures first, retain pictures after them. `loss_of` takes
+# `images` (B, ...) holds `n_forget` forget images first, retain images after them. `loss_of` takes
 # the normalised embeddings of the two parts, in that order, and returns one number (a tensor).
 
 
@@ -491,15 +491,15 @@ table.round(3)
 
 # %% [markdown]
 # Yours and the library's need not agree to the digit: they draw other batches, the library mirrors
-# half of the pictures and bounds the gradient. They should agree in what happened.
+# half of the images and bounds the gradient. They should agree in what happened.
 #
 # **Think.** Forget accuracy has fallen, but not to chance, 0.5. Which *design* decision of CURE
 # holds it up? (Look again at the counts under exercise 3.)
 #
 # <details><summary>Answer</summary>
 #
-# The farthest map sends a whole cluster to one place, and pictures that move together stay together:
-# two pictures of a forgotten person still match *each other*. `cure_plus` in this project drives the
+# The farthest map sends a whole cluster to one place, and images that move together stay together:
+# two images of a forgotten person still match *each other*. `cure_plus` in this project drives the
 # members of a cluster apart instead.
 #
 # </details>

@@ -13,7 +13,7 @@
 #
 # - break a metric that looks sound, and build one that you cannot break the same way;
 # - attack an encoder that claims to have forgotten, and name the gallery you used;
-# - tell an effect of *which* pictures were forgotten from an effect of forgetting *some*.
+# - tell an effect of *which* images were forgotten from an effect of forgetting *some*.
 #
 # **Time:** 90 minutes, of which the computer takes about one. Lessons 1 to 4 come first.
 
@@ -65,7 +65,7 @@ gate = {n: gate_accuracy(s.scores(pairs), pairs.genuine, threshold) for n, s in 
 pd.Series(gate, name="gate accuracy, forgotten people").round(3)
 
 # %% [markdown]
-# **Predict.** An encoder gives *one and the same* embedding for every picture. What is its gate accuracy?
+# **Predict.** An encoder gives *one and the same* embedding for every image. What is its gate accuracy?
 #
 # <details><summary>Answer</summary>
 #
@@ -78,7 +78,7 @@ pd.Series(gate, name="gate accuracy, forgotten people").round(3)
 # ### Exercise 1: forget nothing, score perfectly (3 points)
 #
 # Change the embeddings `x` of the forgotten people so that the gate's accuracy falls to about 0.5, **and
-# yet** two pictures of one person still are closer to each other than pictures of two people: somebody who
+# yet** two images of one person still are closer to each other than images of two people: somebody who
 # chooses a new threshold gets back nearly all. Return rows of length one, of the same shape.
 #
 # Hint: what happens to all cosines at once if you add one and the same long arrow to every row?
@@ -238,9 +238,9 @@ pd.Series(rank1, name="rank-1 of the forgotten people").round(3)
 # In this small world the two galleries are close; on real faces this project measured 0.33 against the old
 # and 0.59 against the new. So "they are no longer identified" is half a sentence: *against which gallery?*
 #
-# A stubborn attacker goes on. He has three pictures of each forgotten person, and **fine-tunes** the student on
+# A stubborn attacker goes on. He has three images of each forgotten person, and **fine-tunes** the student on
 # them: how fast does what was forgotten come back? If in a few steps, it was hidden rather than gone. (Judged
-# on pairs of other pictures.)
+# on pairs of other images.)
 #
 # **Predict** the curve.
 
@@ -259,15 +259,15 @@ axes.legend(frameon=False)
 figure
 
 # %% [markdown]
-# Read it with care. A curve that stays low says: *this* attack, with these few pictures and steps, brings
+# Read it with care. A curve that stays low says: *this* attack, with these few images and steps, brings
 # little back. It does not say that no attack does.
 #
 # ## 3. Forgetting by quality
 #
-# The paper claims that forgetting *low-quality* pictures makes an encoder **better**. It sounds right. Sceptics
+# The paper claims that forgetting *low-quality* images makes an encoder **better**. It sounds right. Sceptics
 # like such claims best.
 #
-# First: what is a poor picture? A scorer that knows no names ranks the training pictures; here are the five it
+# First: what is a poor image? A scorer that knows no names ranks the training images; here are the five it
 # likes least, above the five it likes best.
 
 # %%
@@ -284,12 +284,12 @@ figure
 # Now an experiment: forget the poorest tenth, and measure accuracy on unseen people.
 #
 # **Think**, before you run it: accuracy rises by half a point. What *else* could have caused that than the
-# pictures' poor quality?
+# images' poor quality?
 #
 # <details><summary>Answer</summary>
 #
 # Unlearning itself: a few more steps of training change an encoder, whatever is forgotten. Chance: another
-# seed, another half a point. So we need a **control**, forgetting as many pictures drawn at *random*, and
+# seed, another half a point. So we need a **control**, forgetting as many images drawn at *random*, and
 # **several seeds**, each with both: a paired comparison.
 #
 # </details>
@@ -354,16 +354,16 @@ difference = (results.poorest - results.random).mean()
 f"poorest minus random: {difference:+.3f}, from {interval.low:+.3f} to {interval.high:+.3f}"
 
 # %% [markdown]
-# Whatever it says, mind what the seeds vary: which pictures are the random ones, and the order of training. The
-# teacher, the people and the poorest pictures are the same in all three. So the interval speaks for *this*
+# Whatever it says, mind what the seeds vary: which images are the random ones, and the order of training. The
+# teacher, the people and the poorest images are the same in all three. So the interval speaks for *this*
 # teacher; another could differ by more. And three seeds are few.
 #
 # ### Exercise 5: what may be said (1 point)
 #
 # Suppose the interval reads -0.010 to +0.018. Which sentence may stand in the report?
 #
-# - "a": forgetting poor pictures raises accuracy
-# - "b": forgetting poor pictures makes no difference
+# - "a": forgetting poor images raises accuracy
+# - "b": forgetting poor images makes no difference
 # - "c": with these seeds we cannot tell whether it helps or harms; the effect is unlikely to be large
 
 # %% nbgrader={"grade": false, "grade_id": "sentence", "locked": false, "schema_version": 3, "solution": true, "task": false}
