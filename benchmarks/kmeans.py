@@ -7,7 +7,7 @@ The first clusters 100,000 x 512 with K = 1,000, every implementation in turn in
 that whatever else the machine does slows all; about two minutes on two idle cores. It needs
 scikit-learn, and faiss where it is installed (`pip install -e .[bench]`). With `--full` ours alone
 takes CASIA-WebFace's size, 490,623 x 512 with K = 10,572, from random samples: on a CPU one
-iteration is measured and 25 are extrapolated from it (about three minutes); on a GPU all 25 are run,
+iteration is measured and 25 extrapolated from it (about three minutes); on a GPU all 25 are run,
 without TF32 and with it.
 
 The goals: no slower than scikit-learn, at most 1.5 times as slow as faiss, inertia equal to 1 %,

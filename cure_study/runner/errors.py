@@ -21,6 +21,11 @@ REMEDIES = {
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
 }
 OUTPUTS = ("runs", "out", "into", "rows", "picture")  # options that name where a command writes
+EXTRAS = {  # optional libraries, and the extra that installs them
+    **dict.fromkeys(("dask", "distributed", "jinja2", "pyarrow"), "batch"),
+    "accelerate": "gpu",
+    "nbgrader": "course",
+}
 GOES_ON = (
     "(the notebook up to that cell is kept, and what was trained is cached: "
     "the same command goes on)"
@@ -46,12 +51,12 @@ def message(error: BaseException, arguments: argparse.Namespace) -> str:
     """An expected error in a line; any other is raised again."""
     if isinstance(error, OSError) and error.errno is not None:
         return _os_message(error, arguments)
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return f"{error}; pip install 'cure-core[{EXTRAS[error.name]}]'"
     if isinstance(error, EXPECTED):
         return str(error) or type(error).__name__
     match type(error).__name__:  # by name: importing torch or papermill takes seconds
-        case (
-            "ChildFailedError"
-        ):  # torch quotes the traceback of the process; its last line says why
+        case "ChildFailedError":  # torch quotes the process's traceback; its last line says why
             lines = [line.strip() for line in str(error).splitlines() if line.strip(" =-")]
             return f"a process failed: {lines[-1] if lines else 'ChildFailedError'}"
         case "PapermillExecutionError":

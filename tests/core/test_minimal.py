@@ -1,25 +1,14 @@
-"""`cure_core` alone: what `pip install` of its six libraries is enough for."""
+"""What `pip install cure-core` installs is enough for `cure_core`; the rest names its extra."""
 
 import subprocess
 import sys
 
-STUDY = (
-    *("cure_study", "matplotlib", "seaborn", "papermill", "jupytext", "yaml", "ruamel", "pydantic"),
+LIBRARIES = (
+    *("matplotlib", "seaborn", "papermill", "jupytext", "yaml", "ruamel", "pydantic"),
     *("PIL", "filelock", "platformdirs", "psutil", "tqdm", "optuna", "distributed", "accelerate"),
     *("pyarrow", "openTSNE", "ipywidgets", "IPython", "jinja2", "torchvision", "nbformat"),
 )
-CODE = f"""
-import sys
-
-class Without:
-    def __init__(self, finder):
-        self.finder = finder
-
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in {STUDY!r}:
-            return self.finder.find_spec(name, path, target)
-
-sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+UNLEARN = """
 import numpy as np
 import torch
 
@@ -36,6 +25,30 @@ print(len(result.history))
 """
 
 
+def run_without(modules, code):
+    """Run `code` in a process that cannot import some modules."""
+    blocked = f"""
+import sys
+
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in {modules!r}:
+            return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
+"""
+    command = [sys.executable, "-c", blocked + code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
+
+
 def test_an_unlearning_runs_with_the_libraries_of_cure_core_alone():
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=600)
+    done = run_without(("cure_study", *LIBRARIES), UNLEARN)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_the_study_without_its_libraries_names_the_extra():
+    done = run_without(LIBRARIES, "import cure_study")
+    assert "filelock, platformdirs, yaml: pip install 'cure-core[study]'" in done.stderr

@@ -1,5 +1,6 @@
 """Wrong input and what the system refuses are reported in one line with the remedy."""
 
+import argparse
 import errno
 import os
 import subprocess
@@ -8,7 +9,7 @@ import sys
 import pytest
 
 from cure_study.data import manifests
-from cure_study.runner import cli, runs
+from cure_study.runner import cli, errors, runs
 
 UNLEARN = ["unlearn", "--profile", "tiny"]
 STUDY = ["study", "--profile", "tiny"]
@@ -183,3 +184,10 @@ def test_a_closed_pipe_ends_quietly():
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(("library", "extra"), [("distributed", "batch"), ("accelerate", "gpu")])
+def test_a_missing_library_is_named_with_the_extra_that_installs_it(library, extra):
+    error = ModuleNotFoundError(f"No module named {library!r}", name=library)
+    message = errors.message(error, argparse.Namespace())
+    assert message == f"No module named '{library}'; pip install 'cure-core[{extra}]'"
