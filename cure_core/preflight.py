@@ -20,7 +20,7 @@ from cure_core.training.footprint import check_memory, footprint
 PROBE = 64  # images that show whether the student's embeddings are finite
 
 
-class Plan(NamedTuple):
+class CheckedArguments(NamedTuple):
     """The checked arguments of `unlearn`.
 
     `probe` are a few forget images on `device`, uint8 (B, 3, 112, 112); `weights` those of the
@@ -47,7 +47,7 @@ def check_arguments(
     checkpoint: str | Path | None,
     device: torch.device | str | None,
     on_epoch: object,
-) -> Plan:
+) -> CheckedArguments:
     """The arguments of `unlearn` with defaults filled in. Raises what `unlearn` says."""
     check_teacher(teacher)
     config = check_config(config)
@@ -66,7 +66,7 @@ def check_arguments(
     check_output(teacher, probe[:1])
     if weights:
         check_fits(teacher, sizes, config, chosen, path is not None and views is None)
-    return Plan(forget, retain, probe, config, method, weights, path, chosen)
+    return CheckedArguments(forget, retain, probe, config, method, weights, path, chosen)
 
 
 def check_teacher(teacher: nn.Module) -> None:
@@ -161,14 +161,14 @@ def term_weights(objective: Objective, config: CureConfig) -> dict[str, float]:
     return weights
 
 
-def identity(teacher: nn.Module, plan: Plan) -> dict[str, object]:
+def run_identity(teacher: nn.Module, checked: CheckedArguments) -> dict[str, object]:
     """What a checkpoint belongs to: settings, and digests of the teacher and of both sets."""
     return {
-        **{f"config.{name}": value for name, value in asdict(plan.config).items()},
-        "objective": plan.objective.described(),
+        **{f"config.{name}": value for name, value in asdict(checked.config).items()},
+        "objective": checked.objective.described(),
         "teacher": digest(*weight_arrays(teacher)),
-        "forget": content_digest(plan.forget),
-        "retain": content_digest(plan.retain),
+        "forget": content_digest(checked.forget),
+        "retain": content_digest(checked.retain),
     }
 
 

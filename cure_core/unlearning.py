@@ -15,7 +15,7 @@ from cure_core.encoders.embedding import embed, module_device, teacher_views
 from cure_core.encoders.images import Images
 from cure_core.html import table
 from cure_core.objectives import Batch, Objective, Setup, UnlearningDivergedError
-from cure_core.preflight import Plan, check_arguments, identity
+from cure_core.preflight import CheckedArguments, check_arguments, run_identity
 from cure_core.runtime.amp import autocast, gradient_scaler
 from cure_core.runtime.denormals import flush_denormals
 from cure_core.runtime.distributed import gather, on_rank_zero, world_size, wrap_ddp
@@ -88,31 +88,31 @@ def unlearn(
     cannot be written; UnlearningDivergedError, which carries the last good student.
     Source: the student-teacher loop of CURE (arXiv:2509.19562), for any objective.
     """
-    plan = check_arguments(
+    checked = check_arguments(
         teacher, forget, retain, config, objective, views, checkpoint, device, on_epoch
     )
-    config, method, device = plan.config, plan.objective, plan.device
-    sets = plan.forget, plan.retain
-    epochs = config.epochs if plan.weights else 0  # no loss terms, no steps
+    config, method, device = checked.config, checked.objective, checked.device
+    sets = checked.forget, checked.retain
+    epochs = config.epochs if checked.weights else 0  # no loss terms, no steps
     with seeded(config.seed, device), torch.inference_mode(False), torch.enable_grad():
         student = _student(teacher, config, device)
-        step = UnlearningStep(student, method, plan.weights, config, device)
-        loop = _make_loop(step, teacher, plan)
+        step = UnlearningStep(student, method, checked.weights, config, device)
+        loop = _make_loop(step, teacher, checked)
         resumed = loop.resume()
         if views is None and (not resumed or len(loop.history) < epochs):
-            views = loop.checkpoint.views(lambda: _teacher_views(teacher, plan))
-        targets = tuple(view.to(device) for view in views or ())
+            views = loop.checkpoint.views(lambda: _teacher_views(teacher, checked))
+        device_views = tuple(view.to(device) for view in views or ())
 
         def embed_forget() -> Tensor:
             try:
-                return embed(student, plan.forget, device=device).to(device)
+                return embed(student, checked.forget, device=device).to(device)
             except ValueError as error:
                 raise DivergedError(f"the student has diverged: {error}") from error
 
         with loop:
             try:
                 if not resumed:
-                    method.start(Setup(student, *sets, targets[0], targets[1], device))
+                    method.start(Setup(student, *sets, device_views[0], device_views[1], device))
                     loop.check_networks()
                     loop.start_epoch()
                     if epochs:
@@ -122,7 +122,7 @@ def unlearn(
                 for epoch in loop.epochs(epochs, "unlearning", progress):
                     student.train(config.batchnorm == "train")
                     batches = draw_batches(
-                        sets, targets, config, loop.generator, device, skip=loop.step
+                        sets, device_views, config, loop.generator, device, skip=loop.step
                     )
                     for images, known in batches:
                         loop.add(step(images, known))
@@ -134,9 +134,9 @@ def unlearn(
                     loop.end_epoch(row)
             except (DivergedError, UnlearningDivergedError) as error:
                 loop.roll_back()
-                last_good = _finish(student, teacher, plan, loop)
-                raise _divergence(error, last_good, loop, plan) from error
-        student = _finish(student, teacher, plan, loop)
+                last_good = _finish(student, teacher, checked, loop)
+                raise _divergence(error, last_good, loop, checked) from error
+        student = _finish(student, teacher, checked, loop)
         if problem := loop.problem():
             raise UnlearningDivergedError(
                 f"{problem} with batch norm's statistics of the retain set; lower "
@@ -209,26 +209,26 @@ def _student(teacher: nn.Module, config: CureConfig, device: torch.device) -> nn
     return copy.deepcopy(teacher).to(device).to(memory_format=layout)  # type: ignore[call-overload]
 
 
-def _teacher_views(teacher: nn.Module, plan: Plan) -> tuple[Tensor, Tensor]:
-    encoder = _student(teacher, plan.config, plan.device)  # same device and layout, same bits
-    return teacher_views(encoder, plan.forget), teacher_views(encoder, plan.retain)
+def _teacher_views(teacher: nn.Module, checked: CheckedArguments) -> tuple[Tensor, Tensor]:
+    encoder = _student(teacher, checked.config, checked.device)  # same device and layout, same bits
+    return teacher_views(encoder, checked.forget), teacher_views(encoder, checked.retain)
 
 
-def _make_loop(step: UnlearningStep, teacher: nn.Module, plan: Plan) -> Loop:
+def _make_loop(step: UnlearningStep, teacher: nn.Module, checked: CheckedArguments) -> Loop:
     parts: dict[str, Stateful] = {
         "student": step.student,
         "optimiser": step.optimiser,
         "scaler": step.scaler,
-        "objective": plan.objective,
+        "objective": checked.objective,
     }
-    run = on_rank_zero(lambda: identity(teacher, plan) if plan.checkpoint else {})
+    run = on_rank_zero(lambda: run_identity(teacher, checked) if checked.checkpoint else {})
     return Loop(
         parts,
-        torch.Generator().manual_seed(plan.config.seed),
-        Checkpoint(plan.checkpoint, run, plan.device),
-        plan.device,
-        problem=lambda: _problem(step.student, plan.probe),
-        check_every=plan.config.check_every,
+        torch.Generator().manual_seed(checked.config.seed),
+        Checkpoint(checked.checkpoint, run, checked.device),
+        checked.device,
+        problem=lambda: _problem(step.student, checked.probe),
+        check_every=checked.config.check_every,
         fallback=step.student,
     )
 
@@ -256,18 +256,20 @@ def _measure(
 
 
 def _divergence(
-    error: Exception, student: nn.Module, loop: Loop, plan: Plan
+    error: Exception, student: nn.Module, loop: Loop, checked: CheckedArguments
 ) -> UnlearningDivergedError:
     kept = f"the student of epoch {len(loop.history)} is kept"
-    hint = f"; lower learning_rate={plan.config.learning_rate}" if plan.weights else ""
+    hint = f"; lower learning_rate={checked.config.learning_rate}" if checked.weights else ""
     return UnlearningDivergedError(f"{error}; {kept}{hint}", student, pd.DataFrame(loop.history))
 
 
-def _finish(student: nn.Module, teacher: nn.Module, plan: Plan, loop: Loop) -> nn.Module:
+def _finish(
+    student: nn.Module, teacher: nn.Module, checked: CheckedArguments, loop: Loop
+) -> nn.Module:
     """The student of the epochs in `loop.history`, ready for use."""
-    trained = len(loop.history) > 0 and plan.config.batchnorm == "train"
-    if trained and len(plan.retain) > 1:  # one sample has no variance
-        recalibrate_batchnorm(student, plan.retain, loop.generator)
+    trained = len(loop.history) > 0 and checked.config.batchnorm == "train"
+    if trained and len(checked.retain) > 1:  # one sample has no variance
+        recalibrate_batchnorm(student, checked.retain, loop.generator)
     if world_size() > 1:  # without the layers of a process group
         plain = copy.deepcopy(teacher).to(module_device(student))
         plain.load_state_dict(student.state_dict())

@@ -19,7 +19,7 @@ def flipped(images: Tensor, flip: Tensor) -> Tensor:
 
 def draw_batches(
     sets: tuple[Images, Images],
-    targets: Sequence[Tensor],
+    views: Sequence[Tensor],
     config: CureConfig,
     generator: torch.Generator,
     device: torch.device,
@@ -27,6 +27,7 @@ def draw_batches(
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """One pass over the forget set: images, forget first, and the fields of their `Batch`.
 
+    `views`: the teacher's embeddings of both sets and of their mirror images, each (2, N, D).
     The first `skip` batches are drawn but not read. In a process group each process gets its shard
     of the images, and all of the fields.
     """
@@ -49,16 +50,17 @@ def draw_batches(
 
     for batch in prefetch(draw(), read):
         images, flip, forget_index, retain_index = (t.to(device, non_blocking=True) for t in batch)
-        views = flip.long().split([len(forget_index), len(retain_index)])
+        sizes = len(forget_index), len(retain_index)
+        mirrored_forget, mirrored_retain = flip.long().split(sizes)
         yield (
             flipped(images, flip[shard(len(flip))]),
             {
-                "teacher_forget": targets[0][views[0], forget_index],
-                "teacher_retain": targets[1][views[1], retain_index],
+                "teacher_forget": views[0][mirrored_forget, forget_index],
+                "teacher_retain": views[1][mirrored_retain, retain_index],
                 "forget_index": forget_index,
                 "retain_index": retain_index,
-                "forget_view": views[0],
-                "retain_view": views[1],
+                "forget_view": mirrored_forget,
+                "retain_view": mirrored_retain,
             },
         )
 

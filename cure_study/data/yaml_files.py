@@ -63,7 +63,7 @@ def validation_message(error: ValidationError, known: Collection[str] = ()) -> s
             messages.append(f"`{field}` is missing")
         elif problem["type"] == "extra_forbidden":
             hint = f"; {nearest(field, known)}" if known else ""
-            messages.append(f"`{field}` is not a known field{hint}")
+            messages.append(f"`{field}` is unknown{hint}")
         else:
             messages.append(f"`{field}` is {problem['input']!r}: {reason}" if field else reason)
     return "; ".join(messages)

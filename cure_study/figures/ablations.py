@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from cure_core.metrics.intervals import Interval, difference_interval
 from cure_study.experiments.comparison.methods import base_method, kind
 from cure_study.figures import style
-from cure_study.figures.comparison import OURS, PEER
+from cure_study.figures.comparison import OUR_LOOKS, PEER
 
 WRONG_LABELS = {"": 0, "_20": 20, "_40": 40}  # the end of a method's name: per cent
 SUPERVISED = {
@@ -63,7 +63,7 @@ def draw_ablations(rows: pd.DataFrame) -> Figure:
             seeds = case[case.method == method]
             if seeds.empty:  # a base, or not run on this data set
                 continue
-            _, colour, marker = OURS.get(seeds.base.iloc[0], ("", PEER, "D"))
+            _, colour, marker = OUR_LOOKS.get(seeds.base.iloc[0], ("", PEER, "D"))
             style.draw_method_row(
                 ax, y, seeds.change, "ues", colour, interval=_change_interval, marker=marker
             )
@@ -92,7 +92,10 @@ def _row_labels(changes: pd.DataFrame, datasets: Sequence[str]) -> dict[str, str
     base_of = changes.drop_duplicates("method").set_index("method").base
     present = set(base_of)
     labels: dict[str, str] = {}
-    for base in [*(base for base in OURS if base in present), *sorted(present - set(OURS))]:
+    for base in [
+        *(base for base in OUR_LOOKS if base in present),
+        *sorted(present - set(OUR_LOOKS)),
+    ]:
         labels[base] = base
         for method in order[(base_of[order] == base).to_numpy()]:
             change = method.removeprefix(f"{base}_")
@@ -151,5 +154,5 @@ def _draw_label_noise(ax: Axes, rows: pd.DataFrame) -> None:
         ax.plot(seeds.method.map(shares), seeds.ues, ".", ms=3, color=colour, alpha=0.5)
         mean = seeds.ues.groupby(seeds.method.map(shares)).mean()
         ax.plot(mean.index, mean, color=colour, marker=marker, ms=4, label=label)
-    level("cure_plus", "cure_plus", color=OURS["cure_plus"][1], ls="-")
-    level("cure", "cure", color=OURS["cure"][1], ls="--")
+    level("cure_plus", "cure_plus", color=OUR_LOOKS["cure_plus"][1], ls="-")
+    level("cure", "cure", color=OUR_LOOKS["cure"][1], ls="--")

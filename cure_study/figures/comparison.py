@@ -17,7 +17,7 @@ from cure_study.experiments.comparison.tables import complete
 from cure_study.figures import style
 
 PEER = "#0072B2"
-OURS = {
+OUR_LOOKS = {
     "cure": ("cure, the paper's", "#E69F00", "s"),
     "cure_plus": ("cure_plus, ours", "#D55E00", "o"),
     "cure_scatter": ("cure_scatter, ours", "#CC79A7", "^"),
@@ -121,12 +121,14 @@ def method_rows(
     for y, method in enumerate(methods):
         seeds = case[case.method == method]
         if len(seeds):
-            yield y, seeds, OURS[method][1] if method in OURS else PEER
+            yield y, seeds, OUR_LOOKS[method][1] if method in OUR_LOOKS else PEER
 
 
 def method_legend(figure: Figure, methods: Sequence[str], *extra: Line2D) -> None:
     """A legend of those of ours that are drawn, the peers, and `extra`."""
-    ours = [(label, colour) for method, (label, colour, _) in OURS.items() if method in methods]
+    ours = [
+        (label, colour) for method, (label, colour, _) in OUR_LOOKS.items() if method in methods
+    ]
     lines = [
         Line2D([], [], color=colour, marker="o", ms=4, lw=1.5, label=label)
         for label, colour in [*ours, ("label-free peers", PEER)]

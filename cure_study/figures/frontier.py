@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from cure_study.experiments.comparison.methods import kind
 from cure_study.figures import style
-from cure_study.figures.comparison import OURS, PEER, methods_by_score
+from cure_study.figures.comparison import OUR_LOOKS, PEER, methods_by_score
 
 COLUMNS = 5
 LIGHT = "#BBBBBB"
@@ -72,7 +72,7 @@ def _draw_curves(ax: Axes, means: pd.DataFrame, peer: str) -> None:
     grid = np.linspace(0, 1, 101)
     ues = np.outer(grid, grid)
     ax.contour(grid, grid, ues, levels=UES_LEVELS, colors=LIGHT, linewidths=0.5)
-    looks = {**OURS, peer: ("the peer of the panel", PEER, "D")}
+    looks = {**OUR_LOOKS, peer: ("the peer of the panel", PEER, "D")}
     for method, (label, colour, marker) in looks.items():
         if method in means.index:
             curve = means.loc[method].sort_index()

@@ -46,7 +46,7 @@ def execute(
     data than planned, after the notebook was kept in the folder ending in `-failed`.
     """
     runs = runs.resolve()
-    with locked(run.name, runs):
+    with claimed(run.name, runs):
         clean_up(runs, run.name)
         if not again and is_done(runs / run.name):
             return runs / run.name
@@ -112,7 +112,7 @@ def keep_failure(run: Run, runs: Path, error: str, seconds: float) -> None:
 
 
 @contextmanager
-def locked(name: str, runs: Path) -> Iterator[None]:
+def claimed(name: str, runs: Path) -> Iterator[None]:
     """Hold the lock of a run. Raises BusyError if another process holds it."""
     from filelock import FileLock, Timeout
 
@@ -150,7 +150,7 @@ def clean_up_all(runs: Path) -> None:
     """Remove, or put back, what interruptions left of any run that is not in progress."""
     for path in runs.glob(".*~*"):
         name = path.name[1:].rpartition("~")[0].removesuffix("-failed")
-        with suppress(BusyError), locked(name, runs):
+        with suppress(BusyError), claimed(name, runs):
             clean_up(runs, name)
 
 

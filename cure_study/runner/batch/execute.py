@@ -127,7 +127,7 @@ def _end(future: "Future", run: Run, runs_folder: Path) -> tuple[str, str]:
         return future.result()
     except KilledWorker as error:
         message = f"the run's worker died more than once ({error.last_worker.address})"
-        with run_folder.locked(run.name, runs_folder):
+        with run_folder.claimed(run.name, runs_folder):
             run_folder.keep_failure(run, runs_folder, message, 0.0)
         return "failed", ""
     except CancelledError:

@@ -70,7 +70,7 @@ def execute_in_process(
         cause = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         error = f"the run's process {cause}; {output[-2000:]}".removesuffix("; ")
     try:
-        with run_folder.locked(run.name, Path(runs_folder)):
+        with run_folder.claimed(run.name, Path(runs_folder)):
             run_folder.keep_failure(run, Path(runs_folder), error, time.perf_counter() - began)
     except run_folder.BusyError:  # another batch took the run over
         return "busy", ""

@@ -33,7 +33,7 @@ def state(run: Run, runs_folder: Path) -> State:
     partials = run_folder.partials(runs_folder, run.name)
     if partials:
         try:
-            with run_folder.locked(run.name, runs_folder):
+            with run_folder.claimed(run.name, runs_folder):
                 pass
         except run_folder.BusyError:
             since = min((path.stat().st_ctime for path in partials if path.exists()), default=0.0)

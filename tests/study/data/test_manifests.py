@@ -144,7 +144,7 @@ def test_data_other_than_described_are_named(root, tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"color": "grey"}, "`color` is not a known field; did you mean 'colour'"),
+        ({"color": "grey"}, "`color` is unknown; did you mean 'colour'"),
         ({"licence": ...}, "`licence` is missing"),
         ({"splits": {"heldout": 1.5}}, "`splits.min_images` is missing.*`splits.heldout` is 1.5: "),
         ({"checksum": "abc"}, "`checksum` is 'abc': .*pattern"),

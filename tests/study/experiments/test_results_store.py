@@ -411,11 +411,11 @@ def schemas():
 )
 def test_a_committed_table_is_exported_as_it_was(tmp_path, name):
     """Byte by byte, derived columns too; every digest is text, whatever it looks like."""
-    from cure_study.experiments.comparison.store import KEYS, table
+    from cure_study.experiments.comparison.store import KEYS, open_table
 
     path, schema = tmp_path / f"{name}.csv", schemas()[name]
     shutil.copy(FIGURES / path.name, path)
-    own = table(tmp_path, name) if name in KEYS else Table(path, schema)
+    own = open_table(tmp_path, name) if name in KEYS else Table(path, schema)
     rows = own.find({})
     written = pd.read_csv(path, dtype=str, keep_default_na=False)
     for column in {"setting", "settings", "value"} & set(schema.types or {}) & set(written):

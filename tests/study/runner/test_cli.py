@@ -105,7 +105,7 @@ def test_a_parameter_can_be_set_and_makes_another_run(notebooks, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("wrod=hello", "--set: throwaway: `wrod` is unknown; did you mean word?"),
+        ("wrod=hello", "--set: throwaway: `wrod` is unknown; did you mean 'word'?"),
         ("word", "--set word; write it as NAME=VALUE"),
         ("word=[", "--set word=[ is not valid YAML"),
     ],

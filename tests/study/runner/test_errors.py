@@ -35,8 +35,8 @@ def place(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["study", "--profile", "quik"], "no quik.yaml in profiles/; did you mean quick?"),
-        (["study", "--notebook", "02_unlearn"], "in notebooks/; did you mean 02_unlearning?"),
+        (["study", "--profile", "quik"], "no quik.yaml in profiles/; did you mean 'quick'?"),
+        (["study", "--notebook", "02_unlearn"], "in notebooks/; did you mean '02_unlearning'?"),
         (["study", "--notebook", ""], "no .ipynb in notebooks/; there are 01_clustering"),
         (["study", "--notebook", "none.ipynb"], "no notebook "),
         (
@@ -53,7 +53,7 @@ def place(tmp_path, monkeypatch):
         ([*STUDY, "--set", "method=cure", "--set", "method=laf"], "--set gives method twice"),
         ([*STUDY, "--runs", "file"], "file/.locks: Not a directory; a file is where a folder"),
         ([*UNLEARN, "--set", "method=foo"], "method is 'foo'; there are cure, cure_plus"),
-        ([*UNLEARN, "--set", "encoder=smal"], "encoder is 'smal'; did you mean small?"),
+        ([*UNLEARN, "--set", "encoder=smal"], "encoder is 'smal'; did you mean 'small'?"),
         ([*UNLEARN, "--set", "encoder=none:none"], "cannot make the encoder none:none"),
         ([*UNLEARN, "--set", "dataset=foo"], "no manifest "),
         ([*UNLEARN, "--set", "device=cuda"], "torch finds no CUDA device on this machine"),
@@ -61,8 +61,11 @@ def place(tmp_path, monkeypatch):
         (["quality", "--profile", "tiny", "--rows", "."], ".: Is a directory; name a file"),
         (["figures", "--from", "none"], "none/run.json: No such file or directory"),
         (["figures", "--from", "record"], "record/run.json is damaged (it is not a run's record)"),
-        (["compare", "synthfacs"], "the data set is 'synthfacs'; did you mean synthfaces?"),
-        (["compare", "synthfaces", "--methods", "curee"], "method is 'curee'; did you mean cure?"),
+        (["compare", "synthfacs"], "the data set is 'synthfacs'; did you mean 'synthfaces'?"),
+        (
+            ["compare", "synthfaces", "--methods", "curee"],
+            "method is 'curee'; did you mean 'cure'?",
+        ),
         (["compare", "all", "--seeds", "99"], "seed is 99; there are 0, 1, 2"),
         (["compare", "lfw", "--plan", "list.yaml"], "list.yaml holds list; expected a mapping"),
         (["batch", "plan", "none.yaml"], "no study none.yaml"),

@@ -34,7 +34,7 @@ def test_one_seed_is_shown_with_its_interval():
     assert list(table) == list(MODELS)
     assert table.loc[("norm", "auc", ""), "after"] == "0.400 [0.300, 0.500]"
     assert table.loc[("few_shot", "rank1", "5"), "oracle"] == "0.600"
-    assert len(table) == 2 + 2 + 3 + 1  # the last says what a dagger means
+    assert len(table) == 2 + 2 + 3 + 2  # the last two say what the marks mean
 
 
 def test_several_seeds_are_shown_as_mean_and_interval():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cure_core.metrics.ues import unlearning_efficiency_score
-from cure_study.data import manifests
+from cure_study.data import drawn, manifests
 from cure_study.experiments.comparison.methods import BASELINES
 from cure_study.experiments.comparison.plan import PLAN, read_plan
 from cure_study.experiments.comparison.search import Search
@@ -80,7 +80,7 @@ def test_committed_trials_are_valid_on_any_machine(tiny, monkeypatch):
     """Otherwise the command would repeat a night's work instead of continuing it."""
     plan, manifest = read_plan(), manifests.read("synthfaces")
     assert isinstance(manifest, manifests.SynthFacesManifest)
-    drawn = replace(tiny, fingerprint=manifests.fingerprint(manifest.options))
-    monkeypatch.setattr(manifests, "load", lambda *_, **__: drawn)
+    faces = replace(tiny, fingerprint=drawn.fingerprint(manifest.options))
+    monkeypatch.setattr(manifests, "load", lambda *_, **__: faces)
     tuning = Search(Trainer(plan, "synthfaces", fast=True), FIGURES)
     assert [name for name in plan.tuned if tuning.winner(name) is None] == []

@@ -95,7 +95,7 @@ KMEAN = {"of": "cure", "labeller": "kmean"}
         ("variants/scrub", {"of": "cure"}, "has the name of a method"),
         ("variants/cure_no_cosine/only", "casia", "is `only` for 'casia'; the data are synth"),
         ("variants/cure_no_cosine", HDBSCAN, "cure_no_cosine: .*labeler"),
-        ("variants/cure_no_cosine", KMEAN, "labeller='kmean'; there"),
+        ("variants/cure_no_cosine", KMEAN, "labeller='kmean'; did you mean 'kmeans'"),
         ("repeats", {"again": {"of": "casia", "options": {"seed": 2}}}, "again is `of` 'casia'"),
         ("repeats", {"synthfaces": {"of": "synthfaces", "options": {"a": 2}}}, "name of its own"),
         ("repeats", {"again": {"of": "synthfaces", "options": {}}}, "has the faces of synthfaces"),

@@ -98,7 +98,7 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
         ({"notebooks": []}, "`notebooks` is \\[\\]: List should have at least 1 item"),
         ({"notebooks": ["payload.ipynb"] * 2}, "it names payload.ipynb more than once"),
         ({"profile": "huge"}, "no huge.yaml in profiles/; there are .*tiny"),
-        ({"parameters": {"scael": 1}}, "payload: `scael` is unknown; did you mean scale?"),
+        ({"parameters": {"scael": 1}}, "payload: `scael` is unknown; did you mean 'scale'?"),
         ({"grid": {"zzz": [1]}}, "payload: `zzz` is unknown; there are seed, scale"),
         ({"grid": {}}, "`grid` is {}: Dictionary should have at least 1 item"),
         ({"grid": {"scale": []}}, "`grid.scale` is \\[\\]: List should have at least 1 item"),
@@ -116,7 +116,7 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
         ),
         ({"memory": "lots"}, "`memory` is 'lots': could not parse"),
         ({"cores": 0}, "`cores` is 0: Input should be greater than or equal to 1"),
-        ({"sedes": [1]}, "`sedes` is unknown; did you mean seeds?"),
+        ({"sedes": [1]}, "`sedes` is unknown; did you mean 'seeds'?"),
     ],
 )
 def test_what_is_wrong_is_named_before_anything_runs(tmp_path, fields, message):
