@@ -15,7 +15,7 @@ from cure_core.files import atomic_path
 from cure_core.metrics.intervals import difference_interval, seed_interval
 from cure_study.figures.ablations import CHANGES, SUPERVISED, WRONG_LABELS, ues_changes
 from cure_study.figures.attacks_by_method import ATTACKS
-from cure_study.figures.comparison import OURS, competing, methods_by_score
+from cure_study.figures.comparison import OUR_LOOKS, competing, methods_by_score
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -53,7 +53,7 @@ def comparison(dataset: str) -> pd.DataFrame:
     for method in methods_by_score(rows):
         seeds = rows[rows.method == method]
         mean = seeds.mean(numeric_only=True)
-        _, _, note = OURS.get(method, ("",))[0].partition(",")
+        _, _, note = OUR_LOOKS.get(method, ("",))[0].partition(",")
         lines.append(
             {
                 "": f"`{method}`" + (f",{note}" if note else ""),
@@ -82,12 +82,12 @@ def ablations() -> pd.DataFrame:
         )
 
     changes = ues_changes(read("comparison"))
-    changes = changes[(changes.request == "random_people") & changes.base.isin(OURS)]
+    changes = changes[(changes.request == "random_people") & changes.base.isin(OUR_LOOKS)]
     cells = changes.groupby(["dataset", "base", "method"]).change.apply(cell)
     columns = {
         (dataset, base): f"{prefix}`{base}`"
         for dataset, prefix in (("synthfaces", ""), ("lfw", "LFW's "))
-        for base in OURS
+        for base in OUR_LOOKS
         if (dataset, base) in cells.index.droplevel("method")
     }
     return pd.DataFrame(

@@ -81,7 +81,7 @@ def test_a_kill_during_the_recovery_is_recovered_from_too(tmp_path, monkeypatch)
 def test_a_run_in_progress_is_left_alone(tmp_path):
     make(tmp_path / ".study-quick-12345678~", "old")
     make(tmp_path / ".study-quick-12345678~abc", "new")
-    with run_folder.locked("study-quick-12345678", tmp_path):
+    with run_folder.claimed("study-quick-12345678", tmp_path):
         clean_up_all(tmp_path)
         assert len(list(tmp_path.glob(".study*"))) == 2
     clean_up_all(tmp_path)
@@ -143,7 +143,7 @@ import sys, time
 from pathlib import Path
 from cure_study.runner import run_folder
 
-with run_folder.locked("name", Path(sys.argv[1])):
+with run_folder.claimed("name", Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -157,13 +157,13 @@ def test_a_second_process_says_that_the_run_is_in_progress_until_the_first_is_ki
         assert first.stdout.readline() == "held\n"
         with (
             pytest.raises(run_folder.BusyError, match="name is being run by another process"),
-            run_folder.locked("name", tmp_path),
+            run_folder.claimed("name", tmp_path),
         ):
             pass
     finally:
         first.kill()
         first.wait()
-    with run_folder.locked("name", tmp_path):
+    with run_folder.claimed("name", tmp_path):
         pass
 
 
