@@ -116,8 +116,8 @@ def test_a_whole_number_serves_as_a_float_so_that_1_and_1_0_are_one_run(notebook
         ("shares", ["0.1"], "`shares.0` is '0.1': Input should be a valid number"),
         ("settings", None, "`settings` is None: Input should be a valid dictionary"),
         ("settings", [1], "`settings` is [1]: Input should be a valid dictionary"),
-        ("cuont", 1, "`cuont` is unknown; did you mean 'count'? there are count, share, word, flag, "
-                     "some, shares, mixed, settings, anything, made, one, two"),
+        ("cuont", 1, "`cuont` is unknown; did you mean 'count'? there are count, share, word, "
+                     "flag, some, shares, mixed, settings, anything, made, one, two"),
         ("zzz", 1, "`zzz` is unknown; there are count, share, word, flag, some, shares, mixed, "
                    "settings, anything, made, one, two"),
     ],
