@@ -16,6 +16,7 @@ from cure_core.encoders.images import Images, check_sets, content_digest, take
 from cure_core.files import digest
 from cure_core.objectives import Objective, make_objective
 from cure_core.training.footprint import check_memory, footprint
+from cure_core.training.loop import FORMAT
 
 PROBE = 64  # images that show whether the student's embeddings are finite
 
@@ -48,7 +49,7 @@ def check_arguments(
     device: torch.device | str | None,
     on_epoch: object,
 ) -> CheckedArguments:
-    """The arguments of `unlearn` with defaults filled in. Raises what `unlearn` says."""
+    """The arguments of `unlearn` with defaults filled in. Raises what `unlearn` documents."""
     check_teacher(teacher)
     config = check_config(config)
     check_sets(forget, retain)
@@ -164,6 +165,7 @@ def term_weights(objective: Objective, config: CureConfig) -> dict[str, float]:
 def run_identity(teacher: nn.Module, checked: CheckedArguments) -> dict[str, object]:
     """What a checkpoint belongs to: settings, and digests of the teacher and of both sets."""
     return {
+        "format": FORMAT,
         **{f"config.{name}": value for name, value in asdict(checked.config).items()},
         "objective": checked.objective.described(),
         "teacher": digest(*weight_arrays(teacher)),

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.config import CureConfig
-from cure_core.encoders.embedding import embed, module_device, teacher_views
+from cure_core.encoders.embedding import NotFiniteError, embed, module_device, teacher_views
 from cure_core.encoders.images import Images
 from cure_core.html import table
 from cure_core.objectives import Batch, Objective, Setup, UnlearningDivergedError
@@ -106,7 +106,7 @@ def unlearn(
         def embed_forget() -> Tensor:
             try:
                 return embed(student, checked.forget, device=device).to(device)
-            except ValueError as error:
+            except NotFiniteError as error:
                 raise DivergedError(f"the student has diverged: {error}") from error
 
         with loop:
@@ -132,10 +132,10 @@ def unlearn(
                     if epoch + 1 < epochs:  # before this epoch counts: it may find a collapse
                         method.begin_epoch(epoch + 1, embed_forget)
                     loop.end_epoch(row)
-            except (DivergedError, UnlearningDivergedError) as error:
+            except DivergedError as error:
                 loop.roll_back()
                 last_good = _finish(student, teacher, checked, loop)
-                raise _divergence(error, last_good, loop, checked) from error
+                raise _divergence(error, last_good, loop, checked) from error.__cause__
         student = _finish(student, teacher, checked, loop)
         if problem := loop.problem():
             raise UnlearningDivergedError(
@@ -169,7 +169,7 @@ class UnlearningStep:
         )
         self.scaler = gradient_scaler(config.amp, device)
         self.weights = dict(weights)
-        self._weight = torch.tensor(list(weights.values()), device=device)
+        self._weight_vector = torch.tensor(list(weights.values()), device=device)
         self._forward: Callable[[Tensor], Tensor] = student
 
     def prepare(self) -> None:
@@ -194,7 +194,7 @@ class UnlearningStep:
                 for name, weight in self.weights.items()
             ]
         )
-        loss = (self._weight * values).sum()
+        loss = (self._weight_vector * values).sum()
         norm = optimiser_step(loss, self.optimiser, self.scaler, self.config.clip)
         return torch.cat([values.detach(), loss.detach()[None], norm[None]])
 
@@ -256,11 +256,16 @@ def _measure(
 
 
 def _divergence(
-    error: Exception, student: nn.Module, loop: Loop, checked: CheckedArguments
+    error: DivergedError, student: nn.Module, loop: Loop, checked: CheckedArguments
 ) -> UnlearningDivergedError:
+    """The error, of the class that the objective raised, with the last good student."""
     kept = f"the student of epoch {len(loop.history)} is kept"
     hint = f"; lower learning_rate={checked.config.learning_rate}" if checked.weights else ""
-    return UnlearningDivergedError(f"{error}; {kept}{hint}", student, pd.DataFrame(loop.history))
+    if not isinstance(error, UnlearningDivergedError):
+        error = UnlearningDivergedError(str(error)).with_traceback(error.__traceback__)
+    error.args = (f"{error}; {kept}{hint}",)
+    error.student, error.history = student, pd.DataFrame(loop.history)
+    return error
 
 
 def _finish(

@@ -34,13 +34,17 @@ def _version(modules: tuple[str, ...], root: Path) -> str:
 
 
 def imported_modules(tree: ast.AST, root: Path = ROOT) -> set[str]:
-    """The modules of the two packages that code imports, each with the packages that hold it."""
+    """The modules of the two packages that code imports; not the packages that hold them.
+
+    A package's own code counts where a name is imported from it.
+    """
     found: set[str] = set()
     for name in _imported_names(tree):
-        parts = name.split(".")
-        if parts[0] in PACKAGES:
-            parents = (".".join(parts[: i + 1]) for i in range(len(parts)))
-            found.update(module for module in parents if _exists(module, root))
+        module = name
+        while module and not _exists(module, root):
+            module = module.rpartition(".")[0]
+        if module.partition(".")[0] in PACKAGES:
+            found.add(module)
     return found
 
 

@@ -1,5 +1,6 @@
 """Models that are trained once and then read from the cache."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +12,17 @@ from torch import Tensor, nn
 from cure_core.encoders.embedding import weight_arrays
 from cure_core.encoders.images import Images, content_digest
 from cure_core.encoders.model_files import read_model, write_model
-from cure_core.files import digest
+from cure_core.files import digest, file_sha256
 from cure_core.runtime.amp import TYPES
 from cure_core.runtime.distributed import on_rank_zero, rank
 from cure_core.training.arcface import Recipe, Trained, check_training, train, with_state
 from cure_core.training.checkpoint import Checkpoint, restarting
 from cure_study.cache import cached
-from cure_study.code_version import code_version
+from cure_study.code_version import PACKAGES, code_version
 from cure_study.paths import cache_root
 
 T = TypeVar("T")
+PLAIN = (bool, int, float, str, tuple, type(None))
 State = dict[str, Tensor]
 Metadata = dict[str, Any]
 
@@ -50,6 +52,23 @@ def model_cached(
     return cached(path, make, lambda path: unpack(*read_model(path)))
 
 
+def architecture(network: nn.Module) -> list[object]:
+    """A network without the values of its weights: names, attributes, classes and their code."""
+    described: list[object] = list(network.state_dict())
+    for name, module in network.named_modules():
+        plain = {k: v for k, v in vars(module).items() if k[0] != "_" and isinstance(v, PLAIN)}
+        plain.pop("training", None)
+        described += [name, type(module).__qualname__, repr(plain)]
+    for source in sorted({type(module).__module__ for module in network.modules()}):
+        package = source.partition(".")[0]
+        if package in PACKAGES:
+            described.append(code_version(source))
+        elif package != "torch":
+            path = getattr(sys.modules.get(source), "__file__", None)
+            described += [source, file_sha256(Path(path)) if path else ""]
+    return described
+
+
 def train_cached(
     start: nn.Module, images: Images, people: np.ndarray, recipe: Recipe, **options: Any
 ) -> Trained:
@@ -58,13 +77,12 @@ def train_cached(
     The seconds are those of the real training. Raises what `train` and `model_cached` raise.
     """
     check_training(images, people, recipe, options.get("amp", False))
-    kind = (type(start).__qualname__, *start.state_dict())
     half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
     version = code_version("cure_core.training.arcface")
-    content = (version, asdict(recipe), content_digest(images), np.asarray(people), *kind)
+    content = (version, asdict(recipe), content_digest(images), np.asarray(people))
     return model_cached(
         "encoder",
-        on_rank_zero(lambda: digest(*content, *weight_arrays(start), *half)),
+        on_rank_zero(lambda: digest(*content, *architecture(start), *weight_arrays(start), *half)),
         run=lambda path: train(start, images, people, recipe, checkpoint=path, **options),
         pack=lambda result: (
             result.encoder.state_dict(),

@@ -14,6 +14,10 @@ from cure_core.runtime.prefetch import pinned, prefetch
 from cure_core.runtime.progress import bar
 
 
+class NotFiniteError(ValueError):
+    """The embeddings of some images hold NaN or infinity."""
+
+
 def raw_embeddings(
     encoder: nn.Module,
     images: Images,
@@ -27,8 +31,8 @@ def raw_embeddings(
     `view` maps a uint8 batch (B, 3, 112, 112) to another, such as `mirrored`.
     Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
     In a process group each process embeds its shard, and all get the whole.
-    Raises ValueError if `images` is not a set of images, and naming the first image whose embedding
-    is not finite.
+    Raises ValueError if `images` is not a set of images, and NotFiniteError, a ValueError, naming
+    the first image whose embedding is not finite.
     """
     check_images(images)
     device = torch.device(device) if device is not None else module_device(encoder)
@@ -54,7 +58,7 @@ def raw_embeddings(
     raw = (gather(raw, len(images)) if sharded else raw).cpu()
     bad = (~raw.isfinite().all(1)).nonzero().flatten()
     if len(bad):
-        raise ValueError(
+        raise NotFiniteError(
             f"the embeddings of {len(bad)} images are not finite (first: image {int(bad[0])}); "
             "the encoder has diverged or its weights are damaged"
         )

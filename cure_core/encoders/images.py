@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cure_core.files import digest
+from cure_core.files import DamagedFileError, digest
 
 SHAPE = (112, 112, 3)
 COMPARED = 4096  # images that are searched for shared ones, in a fraction of a second
@@ -39,6 +39,8 @@ def check_images(images: Any, name: str = "image set") -> None:
         raise ValueError(f"the {name} is empty; it needs at least one image")
     try:
         first = images[0]
+    except (OSError, MemoryError, DamagedFileError):
+        raise
     except Exception as error:
         raise ValueError(
             f"cannot read the first image of the {name}, a {type(images).__name__}: {error!r}"

@@ -1,4 +1,4 @@
-"""Unlearning objectives: one file a method, each only its own loss."""
+"""Unlearning objectives: one file per method, with only its loss."""
 
 from cure_core.objectives.base import Batch, Objective, Setup, UnlearningDivergedError
 from cure_core.objectives.cure import Cure

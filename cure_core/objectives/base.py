@@ -13,9 +13,10 @@ from cure_core.checks import check_settings
 from cure_core.config import CureConfig
 from cure_core.encoders.images import Images
 from cure_core.files import digest
+from cure_core.training.loop import DivergedError
 
 
-class UnlearningDivergedError(FloatingPointError):
+class UnlearningDivergedError(DivergedError):
     """The student's embeddings are not finite, or have collapsed to too few distinct ones.
 
     An objective raises it with a message; `unlearn` adds the last good `student` and its `history`.

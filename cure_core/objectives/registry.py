@@ -1,7 +1,7 @@
 """The methods by the names they have in tables."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from difflib import get_close_matches
 from functools import partial
 from typing import Any
@@ -84,8 +84,11 @@ def _check_names(name: str, method: type[Objective], given: dict[str, Any]) -> N
         raise ValueError(
             f"{name} has no setting {', '.join(unknown)}; it has {', '.join(known) or 'none'}"
         )
-    # Both are MISSING for a field without a default.
-    required = [item.name for item in settings if item.default is item.default_factory]
+    required = [
+        item.name
+        for item in settings
+        if item.init and item.default is MISSING and item.default_factory is MISSING
+    ]
     if missing := [item for item in required if item not in given]:
         raise ValueError(
             f"{name} needs {' and '.join(missing)}: objectives.build({name!r}, {missing[0]}=...)"

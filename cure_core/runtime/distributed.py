@@ -85,7 +85,8 @@ def wrap_ddp(network: nn.Module, device: torch.device, trains_statistics: bool) 
     """`network` wrapped so that a backward pass leaves the mean gradient in every process.
 
     If batch norm is in train mode, its layers are replaced by SyncBatchNorm, which takes statistics
-    over all processes' images. Raises ValueError on a CPU, for which torch has no such layer.
+    over all processes' images. Raises ValueError for batch norm in train
+    mode on a CPU, for which torch has no such layer.
     """
     if world_size() == 1:
         return network

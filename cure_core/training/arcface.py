@@ -2,6 +2,7 @@
 
 import copy
 import math
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from cure_core.runtime.randomness import seeded
 from cure_core.training.batches import draw_labelled
 from cure_core.training.checkpoint import Checkpoint
 from cure_core.training.footprint import Footprint, check_memory, footprint
-from cure_core.training.loop import DivergedError, Loop
+from cure_core.training.loop import FORMAT, DivergedError, Loop
 from cure_core.training.optimiser_step import optimiser_step
 
 
@@ -121,6 +122,7 @@ def train(
     Raises ValueError for anything but images, fewer than two people or another training's
     checkpoint, MemoryError for a batch that cannot fit, FloatingPointError if the loss diverges.
     """
+    began = time.perf_counter()
     recipe = Recipe() if recipe is None else recipe
     codes = check_training(images, people, recipe, amp)
     device = torch.device(device) if device is not None else module_device(start)
@@ -144,9 +146,10 @@ def train(
         Checkpoint(checkpoint, run, device),
         device,
         problem=lambda: _problem(encoder, head),
+        began=began,
     )
+    loop.resume()
     with seeded(recipe.seed, device), loop:  # an encoder may have dropout
-        loop.resume()
         forward: Callable[[Tensor], Tensor] = wrap_ddp(encoder, device, trains_statistics=True)
         forward = torch.compile(forward) if compile else forward
         try:
@@ -241,6 +244,7 @@ def _identity(
     start: nn.Module, images: Images, people: np.ndarray, recipe: Recipe, amp: bool | str
 ) -> dict[str, object]:
     return {
+        "format": FORMAT,
         **{f"recipe.{name}": value for name, value in asdict(recipe).items()},
         "amp": str(TYPES[amp]),
         "start": digest(*weight_arrays(start)),

@@ -98,7 +98,7 @@ class Checkpoint:
         """
         if self.path is None:
             return make()
-        file = _views(self.path)
+        file = _views_file(self.path)
         saved = on_rank_zero(lambda: _load_views(file, self.identity))
         if saved is not None:
             return saved[0], saved[1]
@@ -111,12 +111,12 @@ class Checkpoint:
     def discard_views(self) -> None:
         """Remove the file of the views, which a finished run no longer needs."""
         if self.path is not None and rank() == 0:
-            _views(self.path).unlink(missing_ok=True)
+            _views_file(self.path).unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove all files of the checkpoint."""
         if self.path is not None and rank() == 0:
-            for path in (*_generations(self.path), _views(self.path)):
+            for path in (*_generations(self.path), _views_file(self.path)):
                 path.unlink(missing_ok=True)
 
 
@@ -125,7 +125,7 @@ def _generations(path: Path) -> list[Path]:
     return [path, *(path.with_name(f"{path.name}.{age}") for age in range(1, KEPT))]
 
 
-def _views(path: Path) -> Path:
+def _views_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.views")
 
 
@@ -180,7 +180,7 @@ def _prepare(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = [
         re.compile(rf"\.\.?{re.escape(p.stem)}(-\w{{8}}){{1,2}}{re.escape(p.suffix)}")
-        for p in (path, _views(path))
+        for p in (path, _views_file(path))
     ]
     for file in path.parent.glob(".*"):
         if any(pattern.fullmatch(file.name) for pattern in unfinished):

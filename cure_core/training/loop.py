@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from cure_core.runtime.distributed import rank
 from cure_core.runtime.progress import bar
@@ -14,6 +15,9 @@ from cure_core.training.checkpoint import Checkpoint
 from cure_core.training.interrupts import DeferredSignals
 
 SAVE_EVERY = 60.0  # seconds of work that a run may lose
+FORMAT = 2  # of the state in a checkpoint: part of the run's identity
+# These keep what they load on the right device themselves.
+PLACED = (nn.Module, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler, GradScaler)
 
 
 class DivergedError(FloatingPointError):
@@ -35,7 +39,7 @@ class Loop:
     wrong with the networks, or None; it is called after every epoch and before every save, since
     the last step's weights have not produced a loss yet. Every `check_every` steps (0: never) the
     sums of losses are checked. `fallback` is a network whose weights at the start of an epoch are
-    kept, for `roll_back`.
+    kept, for `roll_back`. `began` is the `time.perf_counter()` from which `seconds` count.
     Inside `with`, signals to stop wait for the end of a step, which then saves.
     """
 
@@ -48,6 +52,7 @@ class Loop:
         problem: Callable[[], str | None],
         check_every: int = 0,
         fallback: nn.Module | None = None,
+        began: float | None = None,
     ) -> None:
         self.parts, self.generator, self.checkpoint = parts, generator, checkpoint
         self.device, self.problem = device, problem
@@ -56,7 +61,7 @@ class Loop:
         self._signals = DeferredSignals()
         self._created = time.monotonic()
         self._saved: float | None = None
-        self._began = time.perf_counter()
+        self._began = time.perf_counter() if began is None else began
         self.start_epoch()
 
     @property
@@ -71,7 +76,7 @@ class Loop:
             return False
         with forked(self.device):  # a part may draw initial values, which its state then replaces
             self.load_state_dict(state)
-        self._saved = time.monotonic()
+        self._mark_saved()
         return True
 
     def epochs(self, count: int, label: str, progress: bool | None) -> Iterator[int]:
@@ -138,7 +143,9 @@ class Loop:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from `state_dict()`."""
         for name, part in self.parts.items():
-            part.load_state_dict(_to_device(state["parts"][name], self.device))
+            saved = state["parts"][name]
+            placed = isinstance(part, PLACED)
+            part.load_state_dict(saved if placed else _to_device(saved, self.device))
         self.generator.set_state(state["generator"])
         self.history = state["history"]
         self.start_epoch()
@@ -150,8 +157,7 @@ class Loop:
         """Write a checkpoint, if the run has one, and let a pending signal act."""
         if self.checkpoint.path is not None and rank() == 0:
             self.checkpoint.save(self.state_dict())
-            self._saved = time.monotonic()
-            self._signals.message = f"saved in {self.checkpoint.path}; run it again to continue"
+            self._mark_saved()
             self._signals.deliver()
 
     def __enter__(self) -> "Loop":
@@ -169,6 +175,10 @@ class Loop:
         if self.checkpoint.path is not None:
             self._signals.__exit__()
 
+    def _mark_saved(self) -> None:
+        self._saved = time.monotonic()
+        self._signals.message = f"saved in {self.checkpoint.path}; run it again to continue"
+
     def _save_pending(self) -> bool:
         if self.checkpoint.path is None or rank():
             return False
@@ -176,7 +186,7 @@ class Loop:
         return self._signals.pending is not None or time.monotonic() - last >= SAVE_EVERY
 
     def _check_sums(self, sums: Tensor) -> None:
-        """Sums stay not finite from the first step that is."""
+        """Once a loss is not finite, all later sums are not."""
         if not sums.isfinite().all():
             epoch = len(self.history) + 1
             raise DivergedError(f"the loss is not finite in epoch {epoch}, by step {self.step}")

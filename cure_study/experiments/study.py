@@ -25,10 +25,8 @@ from cure_study.evaluation.protocol import Protocol, make_protocol
 from cure_study.evaluation.report import Report
 from cure_study.paths import data_root
 from cure_study.processes import launch
-from cure_study.training_cache import model_cached, train_cached
+from cure_study.training_cache import architecture, model_cached, train_cached
 
-# What a student depends on beyond its teacher.
-STUDENT_CODE = ("cure_core.unlearning", "cure_study.data.splits", "cure_study.data.requests")
 MACHINE = ("device", "processes")  # the fields of a setting on which no result depends
 
 
@@ -216,11 +214,13 @@ def forget(case: Case, trained: Trained, progress: bool | None = None) -> Unlear
     An interrupted run resumes from its checkpoint; a finished one comes from the cache. If several
     processes need the same student, one makes it and the others wait.
     """
-    version = code_version(*STUDENT_CODE)
-    inputs = (version, case.faces.fingerprint, case.setting.result_fields(), case.seed)
+    inputs = (
+        *(code_version("cure_core.unlearning"), case.faces.fingerprint, case.seed),
+        *(case.setting.result_fields(), case.request.forget_index, case.request.retain_index),
+    )
     result = model_cached(
         "student",
-        digest(*inputs, *weight_arrays(trained.encoder)),
+        digest(*inputs, *architecture(trained.encoder), *weight_arrays(trained.encoder)),
         run=lambda path: unlearn(
             trained.encoder,
             case.request.forget,

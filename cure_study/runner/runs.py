@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,6 +23,7 @@ from cure_study.runner.parameters import (
 
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = (ROOT if NOTEBOOKS.is_dir() else Path()) / "runs"  # of commands and open notebooks alike
+IMPORT = re.compile(r"(from cure_\w[\w.]* import (\([^)]*\)|[\w, ]+)|import cure_\w[\w.]*)")
 SET_BY_RUN = ("out", "progress")  # parameters that a run sets, and that change no number
 
 
@@ -150,13 +152,10 @@ def source_versions(source: Path) -> dict[str, str]:
 
 
 def _imports(source: Path) -> set[str]:
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    cells = [TransformerManager().transform_cell(cell["source"]) for cell in code_cells(source)]
-    try:
-        return imported_modules(ast.parse("\n".join(cells)))
-    except SyntaxError:  # it fails when it runs, which says where
-        return set()
+    """The modules of the packages that a notebook imports, in magics too."""
+    text = "\n".join(cell["source"] for cell in code_cells(source))
+    statements = "\n".join(match[0] for match in IMPORT.finditer(text))
+    return imported_modules(ast.parse(statements))
 
 
 def _data_versions(parameters: Mapping[str, Any]) -> dict[str, str]:

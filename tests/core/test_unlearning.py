@@ -14,10 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from cure_core import unlearning
+from cure_core import preflight, unlearning
 from cure_core.encoders.embedding import embed
 from cure_core.objectives import METHODS, Objective, build
 from cure_core.runtime import amp, denormals
+from cure_core.training.checkpoint import Checkpoint
+from cure_core.training.loop import Loop
 from cure_core.training.optimiser_step import optimiser_step
 from cure_core.unlearning import CureConfig, UnlearningDivergedError
 from cure_study.data import FaceSet
@@ -980,3 +982,47 @@ def test_what_a_checkpoint_cannot_hold_is_named_at_the_first_save(teacher, sets,
         unlearn(teacher, *sets, CONFIG, objective=Headed, checkpoint=tmp_path / "run.pt")
     assert not (tmp_path / "run.pt").exists()
     assert len(unlearn(teacher, *sets, CONFIG, objective=Headed).history) == 3
+
+
+def test_an_image_that_cannot_be_read_is_no_divergence(teacher, sets):
+    """A disk that fails after the first epoch, say."""
+
+    class Failing:
+        fails = False
+
+        def __len__(self):
+            return len(sets[0])
+
+        def __getitem__(self, i):
+            if self.fails:
+                raise OSError("the disk is gone")
+            return sets[0][i]
+
+    forget = Failing()
+
+    def fail(student):
+        forget.fails = True
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        unlearn(teacher, forget, sets[1], CONFIG, fail)
+
+
+def test_a_checkpoint_of_another_format_is_refused(teacher, sets, tmp_path, monkeypatch):
+    config, path = replace(CONFIG, epochs=1), tmp_path / "run.pt"
+    unlearn(teacher, *sets, config, checkpoint=path)
+    monkeypatch.setattr(preflight, "FORMAT", 1)
+    with pytest.raises(ValueError, match="format: 2 there, 1 now"):
+        unlearn(teacher, *sets, config, checkpoint=path)
+
+
+def test_adam_counts_its_steps_on_the_cpu_after_a_resume_too():
+    """There each step would wait for the device; only an objective's tensors are moved."""
+    network = nn.Linear(1, 1)
+    optimiser = torch.optim.Adam(network.parameters())
+    network(torch.ones(1)).backward()
+    optimiser.step()
+    device = torch.device("meta")
+    parts = {"optimiser": optimiser}
+    loop = Loop(parts, torch.Generator(), Checkpoint(None, {}), device, problem=lambda: None)
+    loop.load_state_dict(loop.state_dict())
+    assert {state["step"].device.type for state in optimiser.state.values()} == {"cpu"}

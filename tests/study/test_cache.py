@@ -1,6 +1,8 @@
 """Cache entries: made once by the first process, and again if they are damaged."""
 
+import importlib.util
 import os
+import sys
 import threading
 import time
 import warnings
@@ -11,7 +13,7 @@ import torch
 from processes import in_two_processes
 
 from cure_core import encoders
-from cure_core.encoders import SmallEncoder
+from cure_core.encoders import Adapted, SmallEncoder
 from cure_core.encoders.model_files import read_model, write_model
 from cure_core.files import DamagedFileError, read_sealed, write_sealed
 from cure_core.training.arcface import Recipe
@@ -209,3 +211,21 @@ def test_a_damaged_checkpoint_of_the_cache_is_named_and_the_training_starts_from
         again = train_cached(tiny_encoder(), images, people, recipe)
     assert again.losses == expected.losses
     assert not stopped.exists()
+
+
+def test_encoders_that_differ_only_in_preprocessing_or_code_have_keys_of_their_own(tmp_path):
+    network = SmallEncoder(dim=8, widths=(4, 4, 4))
+    plain = training_cache.architecture(Adapted(network))
+    assert training_cache.architecture(Adapted(network).train()) == plain
+    assert training_cache.architecture(Adapted(network, bgr=True)) != plain
+    source = tmp_path / "my_encoder.py"
+    versions = []
+    for comment in ("# first", "# second"):
+        source.write_text(f"{comment}\nfrom torch import nn\nclass Mine(nn.Linear): pass\n")
+        spec = importlib.util.spec_from_file_location("my_encoder", source)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["my_encoder"] = module
+        spec.loader.exec_module(module)
+        versions.append(training_cache.architecture(module.Mine(1, 1)))
+    del sys.modules["my_encoder"]
+    assert versions[0] != versions[1]

@@ -208,7 +208,8 @@ def test_the_code_version_of_a_notebook_is_that_of_what_it_imports(tmp_path):
         return runs.source_versions(write_notebook(tmp_path / "notebook.ipynb", code))["code"]
 
     code = "%matplotlib inline\nfrom cure_core import losses\nimport pandas"
-    assert version(code) == code_version("cure_core", "cure_core.losses")
+    assert version(code) == code_version("cure_core.losses")
+    assert version("%%time\nfrom cure_core import (\n    losses,\n)") == version(code)
     assert version("x = 1") == code_version()
 
 
