@@ -32,7 +32,7 @@ docs: $(BUILT) ## write the tables of README.md and docs/*.md from figures/*.csv
 site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick): build/site/html
 	$(BIN)/python docs/build.py --profile $(PROFILE)
 
-test: fast ## every check, in under ten minutes; one process a core, one thread a process
+test: fast ## every check, in five minutes on two cores; one process per core, one thread each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
 
 test-all: fast ## make test and what takes long: fuzzing, kills, lowest versions, Python 3.12 and 3.13

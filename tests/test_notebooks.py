@@ -178,10 +178,9 @@ def test_notebook_runs(stem, executed):
     assert executed(stem)
 
 
+@pytest.mark.slow  # each step's repeat, to the last bit, is a unit test
 @pytest.mark.xdist_group("notebooks")
-@pytest.mark.parametrize(
-    "stem", [pytest.param(stem, marks=[] if stem == MAIN else pytest.mark.slow) for stem in STEMS]
-)
+@pytest.mark.parametrize("stem", STEMS)
 def test_notebook_repeats(stem, executed, tmp_path):
     """With an empty cache, so that everything is drawn and trained again."""
     (tmp_path / "run").mkdir()

@@ -58,6 +58,7 @@ def pack(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow  # a study on a pack is in test_stored
 def test_from_a_pack_on_disk_to_the_table(pack, tmp_path, monkeypatch, capsys):
     changes = {"dataset": str(pack), **SMALLER}
     profile = runs.read_profile("02_unlearning", "paper")

@@ -51,6 +51,7 @@ def test_no_person_is_scored_by_a_model_fitted_on_them():
     assert auc.value == 0.5
 
 
+@pytest.mark.slow
 def test_comparing_within_folds_alone_has_no_bias():
     """Of each sign half of 60 draws without a difference, by a sign test at three sigma.
 
