@@ -9,7 +9,7 @@ LOCK := requirements.lock
 # Where bytecode may not be written, each process compiles the sources of torch again: 6 seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help env study batch figures docs site test test-all fast notebooks lock clean
+.PHONY: help env study batch figures docs site test test-all lint fast notebooks lock clean
 
 help: ## list what can be made (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -32,17 +32,19 @@ docs: $(BUILT) ## write the tables of README.md and docs/*.md from figures/*.csv
 site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick): build/site/html
 	$(BIN)/python docs/build.py --profile $(PROFILE)
 
-test: fast ## every check, in five minutes on two cores; one process per core, one thread each
+test: lint ## every check, in five minutes on two cores; one process per core, one thread each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
 
-test-all: fast ## make test and what takes long: fuzzing, kills, lowest versions, Python 3.12 and 3.13
+test-all: lint ## make test and what takes long: fuzzing, kills, lowest versions, Python 3.12 and 3.13
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup -m "slow or not slow"
 
-fast: $(BUILT) ## lint, types, import order, notebooks in step: what the pre-commit hook runs
+lint: $(BUILT) ## lint, types, import order
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fast: lint ## lint, and notebooks in step: what the pre-commit hook runs
 	$(BIN)/pytest tests/test_notebooks.py -k "not repeats and not test_notebook_runs"
 
 notebooks: $(BUILT) ## bring .ipynb and .py in step (the newer wins) and strip outputs

@@ -247,7 +247,9 @@ def cached_student(folder, _, monkeypatch):
     monkeypatch.setattr(study, "code_version", lambda *modules: "code")
     case = SimpleNamespace(
         faces=SimpleNamespace(fingerprint="faces"),
-        request=SimpleNamespace(forget=[], retain=[]),
+        request=SimpleNamespace(
+            forget=[], retain=[], forget_index=np.arange(2), retain_index=np.arange(2, 4)
+        ),
         setting=study.StudySetting(config=config),
         config=config,
         seed=0,

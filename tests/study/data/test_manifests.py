@@ -358,6 +358,7 @@ def test_no_unseen_people_leave_no_protocol():
     not (data_root() / "data" / "lfwa_112").is_dir(),
     reason="no data/lfwa_112 under CURE_DATA_ROOT",
 )
+@pytest.mark.slow
 def test_lfw_is_whole():
     faces = manifests.load("lfw")
     assert repr(faces) == "FaceSet(lfw: 13,233 images of 5,749 people, lfw: 6,000 pairs)"
