@@ -24,7 +24,7 @@ FACES = {"people": 12, "images_per_person": 14, "unseen_people": 20, "unseen_ima
 SETTING = study.StudySetting(
     forget_people=3,
     split={"min_images": 5, "outsiders": 3, "heldout": 0.3},
-    recipe=Recipe(epochs=5, batch_size=16, learning_rate=0.05),
+    recipe=Recipe(epochs=20, batch_size=16, learning_rate=0.05),
     config=CureConfig(epochs=1, batch_size=(16, 16)),
     n_pairs=30,
 )
