@@ -31,6 +31,7 @@ LESSONS = sorted(
 MAIN = "02_unlearning"
 QUALITY = "03_quality_aware_forgetting"
 CELL_SECONDS = 240
+PROGRESS_BAR = r".*: +\d+%\|"  # what is cached shows none
 # What may differ between two runs of a notebook that repeats; never a result.
 VARIABLE = {
     "DURATION": r"\b\d+(\.\d+)? ?(s|ms|min|seconds|minutes)\b",
@@ -93,7 +94,9 @@ def outputs(notebook):
         for output in cell.get("outputs", []):
             if output.output_type == "stream":  # in as many pieces as the timing makes
                 found[output.name] += output.text
-            else:
+            elif not re.match(
+                PROGRESS_BAR, output.data.get("text/plain", "")
+            ):  # none for the cached
                 found["data"].append({k: v for k, v in output.data.items() if "widget" not in k})
         text = json.dumps(found)
         for name, pattern in VARIABLE.items():
