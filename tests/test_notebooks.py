@@ -94,9 +94,7 @@ def outputs(notebook):
         for output in cell.get("outputs", []):
             if output.output_type == "stream":  # in as many pieces as the timing makes
                 found[output.name] += output.text
-            elif not re.match(
-                PROGRESS_BAR, output.data.get("text/plain", "")
-            ):  # none for the cached
+            elif not re.match(PROGRESS_BAR, output.data.get("text/plain", "")):
                 found["data"].append({k: v for k, v in output.data.items() if "widget" not in k})
         text = json.dumps(found)
         for name, pattern in VARIABLE.items():
