@@ -16,36 +16,41 @@ def code_version(*modules: str) -> str:
     Comments, docstrings and formatting do not change it. Raises ModuleNotFoundError for a module
     that is not in the packages.
     """
-    return _version(tuple(sorted(set(modules))), ROOT)
-
-
-@cache
-def _version(modules: tuple[str, ...], root: Path) -> str:
     found: dict[str, str] = {}
     pending = list(modules)
     while pending:
         module = pending.pop()
         if module not in found:
-            tree = ast.parse(_path(module, root).read_text(encoding="utf-8"))
-            pending += imported_modules(tree, root)
-            found[module] = ast.dump(_without_docstrings(tree))
+            path = _find(module)
+            if path is None:
+                raise ModuleNotFoundError(f"no module {module} in {' or '.join(PACKAGES)}")
+            stat = path.stat()
+            found[module], names = _read(path, stat.st_mtime_ns, stat.st_size)
+            pending += resolve(names)
     text = "\0".join(f"{module}\0{code}" for module, code in sorted(found.items()))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def imported_modules(tree: ast.AST, root: Path = ROOT) -> set[str]:
-    """The modules of the two packages that code imports; not the packages that hold them.
+def resolve(names: Iterable[str]) -> set[str]:
+    """The modules of the two packages that hold imported names, such as `cure_core.losses.x`.
 
-    A package's own code counts where a name is imported from it.
+    A package's own code counts only if a name is imported from it.
     """
     found: set[str] = set()
-    for name in _imported_names(tree):
-        module = name
-        while module and not _exists(module, root):
-            module = module.rpartition(".")[0]
+    for module in names:
         if module.partition(".")[0] in PACKAGES:
+            while "." in module and _find(module) is None:
+                module = module.rpartition(".")[0]
             found.add(module)
     return found
+
+
+@cache
+def _read(path: Path, modified: int, size: int) -> tuple[str, frozenset[str]]:
+    """A digest of a module's code, and the names it imports; read again once the file changes."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    code = ast.dump(_without_docstrings(tree))
+    return hashlib.sha256(code.encode()).hexdigest(), frozenset(_imported_names(tree))
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
@@ -56,20 +61,10 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _candidates(module: str, root: Path) -> Iterable[Path]:
-    path = root.joinpath(*module.split("."))
-    return path.with_suffix(".py"), path / "__init__.py"
-
-
-def _exists(module: str, root: Path) -> bool:
-    return any(path.is_file() for path in _candidates(module, root))
-
-
-def _path(module: str, root: Path) -> Path:
-    for path in _candidates(module, root):
-        if path.is_file():
-            return path
-    raise ModuleNotFoundError(f"no module {module} in {' or '.join(PACKAGES)}")
+def _find(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    candidates = path.with_suffix(".py"), path / "__init__.py"
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

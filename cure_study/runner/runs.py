@@ -1,6 +1,5 @@
 """What a run is: a notebook with its parameters, and the versions its numbers follow from."""
 
-import ast
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from typing import Any
 
 from cure_core.checks import nearest
 from cure_core.files import digest, file_sha256
-from cure_study.code_version import ROOT, code_version, imported_modules
+from cure_study.code_version import ROOT, code_version, resolve
 from cure_study.data.yaml_files import read_yaml
 from cure_study.runner.parameters import (
     check_content,
@@ -23,7 +22,8 @@ from cure_study.runner.parameters import (
 
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = (ROOT if NOTEBOOKS.is_dir() else Path()) / "runs"  # of commands and open notebooks alike
-IMPORT = re.compile(r"(from cure_\w[\w.]* import (\([^)]*\)|[\w, ]+)|import cure_\w[\w.]*)")
+FROM = re.compile(r"\bfrom (cure_\w[\w.]*) import (\([^)]*\)|(?:\\\n|[^\n;])*)")
+IMPORT = re.compile(r"\bimport (cure_\w[\w.]*)")
 SET_BY_RUN = ("out", "progress")  # parameters that a run sets, and that change no number
 
 
@@ -154,8 +154,8 @@ def source_versions(source: Path) -> dict[str, str]:
 def _imports(source: Path) -> set[str]:
     """The modules of the packages that a notebook imports, in magics too."""
     text = "\n".join(cell["source"] for cell in code_cells(source))
-    statements = "\n".join(match[0] for match in IMPORT.finditer(text))
-    return imported_modules(ast.parse(statements))
+    names = [f"{m[1]}.{name}" for m in FROM.finditer(text) for name in re.findall(r"\w+", m[2])]
+    return resolve(names + IMPORT.findall(text))
 
 
 def _data_versions(parameters: Mapping[str, Any]) -> dict[str, str]:

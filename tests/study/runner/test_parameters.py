@@ -210,6 +210,8 @@ def test_the_code_version_of_a_notebook_is_that_of_what_it_imports(tmp_path):
     code = "%matplotlib inline\nfrom cure_core import losses\nimport pandas"
     assert version(code) == code_version("cure_core.losses")
     assert version("%%time\nfrom cure_core import (\n    losses,\n)") == version(code)
+    assert version("from cure_core import \\\n    losses") == version(code)
+    assert version('print("from cure_core import the losses")')  # no code, and no error
     assert version("x = 1") == code_version()
 
 
