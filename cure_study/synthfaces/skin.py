@@ -18,7 +18,6 @@ from cure_study.synthfaces.face import SKULL_DEPTH, Face
 from cure_study.synthfaces.people import MOLES, SIZE
 
 Size = Field | float
-Offset = tuple[Field, Field]
 NOSE = window(36, 90, 30, 84)
 CHIN = window(84, 112, 26, 86)
 FOREHEAD = window(8, 50, 18, 94)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing_step import failing_step
 from torch import nn
 
 from cure_core import encoders, unlearning
@@ -95,19 +96,12 @@ def test_every_method_is_resumed_to_the_last_bit_with_dropout(
     config = CureConfig(
         clusters=2, epochs=2, batch_size=(4, 4), learning_rate=1e-3, batchnorm=batchnorm
     )
-    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
+    path = tmp_path / "run.pt"
     torch.manual_seed(3)
     whole = unlearn(teacher, *sets, config, objective=method(name))
 
-    def stops(*arguments, **options):
-        steps.append(1)
-        if len(steps) == 4:
-            raise KeyboardInterrupt
-        return step(*arguments, **options)
-
     torch.rand(5)
-    with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "optimiser_step", stops)
+    with failing_step(4) as steps:
         if name == "ssd":  # takes no step
             unlearn(teacher, *sets, config, objective=method(name), checkpoint=path)
         else:

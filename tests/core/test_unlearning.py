@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from image_list import ImageList
 from torch import nn
 
 from cure_core import preflight, unlearning
@@ -66,20 +67,6 @@ class Sealed:
     __getattr__ = __getitem__ = __len__ = __iter__ = __array__ = __bool__ = __eq__ = _touched
 
 
-class ImagesOnly:
-    """A data set that yields images and has nothing else."""
-
-    def __init__(self, images):
-        self._images = images
-
-    def __len__(self):
-        return len(self._images)
-
-    def __getitem__(self, i):
-        assert isinstance(i, int)
-        return self._images[i]
-
-
 def test_no_label_is_reached(teacher, sets):
     """Arrays, memory-mapped views, data sets, and a face set whose identities raise: one result."""
     images = np.concatenate(sets)
@@ -90,7 +77,7 @@ def test_no_label_is_reached(teacher, sets):
     views = [ImageView(faces.images, index) for index in np.split(np.arange(28), [12])]
     assert_same_run(unlearn(teacher, *views, CONFIG), expected)
     whole = FaceSet("sealed", sets[0], Sealed(), "fingerprint")  # type: ignore[arg-type]
-    assert_same_run(unlearn(teacher, whole, ImagesOnly(sets[1]), CONFIG), expected)
+    assert_same_run(unlearn(teacher, whole, ImageList(sets[1]), CONFIG), expected)
 
 
 ROOT = Path(unlearning.__file__).parent

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from image_list import ImageList
 from torch import nn
 
 from cure_core.encoders.embedding import embed, module_device, raw_embeddings
@@ -78,26 +79,13 @@ def test_batch_size_does_not_matter(tiny_encoder, draw_faces, batch_size):
     torch.testing.assert_close(result, expected, atol=1e-6, rtol=0)
 
 
-class Listed:
-    """A data set that yields images one at a time and nothing else."""
-
-    def __init__(self, images):
-        self.images = images
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, i):
-        return self.images[i]
-
-
 def test_array_tensor_map_and_data_set_are_the_same(tiny_encoder, draw_faces, tmp_path):
     images, _ = draw_faces(2, 3)
     images.tofile(tmp_path / "images.u8")
     mapped = np.memmap(tmp_path / "images.u8", np.uint8, "r", shape=images.shape)
     expected, known = embed(tiny_encoder(), images), content_digest(images)
     tensor = torch.from_numpy(images.copy())
-    for same in (mapped, tensor, Listed(images), list(tensor), images[::-1][::-1]):
+    for same in (mapped, tensor, ImageList(images), list(tensor), images[::-1][::-1]):
         assert torch.equal(embed(tiny_encoder(), same), expected)
         assert content_digest(same) == known
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from image_list import ImageList
 
 from cure_core.encoders import SmallEncoder
 from cure_core.training.arcface import Recipe, arcface_logits, train
@@ -331,21 +332,6 @@ def test_a_damaged_encoder_is_named_and_trained_again(tiny_encoder, draw_faces, 
     assert len(trainings) == 4
 
 
-class ByNumber:
-    """A data set that is indexed by one number at a time."""
-
-    def __init__(self, images):
-        self.images = images
-
-    def __len__(self):
-        return len(self.images)
-
-    def __getitem__(self, i):
-        if not isinstance(i, int):
-            raise TypeError("an index is an int")
-        return self.images[i]
-
-
 @pytest.mark.parametrize("head", ["random", "centroids"])
 @pytest.mark.parametrize("trainer", [train, train_cached])
 def test_a_data_set_indexed_by_number_trains_as_its_array_does(
@@ -354,7 +340,7 @@ def test_a_data_set_indexed_by_number_trains_as_its_array_does(
     images, people = draw_faces(2, 4)
     recipe = replace(RECIPE, epochs=1, head=head)
     array = train(tiny_encoder(), images, people, recipe)
-    assert same(array.encoder, trainer(tiny_encoder(), ByNumber(images), people, recipe).encoder)
+    assert same(array.encoder, trainer(tiny_encoder(), ImageList(images), people, recipe).encoder)
 
 
 @pytest.mark.parametrize("trainer", [train, train_cached])

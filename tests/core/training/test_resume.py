@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from failing_step import failing_step
 
 from cure_core import unlearning
 from cure_core.objectives import build
@@ -122,45 +123,29 @@ def test_every_method_goes_on_from_within_an_epoch(
 ):
     """Six steps an epoch; what an objective made in `begin_epoch` has to be in the file."""
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
+    path = tmp_path / "run.pt"
     settings = {"steps": 5} if method == "laf" else {}
     run = {"objective": build(method, **settings)}
     whole = unlearn(tiny_encoder(), *sets, CONFIG, **run)
 
-    def interrupted(*arguments, **options):
-        steps.append(1)
-        if len(steps) == stop + 1:
-            raise KeyboardInterrupt
-        return step(*arguments, **options)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "optimiser_step", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            unlearn(tiny_encoder(), *sets, CONFIG, **run, checkpoint=path)
+    with failing_step(stop + 1), pytest.raises(KeyboardInterrupt):
+        unlearn(tiny_encoder(), *sets, CONFIG, **run, checkpoint=path)
     assert torch.load(path, weights_only=True)["state"]["step"] == stop % 6
     assert_same_run(unlearn(tiny_encoder(), *sets, CONFIG, **run, checkpoint=path), whole)
 
 
 def test_an_encoder_with_dropout_draws_on_where_it_was(tiny_encoder, sets, tmp_path, monkeypatch):
     """Its masks come from torch's own generator, which is in the file too."""
-    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
+    path = tmp_path / "run.pt"
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     teacher = tiny_encoder()
     teacher.stages.append(torch.nn.Dropout(0.3))
 
-    def stops(*arguments, **options):
-        steps.append(1)
-        if len(steps) == 9:
-            raise KeyboardInterrupt
-        return step(*arguments, **options)
-
     torch.manual_seed(5)
     whole = unlearn(teacher, *sets, CONFIG)
     torch.manual_seed(5)
-    with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "optimiser_step", stops)
-        with pytest.raises(KeyboardInterrupt):
-            unlearn(teacher, *sets, CONFIG, checkpoint=path)
+    with failing_step(9), pytest.raises(KeyboardInterrupt):
+        unlearn(teacher, *sets, CONFIG, checkpoint=path)
     torch.rand(3)
     assert_same_run(unlearn(teacher, *sets, CONFIG, checkpoint=path), whole)
 
@@ -213,22 +198,11 @@ def test_told_to_stop_it_finishes_the_step_saves_and_goes(number, tiny_encoder, 
     assert state["step"] > 0 or state["history"]
 
 
-def test_a_lost_device_is_said_and_the_run_goes_on_from_the_last_save(
-    tiny_encoder, sets, tmp_path, monkeypatch
-):
+def test_a_lost_device_is_said_and_the_run_goes_on_from_the_last_save(tiny_encoder, sets, tmp_path):
     """What a driver raises when a GPU falls off the bus is a RuntimeError from any kernel."""
-    path, step, steps = tmp_path / "run.pt", unlearning.optimiser_step, []
-
-    def lost(*arguments, **options):
-        steps.append(1)
-        if len(steps) == 9:
-            raise RuntimeError("CUDA error: unspecified launch failure")
-        return step(*arguments, **options)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(unlearning, "optimiser_step", lost)
-        with pytest.raises(RuntimeError, match="CUDA") as caught:
-            unlearning_job(tiny_encoder, sets, path)
+    path, error = tmp_path / "run.pt", RuntimeError("CUDA error: unspecified launch failure")
+    with failing_step(9, error), pytest.raises(RuntimeError, match="CUDA") as caught:
+        unlearning_job(tiny_encoder, sets, path)
     assert any(str(path) in note for note in caught.value.__notes__)
     assert_same_run(
         unlearning_job(tiny_encoder, sets, path), unlearning_job(tiny_encoder, sets, None)

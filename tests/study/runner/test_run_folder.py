@@ -8,12 +8,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from cure_core.files import DamagedFileError
+from cure_study import code_version
 from cure_study.run_record import RECORD, check_results, is_done, read_record, write_record
 from cure_study.runner import run_folder
-from cure_study.runner.run_folder import clean_up_all, put_back, replace
+from cure_study.runner.run_folder import StaleError, clean_up_all, put_back, replace
+from cure_study.runner.runs import plan_run
 
 
 class Killed(BaseException):
@@ -180,3 +183,26 @@ def test_a_record_with_numbers_as_names_reads_back(tmp_path):
     write_record(tmp_path, {"parameters": {"x": {2: 1, 10: 2}}})
     record = read_record(tmp_path / RECORD)
     assert record["parameters"] == {"x": {"2": 1, "10": 2}}
+
+
+def test_code_that_is_edited_during_a_run_leaves_no_results(tmp_path, monkeypatch):
+    """What the later cells computed came from other code than the record would say."""
+    module, runs = tmp_path / "cure_core" / "losses.py", tmp_path / "runs"
+    module.parent.mkdir()
+    module.write_text("x = 1\n", encoding="utf-8")
+    monkeypatch.setattr(code_version, "ROOT", tmp_path)
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell("from cure_core.losses import x")]
+    )
+    source = tmp_path / "notebook.ipynb"
+    nbformat.write(notebook, source)
+    run = plan_run(source, "", {})
+
+    def execute(*arguments, **options):
+        module.write_text("x = 2\n", encoding="utf-8")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_folder.kernel, "execute", execute)
+        with pytest.raises(StaleError, match="the code is no longer what"):
+            run_folder.execute(run, runs)
+    assert [path.name for path in runs.iterdir()] == [".locks"]

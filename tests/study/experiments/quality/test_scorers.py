@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import torch
+from image_list import ImageList
 from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_laplace
 from torch import nn
@@ -270,16 +271,7 @@ def test_dropout_agreement_holds_one_batch_of_passes_at_a_time(faces, monkeypatc
 
 
 def test_a_data_set_indexed_by_number_is_scored(faces):
-    class ByNumber:
-        def __len__(self):
-            return len(faces)
-
-        def __getitem__(self, i):
-            if not isinstance(i, int):
-                raise TypeError("an index is an int")
-            return faces[i]
-
     for name in ("sharpness", "mirror_agreement", "dropout_agreement"):
         np.testing.assert_array_equal(
-            scorers.score(ByNumber(), name, Pixels()), scorers.score(faces, name, Pixels())
+            scorers.score(ImageList(faces), name, Pixels()), scorers.score(faces, name, Pixels())
         )
