@@ -62,6 +62,7 @@ from cure_study.experiments.attacks.run import attack_all, check_numbers
 from cure_study.experiments.attacks.shadow_models import train_shadows
 from cure_study.experiments.attacks.table import summarise_attacks
 from cure_study.experiments.comparison.store import read_rows
+from cure_study.experiments.seeds import pretrain
 from cure_study.runner.runs import ROOT, RUNS
 
 faces = manifests.load(dataset, **dataset_options)
@@ -69,7 +70,7 @@ setting = study.setting_of(globals())
 cases = {seed: study.prepare(faces, setting, seed) for seed in seeds}
 for case in cases.values():
     check_numbers(case.protocol, shots, relearn_images, shadows)
-study.pretrain(faces, setting, seeds)  # with several processes, they train into the cache
+pretrain(faces, setting, seeds, progress)
 faces
 
 # %% [markdown]

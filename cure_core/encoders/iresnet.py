@@ -6,6 +6,8 @@ The parameters bear the names of InsightFace's `arcface_torch`, so that its `bac
 import torch
 from torch import Tensor, nn
 
+from cure_core.encoders.blocks import PReLU
+
 UNITS = {"iresnet18": (2, 2, 2, 2), "iresnet50": (3, 4, 14, 3), "iresnet100": (3, 13, 30, 3)}
 WIDTHS = (64, 128, 256, 512)
 
@@ -18,7 +20,7 @@ class Unit(nn.Module):
         self.bn1 = nn.BatchNorm2d(inputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(outputs)
-        self.prelu = nn.PReLU(outputs)
+        self.prelu = PReLU(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
@@ -44,7 +46,7 @@ class IResNet(nn.Module):
         self.dim = dim
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
-        self.prelu = nn.PReLU(WIDTHS[0])
+        self.prelu = PReLU(WIDTHS[0])
         channels = WIDTHS[0]
         for stage, (count, width) in enumerate(zip(units, WIDTHS, strict=True), start=1):
             blocks = [

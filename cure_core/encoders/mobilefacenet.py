@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from cure_core.encoders.blocks import ConvBlock
+from cure_core.encoders.blocks import ConvBlock, PReLU
 
 
 class Bottleneck(nn.Module):
@@ -15,10 +15,10 @@ class Bottleneck(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(inputs, width, 1, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            PReLU(width),
             nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            PReLU(width),
             nn.Conv2d(width, outputs, 1, bias=False),
             nn.BatchNorm2d(outputs),
         )

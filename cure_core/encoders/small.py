@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cure_core.encoders.blocks import ConvBlock
+from cure_core.encoders.blocks import ConvBlock, PReLU
 
 
 class SmallEncoder(nn.Module):
@@ -41,7 +41,7 @@ class Residual(nn.Module):
             ConvBlock(width, width, 3, padding=1),
             ConvBlock(width, width, 3, padding=1, linear=True),
         )
-        self.prelu = nn.PReLU(width)
+        self.prelu = PReLU(width)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.prelu(x + self.body(x))

@@ -115,11 +115,15 @@ def ten_fold_accuracy(scores: Scores, labels: Scores, folds: ArrayLike | None = 
     numbers = np.unique(fold_of)
     if len(numbers) < 2:
         raise ValueError(f"all pairs are in fold {numbers[0]}; cross-validation needs two folds.")
-    accepted = np.empty(len(scores), dtype=bool)
-    for fold in numbers:
-        held_out = fold_of == fold
-        threshold = best_threshold(scores[~held_out], labels[~held_out])
-        accepted[held_out] = scores[held_out] > threshold
+    fold = np.searchsorted(numbers, fold_of)
+    values, index = np.unique(scores.astype(np.float64), return_inverse=True)
+    counts = np.zeros((2, len(numbers), len(values)), np.int64)  # of each class, fold and value
+    np.add.at(counts, (labels.astype(int), fold, index), 1)
+    impostor, genuine = counts.sum(1, keepdims=True) - counts  # in all other folds
+    thresholds = np.array(
+        [_best_threshold(values, *c) for c in zip(genuine, impostor, strict=True)]
+    )
+    accepted = scores > thresholds[fold]
     return float((np.mean(accepted[labels]) + np.mean(~accepted[~labels])) / 2)
 
 
@@ -132,8 +136,16 @@ def best_threshold(scores: Scores, labels: Scores) -> float:
     scores = checked(scores, "scores").astype(np.float64)
     labels = _class_labels(labels, len(scores))
     values, index = np.unique(scores, return_inverse=True)
-    genuine = np.bincount(index[labels], minlength=len(values))
-    impostor = np.bincount(index[~labels], minlength=len(values))
+    genuine, impostor = (np.bincount(index[k], minlength=len(values)) for k in (labels, ~labels))
+    return _best_threshold(values, genuine, impostor)
+
+
+def _best_threshold(values: np.ndarray, genuine: np.ndarray, impostor: np.ndarray) -> float:
+    """`best_threshold` from how often each of the rising `values` occurs in each class."""
+    if not (genuine.any() and impostor.any()):
+        raise ValueError("all pairs outside a fold are of one class; both classes are needed.")
+    present = np.flatnonzero(genuine + impostor)
+    values, genuine, impostor = values[present], genuine[present], impostor[present]
     # The gain over accepting all if everything up to each value is rejected, times both counts:
     # integers, or rounding would choose among equally good thresholds.
     gain = np.cumsum(impostor) * genuine.sum() - np.cumsum(genuine) * impostor.sum()

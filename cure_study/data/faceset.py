@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from mmap import mmap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +39,34 @@ class ConcatImages:
             rows = part_of == i
             images[rows] = part[index[rows] - end]
         return images
+
+
+@dataclass(frozen=True)
+class MapPath:
+    """Where a memory map lies: all that is needed to open it again."""
+
+    filename: str
+    dtype: np.dtype
+    offset: int
+    shape: tuple[int, ...]
+
+
+def _by_path(images: Any) -> Any:
+    """The images with each memory map replaced by its `MapPath`."""
+    if isinstance(images, ConcatImages):
+        return ConcatImages(tuple(_by_path(part) for part in images.parts))
+    if isinstance(images, np.memmap) and isinstance(images.base, mmap):  # no slice of another map
+        return MapPath(str(images.filename), images.dtype, images.offset, images.shape)
+    return images
+
+
+def _opened(images: Any) -> Any:
+    """The images that `_by_path` replaced."""
+    if isinstance(images, ConcatImages):
+        return ConcatImages(tuple(_opened(part) for part in images.parts))
+    if isinstance(images, MapPath):
+        return np.memmap(images.filename, images.dtype, "r", images.offset, images.shape)
+    return images
 
 
 @dataclass(frozen=True)
@@ -89,6 +119,13 @@ class FaceSet:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.images[index]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As another process gets it: a memory map goes by its path, not by its content."""
+        return {**vars(self), "images": _by_path(self.images)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, images=_opened(state["images"]))
 
     @property
     def unseen(self) -> np.ndarray:

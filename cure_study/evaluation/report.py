@@ -46,6 +46,12 @@ LINES = (
     ("h_mean", "all", "H-mean (GS-LoRA)"),
     ("tow", "all", "ToW against the oracle (RUM)"),
 )
+KEY_LINES = (
+    ("ues", "all"),
+    *(("accuracy", which) for which in ("forget", "retain", "test")),
+    *(("tar", "forget"), ("membership_recall", "forget")),
+    *(("rank1_old_gallery", "forget"), ("rank1_new_gallery", "forget")),
+)  # metric and set
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -132,6 +138,18 @@ def summarise(tidy: pd.DataFrame) -> pd.DataFrame:
         table[meaning] = {}
     models = [model for model in MODELS if model in set(tidy.model)]
     return pd.DataFrame.from_dict(table, orient="index", columns=models).fillna("")
+
+
+def key_lines(table: pd.DataFrame) -> pd.DataFrame:
+    """The lines of `KEY_LINES` of a saved `summarise`, for a terminal; of others the first lines.
+
+    A cell is the mean with its interval and mark, without the values of the seeds.
+    """
+    labels = [label for metric, which, label in LINES if (metric, which) in KEY_LINES]
+    first = table.columns[0]
+    key = table[table[first].isin(labels)]
+    lines = (table.head(len(labels)) if key.empty else key).set_index(first).rename_axis(None)
+    return lines.astype(str).replace(r";[^?†]*(?=( \?| †)?$)", "", regex=True)
 
 
 def cell(rows: pd.DataFrame, metric: str, model: str, means: pd.Series) -> str:

@@ -1,6 +1,6 @@
 """One study from data to report: the same steps for every data set, seed and scale."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -12,7 +12,6 @@ from cure_core import encoders, objectives
 from cure_core.checks import known_fields, one_of, whole
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
 from cure_core.files import digest
-from cure_core.runtime.distributed import world_size
 from cure_core.training.arcface import Recipe, Trained, with_state
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 from cure_study.code_version import code_version
@@ -24,7 +23,6 @@ from cure_study.evaluation.evaluate import evaluate
 from cure_study.evaluation.protocol import Protocol, make_protocol
 from cure_study.evaluation.report import Report
 from cure_study.paths import data_root
-from cure_study.processes import launch
 from cure_study.training_cache import architecture, model_cached, train_cached
 
 MACHINE = ("device", "processes")  # the fields of a setting on which no result depends
@@ -38,8 +36,8 @@ class StudySetting:
     ones. `split` holds arguments of `split_people`. `request`, one of `REQUESTS`, says what is to
     be forgotten: `forget_people` people, or as many images as they have on average. `method` is one
     of `objectives.METHODS`. `config.compile` and `config.amp` apply to the training of teacher and
-    oracle too. `device` (None: the CPU) and `processes`, one per GPU (`pretrain`), change results
-    only by rounding. Raises ValueError for a field with a wrong type or out of range.
+    oracle too. `device` (None: the CPU) and `processes`, one per GPU, change results only by
+    rounding. Raises ValueError for a field with a wrong type or out of range.
     """
 
     encoder: str = "small"
@@ -178,23 +176,6 @@ def prepare(faces: FaceSet, setting: StudySetting, seed: int) -> Case:
     request = _request(faces, setting, seed, start, split)
     protocol = make_protocol(faces, split, request, n_pairs=setting.n_pairs, seed=seed)
     return Case(seed, faces, setting, start, split, request, protocol)
-
-
-def pretrain(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
-    """With `setting.processes` above 1, run all training in that many processes, into the cache.
-
-    The same study, run in this process afterwards, finds it there. Raises RuntimeError if this
-    process has used CUDA already: the others are forks of it.
-    """
-    if setting.processes > 1 and world_size() == 1:
-        launch(_train_all, (faces, setting, seeds), setting.processes)
-
-
-def _train_all(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        case = prepare(faces, setting, seed)
-        forget(case, train_teacher(case))
-        train_oracle(case)
 
 
 def train_teacher(case: Case, progress: bool | None = None) -> Trained:

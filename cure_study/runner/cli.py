@@ -2,7 +2,6 @@
 
 import argparse
 import errno
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,14 +113,18 @@ def run_study(
     check_machine(given)
     run = runs.plan_run(source, profile, given)
     began = time.perf_counter()
-    folder = run_folder.execute(run, runs_folder, bar=sys.stderr.isatty())
+    print(f"{notebook}, profile {profile}", flush=True)
+    folder = run_folder.execute(run, runs_folder, live=True)
     seconds = time.perf_counter() - began
     if (folder / "table.csv").is_file():
         import pandas as pd
 
+        from cure_study.evaluation.report import key_lines
+
         table = pd.read_csv(folder / "table.csv", keep_default_na=False)
-        print(table.to_string(index=False), end="\n\n")
-    print(f"{notebook}, profile {profile}: {seconds / 60:.1f} minutes\n{folder}")
+        print(f"\n{key_lines(table).to_string()}\n")
+    print(f"{seconds / 60:.1f} minutes; results, figures and the executed notebook:\n{folder}")
+    print(f"next: jupyter lab {folder / source.name}")
 
 
 def run_comparison(arguments: argparse.Namespace) -> None:

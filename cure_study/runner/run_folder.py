@@ -12,11 +12,14 @@ import json
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tqdm import tqdm
 
 from cure_core.files import atomic_path
 from cure_study.run_record import LOG, is_done, write_record
@@ -34,16 +37,27 @@ class StaleError(ValueError):
     """The code is no longer what it was when the run was planned."""
 
 
+class Output:
+    """Standard output, in lines above a progress bar if there is one."""
+
+    def write(self, text: str) -> None:
+        tqdm.write(text, end="")
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
 def execute(
-    run: Run, runs: Path, *, again: bool = True, bar: bool = False, log: bool = False
+    run: Run, runs: Path, *, again: bool = True, live: bool = False, log: bool = False
 ) -> Path:
     """Execute a run into its folder, which appears when the run is complete; returns the folder.
 
     It then replaces an earlier folder of the name; without `again`, an earlier undamaged one is
-    left as it is. With `log`, all that this process and its kernel print goes to the folder's
-    `run.log`. Raises BusyError if another process executes the run, StaleError if the code is not
-    what was planned; papermill's error if a cell fails, and ValueError if the results are of other
-    data than planned, after the notebook was kept in the folder ending in `-failed`.
+    left as it is. `live` prints what the cells print, with a bar of the cells on a terminal. With
+    `log`, all that this process and its kernel print goes to the folder's `run.log`. Raises
+    BusyError if another process executes the run, StaleError if the code is not what was planned;
+    papermill's error if a cell fails, and ValueError if the results are of other data than planned,
+    after the notebook was kept in the folder ending in `-failed`.
     """
     runs = runs.resolve()
     with claimed(run.name, runs):
@@ -54,7 +68,7 @@ def execute(
         partial = _new_partial(runs, run.name)
         began = time.perf_counter()
         try:
-            _execute_in(partial, run, bar, log)
+            _execute_in(partial, run, live, log)
             _check_code(run)
             _check_data(run, partial)
         except StaleError:
@@ -73,7 +87,7 @@ def execute(
         return folder
 
 
-def _execute_in(partial: Path, run: Run, bar: bool, log: bool) -> None:
+def _execute_in(partial: Path, run: Run, live: bool, log: bool) -> None:
     if log:
         with open(partial / LOG, "wb") as file:
             for stream in (1, 2):
@@ -84,7 +98,8 @@ def _execute_in(partial: Path, run: Run, bar: bool, log: bool) -> None:
         run.source,
         partial / Path(run.source).name,
         dict(run.given) | {name: value for name, value in values if name in known},
-        progress_bar=bar,
+        progress_bar=live and sys.stderr.isatty(),
+        stdout_file=Output() if live else None,
         log_output=log,
         cwd=partial,
     )

@@ -24,6 +24,7 @@ def run_unlearning(profile: str, folder: Path, changes: Mapping[str, Any] | None
     from cure_study.data import manifests
     from cure_study.evaluation.report import save_table, summarise
     from cure_study.experiments import study
+    from cure_study.experiments.seeds import run_seeds
     from cure_study.paths import locked
     from cure_study.processes import join
     from cure_study.runner import parameters, runs
@@ -37,9 +38,8 @@ def run_unlearning(profile: str, folder: Path, changes: Mapping[str, Any] | None
     dataset, options = given["dataset"], given["dataset_options"]
     on_rank_zero(lambda: len(manifests.load(dataset, **options)))  # one process decodes it
     faces = manifests.load(dataset, **options)
-    study.pretrain(faces, setting, given["seeds"])
     options = {name: given[name] for name in ("n_bootstrap", "progress")}
-    outcomes = [study.run(faces, setting, seed, **options) for seed in given["seeds"]]
+    outcomes = list(run_seeds(faces, setting, given["seeds"], **options))
     if rank() == 0:
         tidy = pd.concat([outcome.tidy() for outcome in outcomes], ignore_index=True)
         table = summarise(tidy)

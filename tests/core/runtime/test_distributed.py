@@ -22,7 +22,7 @@ from cure_core.training.arcface import Recipe, train
 from cure_core.unlearning import CureConfig, unlearn
 from cure_study import training_cache
 from cure_study.data.faceset import FaceSet
-from cure_study.experiments import study
+from cure_study.experiments import seeds, study
 from cure_study.training_cache import train_cached
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork spares importing torch")
@@ -239,7 +239,7 @@ def world_of_faces(draw_faces, monkeypatch):
 def test_launched_processes_leave_in_the_cache_what_the_study_then_finds(
     world_of_faces, monkeypatch
 ):
-    study.pretrain(*world_of_faces, [0])
+    seeds.pretrain(*world_of_faces, [0])
 
     def never(*_, **__):
         raise AssertionError("it was trained here")
@@ -266,10 +266,10 @@ def test_a_process_that_dies_is_told_and_the_rest_goes_on_from_the_last_save(
     with monkeypatch.context() as patched:
         patched.setattr(unlearning, "optimiser_step", dies)
         with pytest.raises(ChildFailedError, match="_joined FAILED"):  # by it or its orphan
-            study.pretrain(*world_of_faces, [0])
+            seeds.pretrain(*world_of_faces, [0])
     (kept,) = (tmp_path / "cache" / "checkpoints").glob("student-*.pt")
     assert not list((tmp_path / "cache" / "students").glob("*.safetensors"))
-    study.pretrain(*world_of_faces, [0])
+    seeds.pretrain(*world_of_faces, [0])
     assert not kept.exists()  # a finished student is a result
     (student,) = (tmp_path / "cache" / "students").glob("*.safetensors")
     assert len(read_model(student)[1]["history"]["epoch"]) == 2

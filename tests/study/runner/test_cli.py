@@ -136,8 +136,10 @@ def test_a_run_a_failure_and_a_run_again(notebooks, tmp_path, monkeypatch, capfd
     assert record["version"].startswith(folder.name.rpartition("-")[2])
     printed, warned = capfd.readouterr()
     assert "encryption" not in warned  # the kernel's, of a connection that others can listen to
+    assert "the first cell ran" in printed  # while it runs
     assert "hello" in printed
-    assert printed.endswith(f"{folder}\n")
+    assert f"{folder}\n" in printed
+    assert printed.endswith(f"next: jupyter lab {folder / 'throwaway.ipynb'}\n")
 
     monkeypatch.setenv("STUDY_FAILS", "1")
     assert study(runs) == 1

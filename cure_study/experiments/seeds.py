@@ -1,0 +1,192 @@
+"""All seeds of a study: their models train side by side, in processes of one thread each.
+
+Two threads of one training wait for each other whenever something else needs the machine; two
+processes do not.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
+from typing import TypeVar
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from cure_core.runtime.distributed import rank, world_size
+from cure_core.runtime.progress import bar
+from cure_study.data.faceset import FaceSet
+from cure_study.evaluation.evaluate import evaluate
+from cure_study.evaluation.report import Report
+from cure_study.experiments.study import (
+    Outcome,
+    StudySetting,
+    forget,
+    prepare,
+    train_oracle,
+    train_teacher,
+)
+from cure_study.processes import launch
+
+# Each stage of a seed, and those that it needs. A model goes into the cache.
+NEEDS = {"teacher": (), "oracle": (), "student": ("teacher",), "report": ("oracle", "student")}
+MODELS = ("teacher", "oracle", "student")
+T = TypeVar("T")
+Stage = tuple[int, str]  # a seed, and a name in `NEEDS`
+
+
+def run_seeds(
+    faces: FaceSet,
+    setting: StudySetting,
+    seeds: Sequence[int],
+    *,
+    n_bootstrap: int = 300,
+    progress: bool | None = None,
+) -> Iterator[Outcome]:
+    """The outcome of each seed, in order, as soon as it is there; prints a line per stage.
+
+    On a CPU as many processes as torch has threads (OMP_NUM_THREADS) share the stages, each with
+    one thread, so that results do not depend on their number. On a GPU this process runs all.
+    Raises what `study.run` raises, and RuntimeError if a process is killed.
+    """
+    reports: dict[int, Report] = {}
+    waiting = list(seeds)
+    for (seed, _), report in _run(faces, setting, seeds, list(NEEDS), n_bootstrap, progress):
+        if report is not None:
+            reports[seed] = report
+        while waiting and waiting[0] in reports:
+            case = prepare(faces, setting, seed := waiting.pop(0))
+            teacher = train_teacher(case, False)
+            result, oracle = forget(case, teacher, False), train_oracle(case, False)
+            yield Outcome(case, teacher, result, oracle, reports.pop(seed))
+
+
+def pretrain(
+    faces: FaceSet, setting: StudySetting, seeds: Sequence[int], progress: bool | None = None
+) -> None:
+    """Train the models of all seeds, as `run_seeds` does, into the cache."""
+    for _ in _run(faces, setting, seeds, MODELS, 0, progress):
+        pass
+
+
+def _run(
+    faces: FaceSet,
+    setting: StudySetting,
+    seeds: Sequence[int],
+    names: Sequence[str],
+    n_bootstrap: int,
+    progress: bool | None,
+) -> Iterator[tuple[Stage, Report | None]]:
+    """The stages of these names of all seeds, each as it ends; with the report where it is one."""
+    if setting.processes > 1 and world_size() == 1:
+        launch(_train_all, (faces, setting, seeds), setting.processes)
+    first = [(seed, name) for seed in seeds[:1] for name in names]  # first: to show something soon
+    stages = first + [(seed, name) for name in names for seed in seeds[1:]]
+    work = faces, setting, n_bootstrap
+    on_cpu = torch.device(setting.device or "cpu").type == "cpu" and world_size() == 1
+    workers = min(torch.get_num_threads(), len(stages)) if on_cpu else 1
+    if workers == 1:
+        finished = _run_here(work, stages, progress)
+    else:
+        finished = _run_in_processes(work, stages, workers)
+    with bar(stages, "study", progress, "stage") as shown:
+        for (seed, name), report, seconds in finished:
+            shown.update(1)
+            number = list(seeds).index(seed) + 1
+            if rank() == 0:
+                print(f"seed {number} of {len(seeds)}: {name}, {seconds:.0f} s", flush=True)
+            yield (seed, name), report
+
+
+def _train_all(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        for name in MODELS:
+            _run_stage(faces, setting, 0, seed, name, False)
+
+
+def _run_stage(
+    faces: FaceSet,
+    setting: StudySetting,
+    n_bootstrap: int,
+    seed: int,
+    name: str,
+    progress: bool | None,
+) -> tuple[Report | None, float]:
+    """Run a stage, whose needs come from the cache: the report, if it is that, and the seconds."""
+    began = time.perf_counter()
+    case, report = prepare(faces, setting, seed), None
+    if name == "oracle":
+        train_oracle(case, progress)
+    else:
+        teacher = train_teacher(case, progress)
+        if name != "teacher":
+            student = forget(case, teacher, progress).student
+        if name == "report":
+            report = evaluate(
+                case.protocol,
+                before=teacher.encoder,
+                after=student,
+                oracle=train_oracle(case, progress).encoder,
+                n_bootstrap=n_bootstrap,
+                progress=progress,
+            )
+    return report, time.perf_counter() - began
+
+
+def _run_here(
+    work: tuple[FaceSet, StudySetting, int], stages: Sequence[Stage], progress: bool | None
+) -> Iterator[tuple[Stage, Report | None, float]]:
+    for stage in stages:
+        yield stage, *_run_stage(*work, *stage, progress)
+
+
+def _run_in_processes(
+    work: tuple[FaceSet, StudySetting, int], stages: Sequence[Stage], workers: int
+) -> Iterator[tuple[Stage, Report | None, float]]:
+    """Run the stages, the first of those that are ready whenever a process is free."""
+    pending, done = list(stages), set[Stage]()
+    running: dict[Future[tuple[Report | None, float]], Stage] = {}
+    with _pool(workers) as pool:
+        while pending or running:
+            ready = [s for s in pending if all((s[0], need) in done for need in NEEDS[s[1]])]
+            for stage in ready[: workers - len(running)]:
+                pending.remove(stage)
+                running[pool.submit(_run_stage, *work, *stage, False)] = stage
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                stage = running.pop(future)
+                report, seconds = _result(future)
+                done.add(stage)
+                yield stage, report, seconds
+
+
+def _result(future: Future[T]) -> T:
+    """Raises RuntimeError saying what to do if a process was killed."""
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a training process was killed, perhaps because memory ran out; run the same again to "
+            "resume, with OMP_NUM_THREADS=1 to train one model at a time"
+        ) from error
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes of one thread each, which end with the block, in the middle of a stage too."""
+    before = set(active_children())
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_use_one_thread)
+    try:
+        yield pool
+    except BaseException:  # an interruption, or a caller who wants no more seeds
+        for process in set(active_children()) - before:
+            process.terminate()  # training saves its state first
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+    threadpool_limits(1)
