@@ -5,6 +5,14 @@ import torch
 TYPES = {False: None, True: torch.bfloat16, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+def computes_in_bfloat16(device: torch.device | str) -> bool:
+    """Whether bfloat16 is faster than float32 there: a GPU, or a CPU with AVX512-BF16 or AMX."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def autocast(amp: bool | str, device: torch.device) -> torch.autocast:
     """A context in which convolutions and products run in the type that `amp` names."""
     dtype = TYPES[amp]
