@@ -195,29 +195,17 @@ clusters = map_tables.cluster_table(joint, spaces, points, {"before": before, "a
 figures.draw("map_clusters", clusters)
 
 # %% [markdown]
-# ## Is it an artefact of t-SNE?
+# ## How far can a map be trusted?
 #
-# The same points by the first two principal components of the joint space. PCA is linear: it hides
-# much, but it invents nothing, and its distances are those of a shadow.
-
-# %%
-pca, explained = projections.joint_pca(spaces)
-pca = pca.merge(points[["point", "set"]], on="point")
-print(f"variance shown: {explained[0]:.1%} and {explained[1]:.1%}")
-figures.draw("map_pca", pca)
-
-# %% [markdown]
-# **How far can each be trusted?** *Trustworthiness* is 1 where the neighbours on the map are
-# neighbours in the space, about 1/2 for a random map. *Preserved* is the share of the 15 nearest
-# neighbours in the space that are also among the 15 nearest on the map; *chance* is what a random
-# map would keep.
+# *Trustworthiness* is 1 if the neighbours on the map are neighbours in the space, and about 1/2 for
+# a random map. *Preserved* is the share of the 15 nearest neighbours in the space that are also
+# among the 15 nearest on the map; *chance* is what a random map would keep.
 
 # %%
 quality = pd.concat(
     {
         "t-SNE, joint": projections.map_quality(spaces, joint),
         "t-SNE, placed": projections.map_quality(spaces, placed),
-        "PCA": projections.map_quality(spaces, pca),
     },
     names=["map", "model"],
 )
@@ -243,7 +231,6 @@ drawn = {
     "map_placed": placed,
     "map_moves": moves,
     "map_clusters": clusters,
-    "map_pca": pca,
 }
 for name, data in drawn.items():
     figures.save_figure(figures.draw(name, data), data, name, folder / "figures")

@@ -189,8 +189,8 @@ luck.round(3)
 # method that learns to misread a list of images scores by the first mark and not by the second.
 
 # %%
-fresh = figures.drawable("comparison_new_pictures", rows)
-figures.draw("comparison_new_pictures", rows) if fresh else None
+fresh = figures.drawable("comparison_new_images", rows)
+figures.draw("comparison_new_images", rows) if fresh else None
 
 # %% [markdown]
 # ## The verdict
@@ -304,7 +304,7 @@ kept = {
 }
 for name, data in kept.items():
     save_table(data, results / f"{name}.csv")
-shared = ["comparison", "comparison_new_pictures", "comparison_membership", "ablations"]
+shared = ["comparison", "comparison_new_images", "comparison_membership", "ablations"]
 drawn = dict.fromkeys([*shared, "label_noise"], rows)
 for name, data in {**drawn, "frontier": curves}.items():
     if figures.drawable(name, data):

@@ -9,7 +9,7 @@ def computes_in_bfloat16(device: torch.device | str) -> bool:
     """Whether bfloat16 is faster than float32 there: a GPU, or a CPU with AVX512-BF16 or AMX."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = getattr(torch.cpu, "get_capabilities", dict)()
+    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 

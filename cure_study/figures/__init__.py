@@ -51,15 +51,17 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "sensitivity": sensitivity.draw_sensitivity,
     "map_joint": maps.draw_map,
     "map_placed": maps.draw_map,
-    "map_pca": maps.draw_pca,
     "map_moves": maps.draw_moves,
     "map_clusters": maps.draw_map_clusters,
     "comparison": comparison.draw_comparison,
-    "comparison_new_pictures": comparison.draw_new_images,
+    "comparison_new_images": comparison.draw_new_images,
     "comparison_membership": comparison.draw_membership,
     "attacks": attacks_by_method.draw_attacks_by_method,
+    "two_goals": frontier.draw_two_goals,
     "frontier": frontier.draw_frontier,
-    "ablations": ablations.draw_ablations,
+    "frontier_all": frontier.draw_all_frontiers,
+    "ablations_cure": ablations.draw_cure_ablations,
+    "ablations_variants": ablations.draw_variant_ablations,
     "label_noise": ablations.draw_label_noise,
     "membership_attacks": attacks.draw_membership_attacks,
     "hidden": attacks.draw_hidden,
@@ -72,11 +74,14 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
 }
 # Whether a table that several figures share has rows for the figure.
 HAS_ROWS: dict[str, Callable[[pd.DataFrame], bool]] = {
-    "ablations": ablations.has_ablations,
+    "ablations_cure": ablations.has_cure_ablations,
+    "ablations_variants": ablations.has_variant_ablations,
     "comparison": comparison.has_comparison,
     "comparison_membership": comparison.has_comparison,
-    "comparison_new_pictures": comparison.has_new_images,
+    "comparison_new_images": comparison.has_new_images,
     "frontier": frontier.has_frontier,
+    "frontier_all": frontier.has_frontier,
+    "two_goals": frontier.has_two_goals,
     "label_noise": ablations.has_label_noise,
 }
 

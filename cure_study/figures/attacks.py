@@ -10,22 +10,22 @@ from cure_study.figures import style
 
 MEMBERSHIP = {
     "norm": "norm",
-    "views": "steadiness under views",
-    "compactness": "closeness to own person",
+    "views": "agreement of views",
+    "compactness": "distance to own person",
     "nearest_centroid": "nearest centroid",
     "likelihood_ratio": "likelihood ratio (shadows)",
 }
 HIDDEN = {
     "rank1_old_gallery": "new images found in\nthe old gallery (rank-1)",
     "rank1_old_probe": "old images found in\nthe new gallery (rank-1)",
-    "auc": "forgotten people told\nfrom strangers (AUC)",
+    "auc": "detection of the\nforgotten (AUC)",
 }
 WAYS = {
-    "as_it_is": "as it is",
-    "rotation": "rotated back",
-    "linear_map": "mapped linearly",
-    "oddness": "by oddness",
-    "told_apart": "by known examples",
+    "as_it_is": "unchanged",
+    "rotation": "after a rotation",
+    "linear_map": "after a linear map",
+    "oddness": "without examples",
+    "told_apart": "with known examples",
 }  # the attacks that look for the forgotten in a gallery, or detect that they were forgotten
 FEW_SHOT = {"few_shot": "forgotten", "few_shot_fresh": "new"}  # and which images enrol
 
@@ -49,13 +49,13 @@ def draw_membership_attacks(rows: pd.DataFrame) -> Figure:
         ax.set(xlabel=title, xlim=(-0.03, 1.03))
     axes[0, 0].axvline(0.5, color="0.4", lw=0.8, ls=":")
     style.label_rows(axes[0, 0], [MEMBERSHIP[name] for name in attacks])
-    style.shared_legend(figure, 3, style.COLOURS)
+    style.shared_legend(figure, 3, style.MODEL_NAMES.values())
     return figure
 
 
 @style.in_style
 def draw_hidden(rows: pd.DataFrame) -> Figure:
-    """Old templates found again, and the forgotten told from strangers: means, and each seed."""
+    """Matching across old templates, and detection of the forgotten: means, and each seed."""
     figure, axes = style.panels(1, len(HIDDEN), (style.PAGE, 2.0))
     for ax, (metric, label) in zip(axes[0], HIDDEN.items(), strict=True):
         case = rows[(rows.metric == metric) & rows.attack.isin(WAYS)]
@@ -67,7 +67,7 @@ def draw_hidden(rows: pd.DataFrame) -> Figure:
         ax.set(xlabel=label, xlim=(-0.03, 1.03))
         style.label_rows(ax, [WAYS[attack] for attack in attacks])
     axes[0, -1].axvline(0.5, color="0.4", lw=0.8, ls=":")
-    style.shared_legend(figure, 3, style.COLOURS)
+    style.shared_legend(figure, 3, style.MODEL_NAMES.values())
     return figure
 
 
@@ -90,7 +90,9 @@ def draw_recovery(rows: pd.DataFrame) -> Figure:
         for model in style.models_in(case):
             mean = case[case.model == model].groupby("at").value.mean()
             look: dict[str, Any] = {"marker": style.MARKERS[model], "color": style.COLOURS[model]}
-            ax.plot(mean.index, mean, ms=4, label=model, **look)
+            seeds = case[case.model == model]
+            ax.plot(seeds["at"], seeds.value, ls="", ms=2, alpha=0.4, **look)
+            ax.plot(mean.index, mean, ms=4, label=style.MODEL_NAMES[model], **look)
         if attack in FEW_SHOT:
             ax.set(xlabel=f"{FEW_SHOT[attack]} images enrolled", ylabel="rank-1")
             ax.set(xticks=sorted(set(case["at"])), ylim=(-0.03, 1.03))
@@ -101,7 +103,7 @@ def draw_recovery(rows: pd.DataFrame) -> Figure:
         style.note_missing(
             ax, [model for model in style.models_in(rows) if model not in set(case.model)]
         )
-    style.shared_legend(figure, 3, style.COLOURS)
+    style.shared_legend(figure, 3, style.MODEL_NAMES.values())
     return figure
 
 
@@ -112,7 +114,11 @@ def draw_collateral(people: pd.DataFrame) -> Figure:
     ax = axes[0, 0]
     for model, points in people.groupby("model"):
         colour, marker = style.COLOURS.get(str(model), "0.4"), style.MARKERS.get(str(model), "x")
-        look: dict[str, Any] = {"color": colour, "marker": marker, "label": model}
+        look: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "label": style.MODEL_NAMES.get(str(model), model),
+        }
         ax.scatter(points.nearness, points.movement, s=9, alpha=0.6, lw=0, **look)
     ax.set(xlabel="cosine to the nearest forgotten person", ylabel="movement (1 - cosine)")
     style.shared_legend(figure, 2)

@@ -7,19 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cure_study.experiments.comparison.methods import BASELINES
+from cure_study.experiments.comparison.methods import BASELINES, LABELS, in_order
 from cure_study.figures import style
 from cure_study.figures.comparison import method_legend, method_rows
 
 ATTACKS = {
-    "told_apart_auc": ("forgotten people told\nfrom strangers (AUC)", None),
+    "told_apart_auc": ("detection of the\nforgotten (AUC)", None),
     "linear_map_rank1_old_gallery": (
-        "old gallery, mapped\nlinearly (rank-1)",
+        "old gallery, linear\nmap (rank-1)",
         "as_it_is_rank1_old_gallery",
     ),
-    "few_shot_fresh_rank1_1": ("enrolled by one new\nimage (rank-1)", None),
+    "few_shot_fresh_rank1_1": ("re-enrolled by one\nnew image (rank-1)", None),
     "relearning_3_accuracy": (
-        "relearnt on three\nimages (accuracy)",
+        "relearned on three\nimages (accuracy)",
         "relearning_3_accuracy_before",
     ),
     "collateral_spearman": ("similar people move\nmore (Spearman)", None),
@@ -36,13 +36,14 @@ def draw_attacks_by_method(rows: pd.DataFrame) -> Figure:
     the value before an attack that maps or trains the student.
     """
     datasets = style.datasets_in(rows)
-    methods = [method for method in dict.fromkeys(rows.method) if method not in BASELINES]
+    methods = in_order(set(rows.method) - set(BASELINES))
     size = (style.PAGE, len(datasets) * (0.19 * len(methods) + 0.65) + 0.6)
     figure, axes = style.panels(len(datasets), len(ATTACKS), size, sharex="col", sharey=True)
-    style.label_rows(axes[0, 0], methods, margin=0.6)
+    style.label_rows(axes[0, 0], [LABELS[method] for method in methods], margin=0.6)
     for line, dataset in zip(axes, datasets, strict=True):
         case = rows[rows.dataset == dataset]
-        line[0].set_title(f"{dataset}, n = {case.seed.nunique()}", loc="left", weight="bold")
+        title = f"{style.DATASETS[dataset]}, n = {case.seed.nunique()}"
+        line[0].set_title(title, loc="left", weight="bold")
         for ax, name in zip(line, ATTACKS, strict=True):
             _draw_attack(ax, case, name, methods)
     for ax, (name, (label, _)) in zip(axes[-1], ATTACKS.items(), strict=True):

@@ -35,16 +35,16 @@ MAPS = {
 }
 # a panel's title: the columns it shows, each with its label and line
 DRIFT_PANELS: dict[str, dict[str, tuple[str, str]]] = {
-    "how far centroids lie": {
+    "distance of the centroids": {
         "step": ("from the last epoch's", "-"),
         "from_start": ("from the teacher's", "--"),
         "spread": ("from each other", ":"),
     },
-    "share of samples that change": {
-        "moved_cluster": ("cluster", "-"),
-        "moved_target": ("target", "--"),
+    "share of images that change": {
+        "moved_target": ("their target", "-"),
+        "moved_cluster": ("their cluster", "--"),
     },
-    "changes of target so far": {"changes": ("mean of a sample", "-")},
+    "changes of target so far": {"changes": ("mean per image", "-")},
 }
 DRIFT_COLOURS = ("#D55E00", "#0072B2", "#009E73")
 
@@ -73,8 +73,8 @@ def draw_criteria(data: pd.DataFrame) -> Figure:
     keys = [
         Line2D([], [], color="0.3", lw=1, label="solid: by centroids; over bootstrap"),
         Line2D([], [], color="0.3", lw=1, ls="--", label="dashed: classical; over seeds"),
-        Line2D([], [], color="0.2", lw=0.9, marker="|", ls="", ms=9, label="chosen"),
-        Line2D([], [], color="0.2", lw=0.9, ls=":", label="people there are"),
+        Line2D([], [], color="0.2", lw=0.9, marker="|", ls="", ms=9, label="chosen without labels"),
+        Line2D([], [], color="0.2", lw=0.9, ls=":", label="number of people"),
     ]
     style.shared_legend(figure, 4, extra=keys)
     return figure
@@ -125,7 +125,7 @@ def draw_farthest_map(data: pd.DataFrame) -> Figure:
     figure, axes = style.panels(1, 2, (style.PAGE * 0.85, 3.1), width_ratios=(1.35, 1))
     left, right = axes[0]
     distance = data.pivot_table(index="cluster", columns="target", values="distance")
-    image = left.imshow(distance, cmap="Greys", vmin=0, interpolation="nearest")
+    image = left.imshow(distance, cmap="Greys", vmin=0.7, interpolation="nearest")
     scale = min(1, 26 / (int(data.cluster.max()) + 1))
     for shift, (name, (colour, marker, label, size)) in zip((-0.2, 0.2), MAPS.items(), strict=True):
         pairs = data[data[name].astype(bool)]
@@ -149,16 +149,16 @@ def draw_farthest_map(data: pd.DataFrame) -> Figure:
 @style.in_style
 def draw_drift(data: pd.DataFrame) -> Figure:
     """Centroids, assignments and targets over the epochs: the columns of `drift.watch_drift`."""
-    figure, axes = style.panels(1, 3, (style.PAGE, 2.3))
+    figure, axes = style.panels(1, 3, (style.PAGE, 2.7))
     for ax, (title, lines) in zip(axes[0], DRIFT_PANELS.items(), strict=True):
         for colour, (name, (label, dashes)) in zip(DRIFT_COLOURS, lines.items(), strict=False):
             ax.plot(data.epoch, data[name], dashes, color=colour, marker=".", ms=4, label=label)
         top = data[list(lines)].max().max()  # NaN where no line has a value
-        ax.set(title=title, xlabel="epoch", ylim=(0, 1.45 * max(1e-3, top)))  # room for the legend
+        ax.set(title=title, xlabel="epoch", ylim=(0, 1.05 * max(1e-3, top)))
         style.note_missing(ax, [lines[name][0] for name in lines if data[name].isna().all()])
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         ax.yaxis.set_major_locator(MaxNLocator(4))
-        ax.legend(loc="upper left")
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), handlelength=3)
     return figure
 
 

@@ -12,16 +12,16 @@ from matplotlib.lines import Line2D
 from cure_core.metrics.intervals import difference_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_study.data.requests import PEOPLE_REQUESTS
-from cure_study.experiments.comparison.methods import kind
+from cure_study.experiments.comparison.methods import LABELS, in_order, kind
 from cure_study.experiments.comparison.tables import complete
 from cure_study.figures import style
 
 PEER = "#0072B2"
 OUR_LOOKS = {
-    "cure": ("cure, the paper's", "#E69F00", "s"),
-    "cure_plus": ("cure_plus, ours", "#D55E00", "o"),
-    "cure_scatter": ("cure_scatter, ours", "#CC79A7", "^"),
-}  # label, colour, marker
+    "cure": ("#E69F00", "s"),
+    "cure_plus": ("#D55E00", "o"),
+    "cure_scatter": ("#CC79A7", "^"),
+}  # colour, marker
 REQUESTS = {
     "random_people": "random people",
     "hardest_people": "hardest people",
@@ -55,9 +55,7 @@ def draw_new_images(rows: pd.DataFrame) -> Figure:
     A method whose marks lie apart has forgotten images more than people. One without new images of
     some seed has no mean.
     """
-    figure, methods, cases = _panels(
-        competing(rows[rows.request.isin(PEOPLE_REQUESTS)]), "ues_fresh"
-    )
+    figure, methods, cases = _panels(competing(rows[rows.request.isin(PEOPLE_REQUESTS)]))
     for ax, case in cases:
         for y, seeds, colour in method_rows(case, methods):
             new = seeds.ues_fresh if seeds.ues_fresh.notna().all() else seeds.ues_fresh[:0]
@@ -73,7 +71,7 @@ def draw_new_images(rows: pd.DataFrame) -> Figure:
 
 @style.in_style
 def draw_membership(rows: pd.DataFrame) -> Figure:
-    """Membership recall on the forget set less the oracle's: 0 is what retraining would give.
+    """Membership recall on the forget set minus the oracle's: 0 is what retraining would give.
 
     Interval over seeds, each seed small. Hollow if the attack on the method or on the oracle is at
     chance, so that their recalls say nothing.
@@ -89,7 +87,7 @@ def draw_membership(rows: pd.DataFrame) -> Figure:
             )  # fmt: skip
         ax.axvline(0, color="black", lw=0.8)
     figure.supxlabel(
-        "membership recall less the oracle's: right of 0 remembered, left over-forgotten"
+        "membership recall minus the oracle's: above 0 remembered, below 0 over-forgotten"
     )
     look: dict[str, Any] = {"color": style.GREY, "marker": "o", "ms": 4, "mfc": "white", "ls": ""}
     method_legend(figure, methods, Line2D([], [], label="attack at chance", **look))
@@ -107,13 +105,6 @@ def has_new_images(rows: pd.DataFrame) -> bool:
     return "ues_fresh" in people and bool(people.ues_fresh.notna().any())
 
 
-def methods_by_score(rows: pd.DataFrame, score: str = "ues") -> list[str]:
-    """The methods, best mean score on the first data set first; then those of the others alone."""
-    means = rows.groupby(["dataset", "method"])[score].mean().reset_index()
-    ranked = means.sort_values(["dataset", score], ascending=False)
-    return list(dict.fromkeys(ranked.method))
-
-
 def method_rows(
     case: pd.DataFrame, methods: Sequence[str]
 ) -> Iterator[tuple[int, pd.DataFrame, str]]:
@@ -121,13 +112,13 @@ def method_rows(
     for y, method in enumerate(methods):
         seeds = case[case.method == method]
         if len(seeds):
-            yield y, seeds, OUR_LOOKS[method][1] if method in OUR_LOOKS else PEER
+            yield y, seeds, OUR_LOOKS[method][0] if method in OUR_LOOKS else PEER
 
 
 def method_legend(figure: Figure, methods: Sequence[str], *extra: Line2D) -> None:
     """A legend of those of ours that are drawn, the peers, and `extra`."""
     ours = [
-        (label, colour) for method, (label, colour, _) in OUR_LOOKS.items() if method in methods
+        (LABELS[method], colour) for method, (colour, _) in OUR_LOOKS.items() if method in methods
     ]
     lines = [
         Line2D([], [], color=colour, marker="o", ms=4, lw=1.5, label=label)
@@ -142,17 +133,17 @@ def competing(rows: pd.DataFrame) -> pd.DataFrame:
     return complete(rows, methods)
 
 
-def _panels(rows: pd.DataFrame, score: str = "ues") -> tuple[Figure, list[str], Panels]:
+def _panels(rows: pd.DataFrame) -> tuple[Figure, list[str], Panels]:
     """A figure with a panel for each data set and request, and a row for each method."""
-    methods, datasets = methods_by_score(rows, score), style.datasets_in(rows)
+    methods, datasets = in_order(rows.method), style.datasets_in(rows)
     requests = [request for request in REQUESTS if request in set(rows.request)]
     size = (style.PAGE, len(datasets) * (0.19 * len(methods) + 0.4) + 0.5)
     figure, axes = style.panels(len(datasets), len(requests), size, sharex=True, sharey=True)
-    style.label_rows(axes[0, 0], methods, margin=0.6)
+    style.label_rows(axes[0, 0], [LABELS[method] for method in methods], margin=0.6)
     cases = []
     for ax, (dataset, request) in zip(axes.flat, product(datasets, requests), strict=True):
         case = rows[(rows.dataset == dataset) & (rows.request == request)]
-        ax.set_title(f"{dataset}, {REQUESTS[request]}, n = {case.seed.nunique()}")
+        ax.set_title(f"{style.DATASETS[dataset]}, {REQUESTS[request]}, n = {case.seed.nunique()}")
         if case.empty:
             style.note(ax, "not run")
         cases.append((ax, case))

@@ -7,20 +7,30 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from cure_study.figures import style
 
 DATA, MODEL, STEP, REPORT = "#DCEAF5", "#FBE3D2", "#FFFFFF", "#DDF1E8"
-CLUSTERED = "K-means, K chosen\nwithout labels; again\nevery $\\tau$ epochs"
-FORGET_LOSS = "forget: away from the\nteacher, towards the\nfarthest centroid"
+CLUSTERED = "K-means, K chosen\nwithout labels (CURE:\nagain every $\\tau$ epochs)"
+FORGET_LOSS = (
+    "CURE: to the farthest centroid\nCURE+: away from the images of\n"
+    "its own cluster; both: away\nfrom the teacher's embedding"
+)
 # name: x, y of the middle, width, height, colour, text; in a field of 100 x 50
 BOXES = {
-    "forget": (9, 38, 16, 8, DATA, "forget set\n(images, no labels)"),
-    "retain": (9, 16, 16, 8, DATA, "retain set\n(images, no labels)"),
+    "forget": (9, 39, 16, 8, DATA, "forget set\n(images, no labels)"),
+    "retain": (9, 15, 16, 8, DATA, "retain set\n(images, no labels)"),
     "teacher": (29, 27, 13, 8, MODEL, "teacher\n(fixed)"),
     "forget clusters": (50, 41, 18, 10, STEP, CLUSTERED),
-    "retain clusters": (50, 13, 18, 8, STEP, "K-means, K chosen\nwithout labels; fixed"),
-    "forget loss": (74, 41, 19, 10, STEP, FORGET_LOSS),
-    "retain loss": (74, 13, 19, 8, STEP, "retain: stay with the\nteacher and the centroid"),
-    "student": (74, 27, 15, 8, MODEL, "student\n(begins as teacher)"),
-    "report": (93, 27, 12, 12, REPORT, "report:\nUES, attacks,\ngap to the\noracle"),
-    "oracle": (93, 8, 12, 8, MODEL, "oracle\n(retrained)"),
+    "retain clusters": (50, 15, 18, 8, STEP, "K-means, K chosen\nwithout labels; fixed"),
+    "forget loss": (77, 42, 25, 13, STEP, FORGET_LOSS),
+    "retain loss": (
+        77,
+        15,
+        23,
+        8,
+        STEP,
+        "both: stay near the teacher's\nembedding and own centroid",
+    ),
+    "student": (77, 27, 15, 8, MODEL, "student (starts\nas the teacher)"),
+    "report": (93, 27, 11, 12, REPORT, "report:\nUES, attacks,\ngap to the\noracle"),
+    "oracle": (93, 4, 11, 7, MODEL, "oracle\n(retrained)"),
 }
 # from, to, the sides they leave and enter
 ARROWS = (
@@ -33,6 +43,7 @@ ARROWS = (
     ("forget loss", "student", "bottom", "top"),
     ("retain loss", "student", "top", "bottom"),
     ("student", "report", "right", "left"),
+    ("retain", "oracle", "bottom", "left"),
     ("oracle", "report", "top", "bottom"),
 )
 
@@ -58,7 +69,7 @@ def draw_framework() -> Figure:
     renewed = _side("student", "left"), _side("forget clusters", "bottom")
     _arrow(ax, *renewed, "left", "bottom", "--")
     ax.text(58, 28.2, "student's embeddings", ha="center", fontsize=6.5, color="0.25")
-    _arrow(ax, (35.5, 24.8), (66.5, 24.8), "right", "left", ":")
+    _arrow(ax, (35.5, 24.8), (69.5, 24.8), "right", "left", ":")
     ax.text(50, 22.6, "starting weights", ha="center", fontsize=6.5, color="0.25")
     return figure
 

@@ -23,7 +23,7 @@ MARKER_CYCLE = ("o", "^", "s", "D", "v", "P", "X")
 
 
 @style.in_style
-def draw_map(data: pd.DataFrame, axes_label: str = "t-SNE") -> Figure:
+def draw_map(data: pd.DataFrame) -> Figure:
     """A panel a model on shared axes, coloured by set: model, set, x, y."""
     models = style.models_in(data)
     figure, axes = style.panels(
@@ -31,16 +31,11 @@ def draw_map(data: pd.DataFrame, axes_label: str = "t-SNE") -> Figure:
     )
     for ax, model in zip(axes[0], models, strict=True):
         _draw_sets(ax, data[data.model == model])
-        ax.set(title=model, xlabel=f"{axes_label} 1")
-    axes[0, 0].set_ylabel(f"{axes_label} 2")
+        ax.set(title=style.MODEL_NAMES[model], xlabel="t-SNE 1")
+    axes[0, 0].set_ylabel("t-SNE 2")
     _same_square(axes[0], data)
     _legend_of_sets(figure)
     return figure
-
-
-def draw_pca(data: pd.DataFrame) -> Figure:
-    """As `draw_map`, by the first two principal components."""
-    return draw_map(data, "principal component")
 
 
 @style.in_style
@@ -82,7 +77,7 @@ def draw_map_clusters(data: pd.DataFrame) -> Figure:
                 "rasterized": True,
             }
             ax.scatter(points.x, points.y, s=11, lw=0, alpha=0.75, **look)
-        ax.set(title=model, xlabel="t-SNE 1")
+        ax.set(title=style.MODEL_NAMES[model], xlabel="t-SNE 1")
     axes[0, 0].set_ylabel("t-SNE 2")
     _same_square(axes[0], data)
     for ax, model in zip(axes[0], models, strict=True):

@@ -18,6 +18,21 @@ MEASURES = (
     ("rank1_new_gallery", "forget", "rank-1, re-enrolled"),
 )
 
+# a measure of the table: its label in the figure
+FORGOTTEN = {
+    "accuracy, forgotten": "accuracy",
+    "TAR@FAR=1e-3, forgotten": "TAR@FAR=1e-3",
+    "rank-1, old gallery": "rank-1, old gallery",
+    "rank-1, re-enrolled": "rank-1, re-enrolled",
+    "membership recall": "membership recall",
+}
+KEPT = {
+    "accuracy, retained": "accuracy, retained",
+    "accuracy, unseen": "accuracy, unseen",
+    "TAR@FAR=1e-3, retained": "TAR@FAR=1e-3, retained",
+    "TAR@FAR=1e-3, unseen": "TAR@FAR=1e-3, unseen",
+}
+
 
 def measure_table(tidy: pd.DataFrame) -> pd.DataFrame:
     """The charted measures from tidy results: measure, model, seed, value."""
@@ -30,14 +45,24 @@ def measure_table(tidy: pd.DataFrame) -> pd.DataFrame:
 
 @style.in_style
 def draw_measures(data: pd.DataFrame) -> Figure:
-    """Before, after and oracle: the mean over seeds large, each seed small."""
-    labels = list(dict.fromkeys(data.measure))
-    figure, axes = style.panels(1, 1, (style.PAGE * 0.75, 0.32 * len(labels) + 0.9))
-    ax = axes[0, 0]
-    style.draw_model_rows(ax, data, labels, "measure", seeds=data.seed.nunique() > 1)
-    style.label_rows(ax, labels)
-    ax.set(xlim=(-0.03, 1.03), xlabel="share (0.5 is chance for an accuracy)")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=3)
+    """Before, after and oracle: the mean over seeds large, each seed small.
+
+    What should fall at the left, what should stay at the right.
+    """
+    panels = {"forgotten people": FORGOTTEN, "everyone else": KEPT}
+    figure, axes = style.panels(1, 2, (style.PAGE, 2.4), sharex=True)
+    for ax, (title, names) in zip(axes[0], panels.items(), strict=True):
+        labels = [names[name] for name in names if name in set(data.measure)]
+        rows = data[data.measure.isin(names)]
+        rows = rows.assign(measure=rows.measure.map(names))
+        style.draw_model_rows(ax, rows, labels, "measure", seeds=data.seed.nunique() > 1)
+        style.label_rows(ax, labels)
+        ax.set(title=title, xlim=(-0.03, 1.03))
+        for row, label in enumerate(labels):
+            if label.startswith("accuracy"):
+                ax.plot([0.5, 0.5], [row - 0.4, row + 0.4], color="0.3", lw=0.8, ls=":")
+    figure.supxlabel("share; dotted: chance")
+    style.shared_legend(figure, 3, [style.MODEL_NAMES[model] for model in style.COLOURS])
     return figure
 
 

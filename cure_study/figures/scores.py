@@ -10,7 +10,10 @@ from matplotlib.lines import Line2D
 from cure_core.metrics.verification import roc
 from cure_study.figures import style
 
-PAIRS = {"genuine": ("#0072B2", "-"), "impostor": ("#E69F00", "--")}
+PAIRS = {
+    "genuine": ("#0072B2", "-", "two images of one person"),
+    "impostor": ("#E69F00", "--", "images of two people"),
+}
 
 
 def score_histogram(scores: pd.DataFrame, bins: int = 40) -> pd.DataFrame:
@@ -33,24 +36,35 @@ def score_histogram(scores: pd.DataFrame, bins: int = 40) -> pd.DataFrame:
 
 @style.in_style
 def draw_scores(data: pd.DataFrame) -> Figure:
-    """Genuine and impostor scores of forgotten and retained people, a column a model."""
+    """Scores of pairs of forgotten and of retained people, a column a model.
+
+    In each panel, how much of the two distributions overlaps.
+    """
     models = style.models_in(data)
-    figure, axes = style.panels(2, len(models), (style.PAGE, 3.4), sharex=True, sharey="row")
+    figure, axes = style.panels(2, len(models), (style.PAGE, 3.6), sharex=True, sharey="row")
     for line, which in zip(axes, ("forget", "retain"), strict=True):
         for ax, model in zip(line, models, strict=True):
             case = data[(data.set == which) & (data.model == model)]
-            for pair, (colour, dashes) in PAIRS.items():
+            for pair, (colour, dashes, _) in PAIRS.items():
                 bins = case[case.pair == pair]
                 look: dict[str, Any] = {"step": "mid", "alpha": 0.35, "color": colour, "lw": 0}
                 ax.fill_between(bins.score, bins.share, **look)
                 ax.step(bins.score, bins.share, dashes, where="mid", color=colour, lw=1)
             if case.share.isna().all():
                 style.note(ax, "no values")
-            ax.set_title(f"{model}: {style.SET_NAMES[which]}")
-        line[0].set_ylabel("share of pairs")
+            else:
+                overlap = (
+                    case.pivot(index="score", columns="pair", values="share").min(axis=1).sum()
+                )
+                place = {"transform": ax.transAxes, "va": "top", "fontsize": 7}
+                ax.text(0.03, 0.97, f"overlap {overlap:.0%}", **place)
+            ax.margins(y=0.15)
+        line[0].set_ylabel(f"{style.SET_NAMES[which]}\n(share of pairs)")
+    for ax, model in zip(axes[0], models, strict=True):
+        ax.set_title(style.MODEL_NAMES[model], weight="bold")
     for ax in axes[1]:
-        ax.set_xlabel("cosine similarity")
-    keys = [Line2D([], [], color=c, ls=dashes, label=pair) for pair, (c, dashes) in PAIRS.items()]
+        ax.set_xlabel("similarity of the two images")
+    keys = [Line2D([], [], color=c, ls=dashes, label=label) for c, dashes, label in PAIRS.values()]
     style.shared_legend(figure, 2, extra=keys)
     return figure
 
@@ -80,7 +94,7 @@ def draw_roc(data: pd.DataFrame) -> Figure:
             look: dict[str, Any] = {
                 "color": style.COLOURS[model],
                 "ls": style.DASHES[model],
-                "label": model,
+                "label": style.MODEL_NAMES[model],
             }
             ax.plot(curve.far, curve.tar, lw=1.4, **look)
         style.note_missing(ax, [model for model in models if model not in set(curves.model)])
@@ -89,5 +103,5 @@ def draw_roc(data: pd.DataFrame) -> Figure:
         ax.set(xscale="log", ylim=(-0.02, 1.02), xlim=(6e-4, 1.1))
         ax.set(title=title, xlabel="false accept rate")
     axes[0, 0].set_ylabel("true accept rate")
-    style.shared_legend(figure, 4, [*models, "chance"])
+    style.shared_legend(figure, 4, [*(style.MODEL_NAMES[m] for m in models), "chance"])
     return figure

@@ -21,7 +21,13 @@ COLOURS = {"before": "#0072B2", "after": "#D55E00", "oracle": "#009E73"}  # Okab
 DASHES: dict[str, Any] = {"before": "-", "after": (0, (4, 1.5)), "oracle": (0, (1, 1))}
 MARKERS = {"before": "o", "after": "s", "oracle": "D"}
 OFFSETS = {"before": -0.22, "after": 0.0, "oracle": 0.22}  # from the middle of a row
+MODEL_NAMES = {
+    "before": "before unlearning",
+    "after": "after unlearning",
+    "oracle": "retrained without them (oracle)",
+}
 SET_NAMES = {"forget": "forgotten people", "retain": "retained people", "test": "unseen people"}
+DATASETS = {"synthfaces": "SynthFaces", "lfw": "LFW", "redrawn": "redrawn"}
 GREY = "#595959"
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -98,7 +104,8 @@ def draw_model_rows(
             y = model_rows[column].map(names.index) + OFFSETS[model]
             ax.plot(model_rows.value, y, ms=2.5, alpha=0.45, **look)
         mean = model_rows.groupby(column).value.mean()
-        ax.plot(mean, mean.index.map(names.index) + OFFSETS[model], ms=5, label=model, **look)
+        rows_of = mean.index.map(names.index) + OFFSETS[model]
+        ax.plot(mean, rows_of, ms=5, label=MODEL_NAMES[model], **look)
 
 
 def draw_method_row(

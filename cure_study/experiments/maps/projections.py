@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from openTSNE import TSNE
-from sklearn.decomposition import PCA
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
@@ -41,14 +40,6 @@ def placed_tsne(spaces: Spaces, seed: int = 0, perplexity: float = 30) -> pd.Dat
     first, *others = spaces.values()
     embedding = _tsne(first, seed, perplexity)
     return _table(spaces, np.concatenate([embedding, *map(embedding.transform, others)]))
-
-
-@one_thread
-def joint_pca(spaces: Spaces) -> tuple[pd.DataFrame, np.ndarray]:
-    """The first two principal components of all spaces together, and the variance shares (2,)."""
-    pca = PCA(2, svd_solver="full")
-    coordinates = pca.fit_transform(np.concatenate(list(spaces.values())))
-    return _table(spaces, coordinates), pca.explained_variance_ratio_
 
 
 def map_quality(spaces: Spaces, table: pd.DataFrame, neighbours: int = 15) -> pd.DataFrame:

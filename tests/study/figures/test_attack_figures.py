@@ -12,13 +12,15 @@ from cure_study.figures.attacks import (
     draw_recovery,
 )
 from cure_study.figures.attacks_by_method import ATTACKS, draw_attacks_by_method
+from cure_study.figures.style import MODEL_NAMES
 
 
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_membership_figure_shows_means_and_each_seeds_interval(seeds):
     data = rows(seeds)
     auc, recall = draw_membership_attacks(data).axes
-    drawn = [line.get_xdata()[0] for line in auc.lines if line.get_label() in MODELS]
+    labels = MODEL_NAMES.values()
+    drawn = [line.get_xdata()[0] for line in auc.lines if line.get_label() in labels]
     means = data[data.metric == "auc"].groupby("model").value.mean()
     assert drawn == pytest.approx([means[model] for model in MODELS])
     spans = [s[:, 0].tolist() for c in auc.collections for s in c.get_segments()]
@@ -40,20 +42,26 @@ def test_the_figure_of_hidden_people_has_a_panel_a_question_and_a_mean_a_model()
         ]
     )  # fmt: skip
     gallery, probe, auc = draw_hidden(data).axes
-    means = [line.get_xdata().tolist() for line in gallery.lines if line.get_label() == "after"]
+    means = [
+        line.get_xdata().tolist()
+        for line in gallery.lines
+        if line.get_label() == MODEL_NAMES["after"]
+    ]
     assert means == [pytest.approx([0.15, 0.55])]
     assert [text.get_text() for text in gallery.get_yticklabels()] == [
-        "as it is",
-        "mapped linearly",
+        "unchanged",
+        "after a linear map",
     ]
-    assert [text.get_text() for text in auc.get_yticklabels()] == ["by oddness"]
+    assert [text.get_text() for text in auc.get_yticklabels()] == ["without examples"]
     assert len(probe.lines) == 4  # two models, their seeds and their mean
 
 
 def test_recovery_figure_has_a_panel_a_curve_and_a_line_a_model():
     shots, steps = draw_recovery(rows(seeds=2)).axes
-    assert [line.get_xdata().tolist() for line in shots.lines] == [[1, 5]] * 3
-    assert steps.lines[1].get_ydata().tolist() == pytest.approx([0.45] * 3)
+    means = [line for line in shots.lines if line.get_label() in MODEL_NAMES.values()]
+    assert [line.get_xdata().tolist() for line in means] == [[1, 5]] * 3
+    (after,) = [line for line in steps.lines if line.get_label() == MODEL_NAMES["after"]]
+    assert after.get_ydata().tolist() == pytest.approx([0.45] * 3)
     assert steps.get_xlabel() == "steps on 2 images each"
 
 
@@ -84,7 +92,7 @@ def test_methods_stand_at_their_means_with_lines_of_oracle_and_teacher():
             table[before] = 0.1
     table.loc[table.method == "teacher", "collateral_spearman"] = np.nan
     axes = draw_attacks_by_method(table).axes
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["cure", "scrub"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["CURE", "SCRUB"]
     for ax, (name, (_, before)) in zip(axes, ATTACKS.items(), strict=True):
         marks = [
             (float(line.get_xdata()[0]), float(line.get_ydata()[0]))

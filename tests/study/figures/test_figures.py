@@ -15,9 +15,11 @@ import yaml
 from IPython.core.formatters import DisplayFormatter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from PIL import Image
 
 from cure_study import figures
 from cure_study.data.faceset import FaceSet
+from cure_study.experiments.comparison.methods import LABELS
 from cure_study.experiments.comparison.plan import read_plan
 from cure_study.figures.index import INDEX, figure_from_table, redraw
 from cure_study.figures.maps import apart
@@ -151,7 +153,7 @@ def test_the_frontier_is_over_seeds_that_every_point_has():
     ("name", "methods", "drawable"),
     [
         ("frontier", ["cure", "cure_plus"], False),
-        ("ablations", [*read_plan().methods, "oracle"], False),
+        ("ablations_cure", [*read_plan().methods, "oracle"], False),
         ("label_noise", [*read_plan().methods, "oracle"], False),
         ("comparison", [*read_plan().methods, "oracle"], True),
         ("comparison", [], False),
@@ -166,14 +168,19 @@ def test_a_shared_table_without_a_figures_rows_does_not_draw_it(name, methods, d
 LACKING = [
     ("attacks", {"method": "dispersion"}, ["collateral_spearman"], "no value"),
     ("comparison_membership", {"method": "cure"}, ["membership_recall"], "no value"),
-    ("comparison_new_pictures", {"method": "laf"}, ["ues_fresh"], "no value"),
+    ("comparison_new_images", {"method": "laf"}, ["ues_fresh"], "no value"),
     ("recovery", {"model": "oracle", "attack": "few_shot"}, ["value"], "no value: oracle"),
     ("membership_attacks", {"attack": "norm"}, ["value"], "no value"),
     ("hidden", {"attack": "oddness"}, ["value"], "no value"),
     ("roc", {"model": "after", "set": "test"}, ["tar"], "no value: after"),
     ("cluster_drift", {}, ["spread"], "no value: from each other"),
     ("cluster_criteria", {"side": "forget"}, ["value"], "no values"),
-    ("quality_accuracy", {"method": "cure"}, ["change"], "no value: cure, lowest"),
+    (
+        "quality_accuracy",
+        {"method": "oracle"},
+        ["accuracy"],
+        "no value: retrained without the lowest quality",
+    ),
     ("cost", {"what": "unlearning"}, ["seconds"], "not measured"),
     ("sensitivity", {"factor": "tau"}, ["ues"], "not run"),
     ("map_joint", {}, ["x"], "no points"),
@@ -351,12 +358,31 @@ def test_the_index_names_every_figure_with_its_files():
     """Figures without data are a diagram and the sheet of the data set; results always have."""
     assert figures.FIGURES.keys() | WITHOUT_DATA | SHEETS == ENTRIES.keys()
     for name, entry in ENTRIES.items():
-        assert entry.keys() - {"made_by"} == {"files", "data", "notebook", "paper", "caption"}
+        fields = {"files", "width", "data", "notebook", "paper", "caption"}
+        assert entry.keys() - {"made_by"} == fields
         assert entry["files"] == [f"figures/{name}.png", f"figures/{name}.svg"]
         assert (entry["data"] is None) == (name in WITHOUT_DATA)
         assert entry["caption"].endswith(".")
         for file in (*entry["files"], entry["notebook"], entry["data"] or "README.md"):
             assert (ROOT / file).is_file(), f"{name} names {file}, which is not there"
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_figure_fits_the_width_that_the_index_says(name):
+    """In inches, at the resolution of the committed files."""
+    with Image.open(ROOT / "figures" / f"{name}.png") as image:
+        width = image.width / figures.StudyFigure.print_dpi
+    narrowest, widest = {"column": (0, figures.COLUMN), "page": (figures.COLUMN, figures.PAGE)}[
+        ENTRIES[name]["width"]
+    ]
+    assert narrowest < width <= widest + 0.01
+
+
+def test_methods_have_the_names_and_the_order_of_the_text():
+    for name in ("comparison", "attacks", "comparison_membership"):
+        labels = figures.draw(name, committed(name)).axes[0].get_yticklabels()
+        shown = [label.get_text() for label in labels]
+        assert shown == [label for label in LABELS.values() if label in shown]
 
 
 def test_only_figures_with_a_table_are_drawn_again(tmp_path, monkeypatch):

@@ -30,7 +30,7 @@ def run_folder(folder, notebook="02_unlearning", dataset="synthfaces"):
             "03_quality_aware_forgetting",
             "quality_scores quality_discard quality_accuracy quality_deciles",
         ),
-        ("04_embedding_tsne", "map_joint map_placed map_moves map_clusters map_pca"),
+        ("04_embedding_tsne", "map_joint map_placed map_moves map_clusters"),
     ],
 )
 def test_a_run_brings_the_tables_of_its_figures(tmp_path, notebook, tables):

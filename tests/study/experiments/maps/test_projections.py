@@ -57,11 +57,3 @@ def test_quality_is_scikit_learns_and_perfect_for_a_flat_space():
     got = projections.map_quality(flat, bad).trustworthiness["before"]
     expected = trustworthiness(flat["before"], bad[["x", "y"]].to_numpy(), n_neighbors=15)
     assert got == pytest.approx(expected)
-
-
-def test_principal_components_by_hand():
-    """Points on a line along (1, 1, 0): the first component has all the variance."""
-    line = np.linspace(-1, 1, 9)[:, None] * np.array([[1.0, 1.0, 0.0]])
-    table, explained = projections.joint_pca({"before": line})
-    assert explained == pytest.approx([1, 0])
-    assert table.x.abs().tolist() == pytest.approx(np.abs(np.linspace(-1, 1, 9) * 2**0.5), abs=1e-4)
