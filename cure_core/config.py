@@ -69,7 +69,8 @@ class CureConfig:
     batchnorm: "train" normalises by the mixed batch and recomputes the statistics at the end,
         "frozen" keeps the teacher's
     clip: largest norm of the gradient; infinity never clips
-    amp: False, "bfloat16" (True for short) or "float16", with gradients scaled: autocast
+    amp: autocast: False, "bfloat16" (True for short), "float16" (with gradients scaled), or "auto":
+        bfloat16 where the device is faster with it
     channels_last, compile: memory format, torch.compile
     check_every: steps between checks for divergence (there is one at each epoch's end)
     """
@@ -86,7 +87,7 @@ class CureConfig:
     batchnorm: str = setting("train", _choice, "train", "frozen")
     clip: float = setting(5.0, _clip)
     seed: int = setting(0, whole, 0, 2**32 - 1)  # what torch, numpy and scikit-learn all take
-    amp: bool | str = setting(False, _choice, False, True, "bfloat16", "float16")
+    amp: bool | str = setting(False, _choice, False, True, "bfloat16", "float16", "auto")
     channels_last: bool = setting(True, _choice, False, True)
     compile: bool = setting(False, _choice, False, True)
     check_every: int = setting(50, whole, 1)

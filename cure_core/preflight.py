@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from cure_core.encoders.embedding import module_device, weight_arrays
 from cure_core.encoders.images import Images, check_sets, content_digest, take
 from cure_core.files import digest
 from cure_core.objectives import Objective, make_objective
+from cure_core.runtime.amp import resolved
 from cure_core.training.footprint import check_memory, footprint
 from cure_core.training.loop import FORMAT
 
@@ -63,6 +64,7 @@ def check_arguments(
         raise ValueError(f"on_epoch={on_epoch!r}; expected a function of the student, or None")
     path = check_path(checkpoint)
     chosen = check_device(device, teacher)
+    config = replace(config, amp=resolved(config.amp, chosen))
     probe = take(forget, np.arange(min(PROBE, len(forget)))).to(chosen)
     check_output(teacher, probe[:1])
     if weights:

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor, nn
 
-from cure_core.encoders.embedding import weight_arrays
+from cure_core.encoders.embedding import module_device, weight_arrays
 from cure_core.encoders.images import Images, content_digest
 from cure_core.encoders.model_files import read_model, write_model
 from cure_core.files import digest, file_sha256
-from cure_core.runtime.amp import TYPES
+from cure_core.runtime.amp import TYPES, resolved
 from cure_core.runtime.distributed import on_rank_zero, rank
 from cure_core.training.arcface import Recipe, Trained, check_training, train, with_state
 from cure_core.training.checkpoint import Checkpoint, restarting
@@ -76,14 +76,17 @@ def train_cached(
 
     The seconds are those of the real training. Raises what `train` and `model_cached` raise.
     """
-    check_training(images, people, recipe, options.get("amp", False))
-    half = (str(TYPES[options["amp"]]),) if options.get("amp") else ()
+    amp = resolved(options.get("amp", False), options.get("device") or module_device(start))
+    check_training(images, people, recipe, amp)
+    half = (str(TYPES[amp]),) if amp else ()
     version = code_version("cure_core.training.arcface")
     content = (version, asdict(recipe), content_digest(images), np.asarray(people))
     return model_cached(
         "encoder",
         on_rank_zero(lambda: digest(*content, *architecture(start), *weight_arrays(start), *half)),
-        run=lambda path: train(start, images, people, recipe, checkpoint=path, **options),
+        run=lambda path: train(
+            start, images, people, recipe, checkpoint=path, **options | {"amp": amp}
+        ),
         pack=lambda result: (
             result.encoder.state_dict(),
             {"losses": result.losses, "seconds": result.seconds, "recipe": asdict(recipe)},

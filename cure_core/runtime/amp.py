@@ -13,6 +13,11 @@ def computes_in_bfloat16(device: torch.device | str) -> bool:
     return any(known.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def resolved(amp: bool | str, device: torch.device | str) -> bool | str:
+    """`amp` with "auto" replaced by whether the device is faster in bfloat16."""
+    return computes_in_bfloat16(device) if amp == "auto" else amp
+
+
 def autocast(amp: bool | str, device: torch.device) -> torch.autocast:
     """A context in which convolutions and products run in the type that `amp` names."""
     dtype = TYPES[amp]

@@ -25,7 +25,7 @@ from cure_core.checks import (
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
 from cure_core.encoders.images import Images, check_images, content_digest
 from cure_core.files import digest
-from cure_core.runtime.amp import TYPES, autocast, gradient_scaler
+from cure_core.runtime.amp import TYPES, autocast, gradient_scaler, resolved
 from cure_core.runtime.distributed import gather, on_rank_zero, world_size, wrap_ddp
 from cure_core.runtime.randomness import seeded
 from cure_core.training.batches import draw_labelled
@@ -124,8 +124,9 @@ def train(
     """
     began = time.perf_counter()
     recipe = Recipe() if recipe is None else recipe
-    codes = check_training(images, people, recipe, amp)
     device = torch.device(device) if device is not None else module_device(start)
+    amp = resolved(amp, device)
+    codes = check_training(images, people, recipe, amp)
     need = _check_fits(start, recipe, len(images), int(codes.max()) + 1, amp, device)
     encoder = copy.deepcopy(start).to(device).train()
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

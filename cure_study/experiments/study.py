@@ -12,7 +12,7 @@ from cure_core import encoders, objectives
 from cure_core.checks import known_fields, one_of, whole
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
 from cure_core.files import digest
-from cure_core.runtime.amp import computes_in_bfloat16
+from cure_core.runtime.amp import resolved
 from cure_core.training.arcface import Recipe, Trained, with_state
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 from cure_study.code_version import code_version
@@ -62,6 +62,8 @@ class StudySetting:
             if not isinstance(value, str) and (value is not None or name in ("encoder", "method")):
                 raise ValueError(f"{name}={value!r}; it is text")
         one_of("request", self.request, REQUESTS)
+        amp = resolved(self.config.amp, self.device or "cpu")  # results depend on it
+        object.__setattr__(self, "config", replace(self.config, amp=amp))
         for name in ("forget_people", "n_pairs", "processes"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1))
         check_split(self.split)
@@ -74,8 +76,7 @@ class StudySetting:
 def setting_of(parameters: Mapping[str, Any]) -> StudySetting:
     """The setting that the parameters of notebook 02, or of a profile, describe.
 
-    `split` overrides the manifest's; `amp: auto` in `unlearning` means bfloat16 where the device is
-    faster with it. Raises ValueError naming a parameter that is missing, an
+    `split` overrides the manifest's. Raises ValueError naming a parameter that is missing, an
     unknown field (with the nearest known one) or a value that is not accepted.
     """
     same_name = ("encoder", "weights", "forget_people", "method", "n_pairs", *MACHINE)
@@ -83,10 +84,6 @@ def setting_of(parameters: Mapping[str, Any]) -> StudySetting:
     if missing := [name for name in needed if name not in parameters]:
         raise ValueError(f"the parameters lack {', '.join(missing)}")
     split = manifests.read(parameters["dataset"]).splits.model_dump()
-    unlearning = parameters["unlearning"]
-    if isinstance(unlearning, Mapping) and unlearning.get("amp") == "auto":
-        amp = computes_in_bfloat16(parameters["device"] or "cpu")
-        parameters = {**parameters, "unlearning": {**unlearning, "amp": amp}}
     return StudySetting(
         split=split | known_fields("split", parameters["split"], list(split)),
         recipe=_built(Recipe, "teacher", parameters),
