@@ -65,13 +65,16 @@ class CureConfig:
     tau: epochs between updates of the forget centroids from the student; 0 never updates them
     temperature: of the contrastive terms
     batch_size: (forget, retain); cut to the sets' sizes
+    learning_rate: of Adam
     weights: of the loss terms; those not named keep the objective's defaults
     batchnorm: "train" normalises by the mixed batch and recomputes the statistics at the end,
         "frozen" keeps the teacher's
     clip: largest norm of the gradient; infinity never clips
+    seed: of all randomness
     amp: autocast: False, "bfloat16" (True for short), "float16" (with gradients scaled), or "auto":
         bfloat16 where the device is faster with it
-    channels_last, compile: memory format, torch.compile
+    channels_last: the memory format of the encoder; faster for most
+    compile: torch.compile (needs a C++ compiler)
     check_every: steps between checks for divergence (there is one at each epoch's end)
     """
 

@@ -15,7 +15,8 @@ class PReLU(nn.PReLU):
         if x.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(x)
         positive = torch.relu(x)
-        return torch.addcmul(positive, self.weight[:, None, None], x - positive)
+        weight = self.weight[:, None, None].to(x.dtype)  # or autocast would go back to float32
+        return torch.addcmul(positive, weight, x - positive)
 
 
 class ConvBlock(nn.Module):

@@ -47,6 +47,13 @@ def roc(genuine: Scores, impostor: Scores) -> pd.DataFrame:
     Shapes: genuine (G,), impostor (I,). Returns columns threshold (falling from the highest
     score to -inf), far and tar (both rising from 0 to 1). Raises ValueError for empty or NaN.
     """
+    return pd.DataFrame(
+        dict(zip(("threshold", "far", "tar"), _curve(genuine, impostor), strict=True))
+    )
+
+
+def _curve(genuine: Scores, impostor: Scores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Thresholds, false and true accept rates of `roc`."""
     genuine, impostor = checked(genuine, "genuine"), checked(impostor, "impostor")
     kind = np.result_type(genuine, impostor, np.float32)
     genuine = np.sort(genuine.astype(kind, copy=False))
@@ -54,13 +61,7 @@ def roc(genuine: Scores, impostor: Scores) -> pd.DataFrame:
     low, top = kind.type(-np.inf), max(genuine[-1], impostor[-1])
     # Strictly above the number just below a score means at that score or above it.
     thresholds = np.unique(np.concatenate([genuine, np.nextafter(genuine, low), [low, top]]))[::-1]
-    return pd.DataFrame(
-        {
-            "threshold": thresholds,
-            "far": _share_above(thresholds, impostor),
-            "tar": _share_above(thresholds, genuine),
-        }
-    )
+    return thresholds, _share_above(thresholds, impostor), _share_above(thresholds, genuine)
 
 
 def _share_above(thresholds: np.ndarray, ascending: np.ndarray) -> np.ndarray:
@@ -78,8 +79,8 @@ def equal_error_rate(genuine: Scores, impostor: Scores) -> float:
     Shapes: genuine (G,), impostor (I,); returns a share in [0, 1], lower is better.
     Raises ValueError for empty scores or NaN.
     """
-    curve = roc(genuine, impostor)
-    far, excess = curve["far"].to_numpy(), (curve["far"] - (1 - curve["tar"])).to_numpy()
+    _, far, tar = _curve(genuine, impostor)
+    excess = far - (1 - tar)
     after = int(np.argmax(excess >= 0))  # excess rises from -1 to 1, so after >= 1
     before = after - 1
     step = -excess[before] / (excess[after] - excess[before])

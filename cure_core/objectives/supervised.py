@@ -74,9 +74,15 @@ class Supervised(Classified):
 
 @dataclass(eq=False, kw_only=True)
 class SupervisedScrub(Supervised, Scrub):
-    """`Scrub` with labels."""
+    """SCRUB with identity labels in place of clusters.
+
+    Source: Kurmanji et al. (arXiv:2302.09880).
+    """
 
 
 @dataclass(eq=False, kw_only=True)
 class SupervisedNegGradPlus(Supervised, NegGradPlus):
-    """`NegGradPlus` with labels."""
+    """NegGrad+ with identity labels in place of clusters.
+
+    Source: Kurmanji et al. (arXiv:2302.09880).
+    """

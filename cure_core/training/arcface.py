@@ -37,11 +37,20 @@ from cure_core.training.optimiser_step import optimiser_step
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training settings, all our choice. Learning rates follow a cosine after a warm-up.
+    """Training settings for teacher and oracle, all our choice.
 
-    `head` initialises the ArcFace weights: "random", or "centroids", each person's mean embedding,
-    for an encoder that knows faces already and that a random head would disturb.
     Raises ValueError for a field of another type or out of range.
+
+    epochs: passes over the training images
+    batch_size: images per step
+    learning_rate, head_learning_rate: of the encoder and of the ArcFace head, at their highest;
+        both follow a cosine after a warm-up
+    momentum, weight_decay: of SGD (Nesterov)
+    scale, margin: of ArcFace; the margin in radians
+    warmup: share of the steps in which the learning rates rise
+    head: "random", or "centroids", each person's mean embedding, for an encoder that already knows
+        faces and that a random head would disturb
+    seed: of the head, the order of the images and the mirroring
     """
 
     epochs: int = setting(8, whole, 1)

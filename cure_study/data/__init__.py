@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cure_study.data.faceset import FaceSet
+    from cure_study.data.manifests import load
     from cure_study.data.pack import read_recordio
     from cure_study.data.pairs_pack import read_pairs
 
-__all__ = ["FaceSet", "read_pairs", "read_recordio"]
-_MODULES = {"FaceSet": "faceset", "read_pairs": "pairs_pack", "read_recordio": "pack"}
+__all__ = ["FaceSet", "load", "read_pairs", "read_recordio"]
+_MODULES = {
+    "FaceSet": "faceset",
+    "load": "manifests",
+    "read_pairs": "pairs_pack",
+    "read_recordio": "pack",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,92 +1,98 @@
 """The tables of the comparison of methods."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pandas as pd
 
-from cure_core.metrics.intervals import difference_interval, seed_interval
+from cure_study.experiments.comparison.methods import LABELS, in_order
 from cure_study.figures.ablations import CHANGES, SUPERVISED, WRONG_LABELS, ues_changes
-from cure_study.figures.comparison import OUR_LOOKS, competing, methods_by_score
-from page_tables.rows import DATASETS, random_people, read
+from cure_study.figures.comparison import competing
+from page_tables.rows import (
+    DATASETS,
+    REQUESTS,
+    difference,
+    interval,
+    label,
+    random_people,
+    read,
+)
+
+REFERENCES = ("oracle", "oracle_again", "teacher")
 
 
-def comparison(dataset: str) -> pd.DataFrame:
-    """Every method, best first; the references' values stand in the heads of the columns."""
+def scores(dataset: str) -> pd.DataFrame:
+    """Erasure and indistinguishability of every method on random people."""
     rows = random_people(dataset)
-    means = rows.groupby("method").mean(numeric_only=True)
-    before, oracle = means.loc["teacher"], means.loc["oracle"]
-    competing_rows = competing(read("comparison"))
-    rows = rows[rows.index.isin(competing_rows.index)]
+    methods = in_order(competing(rows).method)
     lines = []
-    for method in methods_by_score(rows):
+    for method in (*methods, *(m for m in REFERENCES if m in set(rows.method))):
         seeds = rows[rows.method == method]
-        mean = seeds.mean(numeric_only=True)
-        _, _, note = OUR_LOOKS.get(method, ("",))[0].partition(",")
         lines.append(
             {
-                "": f"`{method}`" + (f",{note}" if note else ""),
-                f"UES (CURE) (oracle {oracle.ues:.2f})": seed_interval(seeds.ues, "ues").text(),
-                "the same on new images of the forgotten "
-                f"(oracle {oracle.ues_fresh:.2f})": seed_interval(seeds.ues_fresh, "ues").text(),
-                "F": f"{mean.forgetting:.3f}",
-                "S": f"{mean.stability:.3f}",
-                f"rank-1 once re-enrolled (before {before.rank1_new_gallery:.2f}, "
-                f"oracle {oracle.rank1_new_gallery:.2f})": f"{mean.rank1_new_gallery:.2f}",
-                f"ToW (before {before.tow:.2f})": f"{mean.tow:.2f}",
-                "membership recall "
-                f"(oracle {oracle.membership_recall:.2f})": f"{mean.membership_recall:.3f}",
+                "method": label(method),
+                "code name": f"`{method}`" if method in methods else "",
+                "UES (CURE)": interval(seeds.ues, "ues"),
+                "UES, new images": interval(seeds.ues_fresh, "ues"),
+                "F": f"{seeds.forgetting.mean():.2f}",
+                "S": f"{seeds.stability.mean():.2f}",
+                "ToW": interval(seeds.tow, "tow"),
+                "membership recall": interval(seeds.membership_recall, "recall"),
             }
         )
     return pd.DataFrame(lines)
 
 
-def ablations() -> pd.DataFrame:
-    """Each change of ours, a column a method and data set; bold if the interval excludes 0."""
+def gaps(score: str, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Paired differences of a score between two methods, a line a data set and request."""
+    rows = read("comparison")
+    lines = []
+    for dataset, title in DATASETS.items():
+        for request, name in REQUESTS.items():
+            case = rows[(rows.dataset == dataset) & (rows.request == request)]
+            wide = case.pivot(index="seed", columns="method", values=score)
+            line = {"data": title, "request": name}
+            for one, other in pairs:
+                less = wide[one] - wide[other] if {one, other} <= set(wide) else pd.Series([])
+                title_ = f"{LABELS[one]} minus {LABELS[other]}"
+                line[title_] = difference(less, score) if less.notna().any() else ""
+            lines.append(line)
+    return pd.DataFrame(lines)
 
-    def cell(changes: pd.Series) -> str:
-        interval = difference_interval(changes, "ues")
-        return (
-            f"**{interval.text()}**" if interval.low > 0 or interval.high < 0 else interval.text()
-        )
 
+def ablations(bases: Sequence[str]) -> pd.DataFrame:
+    """Each change of these methods, a column a method and data set."""
     changes = ues_changes(read("comparison"))
-    changes = changes[(changes.request == "random_people") & changes.base.isin(OUR_LOOKS)]
-    cells = changes.groupby(["dataset", "base", "method"]).change.apply(cell)
-    columns = {
-        (dataset, base): f"{prefix}`{base}`"
-        for dataset, prefix in (("synthfaces", ""), ("lfw", "LFW's "))
-        for base in OUR_LOOKS
-        if (dataset, base) in cells.index.droplevel("method")
-    }
-    return pd.DataFrame(
-        {"change": label}
-        | {
-            title: cells.get((dataset, base, f"{base}_{change}"), "")
-            for (dataset, base), title in columns.items()
-        }
-        for change, label in CHANGES.items()
-        if any((*where, f"{where[1]}_{change}") in cells.index for where in columns)
-    )
+    changes = changes[changes.request == "random_people"]
+    lines = []
+    for base in bases:
+        for change, text in CHANGES.items():
+            case = changes[changes.method == f"{base}_{change}"]
+            if case.empty:
+                continue
+            line = {"method": LABELS[base], "change": text}
+            for dataset in ("synthfaces", "lfw"):
+                less = case[case.dataset == dataset].change
+                line[DATASETS[dataset]] = difference(less, "ues") if len(less) else ""
+            lines.append(line)
+    return pd.DataFrame(lines)
 
 
 def recall() -> pd.DataFrame:
-    """The membership recall of the paper's objective as one part of it changes."""
+    """The membership recall of CURE as one part of it changes."""
     shown = ("random_map", "tau_2", "tau_never", "nearest_map", "frozen", "no_cosine")
     methods = {"cure": "as tuned", **{f"cure_{change}": CHANGES[change] for change in shown}}
     rows = random_people("synthfaces")
     rows = rows[rows.seed.isin(rows[rows.method == "cure_frozen"].seed)]
-    oracle = rows[rows.method == "oracle"].membership_recall.mean()
     lines = []
-    for method, label in {**methods, "oracle_again": "a second oracle"}.items():
+    for method, text in {**methods, "oracle_again": "a second oracle", "oracle": "oracle"}.items():
         seeds = rows[rows.method == method]
         distance = (seeds.membership_recall - seeds.membership_recall_oracle).abs().mean()
-        interval = seed_interval(seeds.membership_recall, "recall")
         lines.append(
             {
-                "": label,
-                f"membership recall (oracle {oracle:.3f})": interval.text(),
-                "its distance from the oracle's, mean": f"{distance:.2f}",
+                "CURE": text,
+                "membership recall, three seeds": interval(seeds.membership_recall, "recall"),
+                "mean distance from the oracle's": f"{distance:.2f}",
                 "F": f"{seeds.forgetting.mean():.2f}",
             }
         )
@@ -94,25 +100,59 @@ def recall() -> pd.DataFrame:
 
 
 def wrong_labels() -> pd.DataFrame:
-    """UES of ours less that of supervised methods with wrong labels, paired by seed."""
+    """UES of CURE and CURE+ minus that of supervised methods with wrong labels, paired by seed."""
     titles = {0: "true labels", 20: "20 % wrong", 40: "40 % wrong"}
     lines = []
-    for dataset, title in DATASETS.items():
+    for dataset in ("synthfaces", "lfw"):
         ues = random_people(dataset).pivot(index="seed", columns="method", values="ues")
         for method in ("cure", "cure_plus"):
-            for other, (label, *_) in SUPERVISED.items():
-                line = {"on the same seeds": f"{title}: `{method}` less {label} with labels"}
+            for other in SUPERVISED:
+                line = {"data": DATASETS[dataset], "UES": f"{LABELS[method]} minus {LABELS[other]}"}
                 for suffix, share in WRONG_LABELS.items():
-                    less = (ues[method] - ues[f"{other}{suffix}"]).dropna()
-                    line[titles[share]] = difference_interval(less, "ues").text()
+                    less = ues[method] - ues[f"{other}{suffix}"]
+                    line[titles[share]] = difference(less, "ues")
                 lines.append(line)
     return pd.DataFrame(lines)
 
 
+def costs() -> pd.DataFrame:
+    """Time and memory of each method on one thread, as ratios."""
+    rows = read("method_costs").set_index("method")
+    methods = [
+        method for method in in_order(set(rows.index) - {"bare steps"}) if method != "oracle"
+    ]
+    return pd.DataFrame(
+        {
+            "method": label(method),
+            "time / retraining": f"{rows.time_to_oracle[method]:.2f}",
+            "time / as many bare training steps": f"{rows.time_to_bare[method]:.2f}",
+            "memory / retraining": f"{rows.memory_to_oracle[method]:.2f}",
+        }
+        for method in methods
+    )
+
+
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
-    "comparison-synthfaces": partial(comparison, "synthfaces"),
-    "comparison-lfw": partial(comparison, "lfw"),
-    "ablations": ablations,
+    "comparison-synthfaces": partial(scores, "synthfaces"),
+    "comparison-lfw": partial(scores, "lfw"),
+    "gaps-cure": partial(
+        gaps, "ues", [("cure", "random_relabel"), ("cure", "dispersion"), ("cure_plus", "cure")]
+    ),
+    "gaps-ours": partial(
+        gaps,
+        "ues",
+        [
+            ("cure_plus", "random_relabel"),
+            ("cure_scatter", "random_relabel"),
+            ("cure_scatter", "cure_plus"),
+        ],
+    ),
+    "gaps-recall": partial(gaps, "membership_recall", [("cure", "dispersion")]),
+    "ablations-cure": partial(ablations, ["cure"]),
+    "ablations-variants": partial(
+        ablations, ["cure_plus", "cure_scatter", "random_relabel", "bad_teacher"]
+    ),
     "recall": recall,
     "wrong-labels": wrong_labels,
+    "costs": costs,
 }

@@ -1,0 +1,79 @@
+"""The tables of the attacks."""
+
+from collections.abc import Callable
+from functools import partial
+
+import pandas as pd
+
+from cure_study.experiments.comparison.methods import in_order
+from page_tables.rows import DATASETS, interval, label, read
+
+# a column of figures/attacks.csv: its title
+DETECTION = {"told_apart_auc": "detection AUC, known examples", "oddness_auc": "without examples"}
+MATCHING = {
+    "as_it_is_rank1_old_gallery": "old gallery, rank-1",
+    "linear_map_rank1_old_gallery": "after a linear map",
+    "few_shot_fresh_rank1_1": "re-enrolled by one new image",
+    "relearning_3_accuracy": "accuracy after relearning on three images",
+}
+
+
+def by_method(dataset: str, columns: dict[str, str]) -> pd.DataFrame:
+    """Attacks on each method's student; the values of the seeds. Blank if not run."""
+    rows = read("attacks")
+    rows = rows[rows.dataset == dataset]
+    lines = []
+    for method in in_order(rows.method):
+        line = {DATASETS[dataset]: label(method)}
+        for column, title in columns.items():
+            values = rows[rows.method == method][column]
+            line[title] = interval(values, column) if values.notna().all() else ""
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def detection() -> pd.DataFrame:
+    """Detection of the forgotten with known examples, a column a data set: mean over seeds."""
+    rows = read("attacks")
+    means = rows.groupby(["method", "dataset"]).told_apart_auc.mean().unstack()
+    return pd.DataFrame(
+        {
+            "model": label(method),
+            **{DATASETS[name]: f"{means.loc[method, name]:.2f}" for name in ("synthfaces", "lfw")},
+        }
+        for method in ("teacher", "oracle", *in_order(set(means.index) - {"teacher", "oracle"}))
+    )
+
+
+def own_study() -> pd.DataFrame:
+    """The attacks of notebook 06 on teacher, student and oracle: the values of the seeds."""
+    hidden, recovery = read("hidden"), read("recovery")
+    shown = {
+        "new images in the old gallery, rank-1": (hidden, "as_it_is", "rank1_old_gallery", None),
+        "the same after a linear map": (hidden, "linear_map", "rank1_old_gallery", None),
+        "old images in the new gallery, rank-1": (hidden, "as_it_is", "rank1_old_probe", None),
+        "detection AUC, known examples": (hidden, "told_apart", "auc", None),
+        "detection AUC, no examples": (hidden, "oddness", "auc", None),
+        "re-enrolled by five forgotten images, rank-1": (recovery, "few_shot", "rank1", 5),
+        "re-enrolled by two new images, rank-1": (recovery, "few_shot_fresh", "rank1", 2),
+    }
+    models = {"before": "teacher", "after": "CURE+", "oracle": "oracle"}
+    lines = []
+    for title, (rows, attack, metric, at) in shown.items():
+        case = rows[(rows.attack == attack) & (rows.metric == metric)]
+        case = case if at is None else case[case["at"] == at]
+        line = {"SynthFaces": title}
+        for model, name in models.items():
+            line[name] = interval(case[case.model == model].value, metric)
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+TABLES: dict[str, Callable[[], pd.DataFrame]] = {
+    "detection": detection,
+    "detection-synthfaces": partial(by_method, "synthfaces", DETECTION),
+    "detection-lfw": partial(by_method, "lfw", DETECTION),
+    "matching-synthfaces": partial(by_method, "synthfaces", MATCHING),
+    "matching-lfw": partial(by_method, "lfw", MATCHING),
+    "attacks-own": own_study,
+}
