@@ -2,14 +2,14 @@
 PYTHON ?= python3
 PROFILE ?= quick
 TORCH ?=
-STUDY ?= notebooks/studies/seeds.yaml
+STUDY ?= notebooks/studies/overnight.yaml
 BIN := .venv/bin
 BUILT := .venv/built
 LOCK := requirements.lock
 # Where bytecode may not be written, each process compiles the sources of torch again: 6 seconds.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help env study batch figures docs site test test-all lint fast notebooks lock clean
+.PHONY: help env study batch figures docs executed site test test-all lint fast notebooks lock clean
 
 help: ## list what can be made (the default)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -26,11 +26,14 @@ batch: $(BUILT) ## run a study of many runs (STUDY=...), collect it and write it
 figures: $(BUILT) ## redraw every figure from its table (FROM=runs/... adds a run's tables first)
 	$(BIN)/cure figures $(if $(FROM),--from $(FROM))
 
-docs: $(BUILT) ## write the tables of README.md and docs/*.md from figures/*.csv
+docs: $(BUILT) ## write the tables of README.md and docs/*.md, from figures/*.csv and the code
 	$(BIN)/python docs/tables.py
 
-site: $(BUILT) ## build the website from the executed notebooks (PROFILE=quick): build/site/html
-	$(BIN)/python docs/build.py --profile $(PROFILE)
+executed: $(BUILT) ## run notebooks and lessons that changed, and write notebooks/executed/
+	$(BIN)/python docs/executed.py
+
+site: $(BUILT) ## build the website from the pages and notebooks/executed: build/site/html
+	$(BIN)/python docs/build.py
 
 test: lint ## every check, in five minutes on two cores; one process per core, one thread each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup

@@ -1,25 +1,22 @@
-"""Build the website into build/site/html: the README, the notebooks as executed, and the course.
+"""Build the website into build/site/html from the pages and the executed notebooks; nothing is run.
 
-Usage: python docs/build.py [--profile quick] [--bare]. Notebooks that were run before by the same
-code are not run again; with --bare none is run, and the pages have no outputs.
+Usage: python docs/build.py [--out FOLDER].
 """
 
 import argparse
+import re
 import shutil
 import sys
 from pathlib import Path
 
-import nbformat
-from nbformat import NotebookNode
-from nbformat.v4 import new_output
-
-from cure_core.files import atomic_path
-from cure_study.course.release import released
-from cure_study.runner import kernel, run_folder, runs
-
 ROOT = Path(__file__).parents[1]
-COURSE = ROOT / "notebooks" / "course"
 SITE = ROOT / "build" / "site"
+# The pages in the order of the sidebar.
+PAGES = {
+    "Findings": ["claims", "comparison", "attacks", "quality", "clusters", "comparison_appendix"],
+    "Use it": ["settings", "batches", "paper_scale", "adding", "faq"],
+    "Reference": ["methods", "measures", "api", "gallery"],
+}
 TOCTREE = """
 ```{{toctree}}
 :hidden:
@@ -28,42 +25,40 @@ TOCTREE = """
 {pages}
 ```
 """
+MODULES = (
+    "cure_core.unlearning",
+    "cure_core.config",
+    "cure_core.losses",
+    "cure_core.clustering",
+    "cure_core.cluster_count",
+    "cure_core.objectives.registry",
+    "cure_core.encoders.registry",
+    "cure_core.encoders.adapter",
+    "cure_core.encoders.embedding",
+    "cure_core.training.arcface",
+    "cure_core.metrics.ues",
+    "cure_core.metrics.verification",
+    "cure_core.metrics.membership",
+    "cure_core.metrics.gallery",
+    "cure_core.metrics.intervals",
+    "cure_study.data.manifests",
+    "cure_study.data.faceset",
+    "cure_study.data.requests",
+    "cure_study.evaluation.evaluate",
+    "cure_study.experiments.study",
+    "cure_study.experiments.seeds",
+    "cure_study.erasure.export",
+)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", default="quick", help="the profile of the study's notebooks")
-    parser.add_argument("--bare", action="store_true", help="run nothing: pages without outputs")
     parser.add_argument("--out", type=Path, default=SITE, help="where the site is built")
     options = parser.parse_args()
     source = options.out / "src"
     for old in (source, options.out / "html"):
         shutil.rmtree(old, ignore_errors=True)
-    study = [
-        stage(path, source / "notebooks", None if options.bare else options.profile)
-        for path in sorted((ROOT / "notebooks").glob("0*.ipynb"))
-    ]
-    lessons = [
-        stage_lesson(path, source / "notebooks" / "course", options.out / "executed", options.bare)
-        for path in sorted((COURSE / "source").glob("*/*.ipynb"))
-    ]
-    shutil.copytree(ROOT / "figures", source / "figures")
-    for name in ("CONTRIBUTING.md", "CITATION.cff"):
-        shutil.copy(ROOT / name, source)
-    shutil.copy(COURSE / "README.md", source / "notebooks" / "course")
-    (source / "docs").mkdir()
-    for path in (ROOT / "docs").glob("*.md"):
-        shutil.copy(path, source / "docs")
-    pages = {
-        "The study": study,
-        "The course": [*lessons, "notebooks/course/README"],
-        "Findings": ["docs/comparison", "docs/findings"],
-        "More": ["docs/batches", "docs/paper_scale", "CONTRIBUTING"],
-    }
-    trees = [TOCTREE.format(caption=c, pages="\n".join(p)) for c, p in pages.items()]
-    (source / "index.md").write_text(
-        (ROOT / "README.md").read_text(encoding="utf-8") + "".join(trees), encoding="utf-8"
-    )
+    write_source(source)
     from sphinx.cmd.build import main as sphinx
 
     command = ["-W", "--keep-going", "-q", "-b", "html", "-c", str(ROOT / "docs")]
@@ -71,68 +66,64 @@ def main() -> int:
     return sphinx([*command, str(source), str(options.out / "html")])
 
 
-def stage(notebook: Path, folder: Path, profile: str | None) -> str:
-    """Put a notebook of the study, executed in the profile if there is one, into the source."""
-    executed = notebook
-    if profile is not None:
-        run = runs.plan_run(notebook, profile, runs.profile_parameters(notebook, profile))
-        print(f"{notebook.stem}, profile {profile}", flush=True)
-        executed = run_folder.execute(run, runs.RUNS, again=False) / notebook.name
-    write(nbformat.read(executed, as_version=4), folder / notebook.name)
-    return f"notebooks/{notebook.stem}"
+def write_source(source: Path) -> None:
+    """The pages as Sphinx takes them, in the folders that they have in the repository."""
+    for folder in ("figures", "notebooks/executed", "docs"):
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("*.py"))
+    (source / "notebooks" / "course").mkdir()
+    shutil.copy(ROOT / "notebooks" / "course" / "README.md", source / "notebooks" / "course")
+    for name in ("CONTRIBUTING.md", "CITATION.cff"):
+        shutil.copy(ROOT / name, source)
+    shutil.copy(ROOT / "README.md", source / "docs" / "readme.md")
+    for page in (source / "docs").glob("*.md"):
+        from_root = page.name in ("readme.md",)
+        page.write_text(links(page.read_text(encoding="utf-8"), from_root), encoding="utf-8")
+    (source / "docs" / "api.rst").write_text(api(), encoding="utf-8")
+    (source / "index.md").write_text(index(source), encoding="utf-8")
+    (source / "docs" / "index.md").unlink()
 
 
-def stage_lesson(notebook: Path, folder: Path, kept: Path, bare: bool) -> str:
-    """Put a lesson into the source: the student's cells, with the outputs of the solution."""
-    solved = nbformat.read(notebook, as_version=4)
-    page = released(solved)
-    if not bare:
-        print(notebook.stem, flush=True)
-        version = f"{runs.notebook_version(notebook)}-{runs.code_version()}"
-        outputs = execute(solved, kept / f"{notebook.stem}-{version}.ipynb")
-        for cell, done in zip(page.cells, outputs.cells, strict=True):
-            if cell.cell_type == "code":
-                cell.outputs = done.outputs
-    write(page, folder / notebook.name)
-    return f"notebooks/course/{notebook.stem}"
+def links(text: str, from_root: bool = False) -> str:
+    """The text of a page with links that lead to pages of the site.
+
+    The README's start from the root; links to sources become plain text, which the site has none
+    of.
+    """
+    if from_root:
+        text = re.sub(r"\]\(docs/", "](", text)
+        text = re.sub(r"\]\((figures|notebooks|CONTRIBUTING|CITATION)", r"](../\1", text)
+    text = text.replace("](../README.md", "](readme.md")
+    text = re.sub(r"\[([^\]]*)\]\(\.\./cure_(?:core|study)/[^)]*\)", r"\1", text)
+    text = re.sub(r"\]\(\.\./notebooks/(\d\w+\.ipynb)\)", r"](../notebooks/executed/\1)", text)
+    return re.sub(r"\[([^\]]*)\]\((?:\.\./)?notebooks/executed/?\)", r"\1", text)
 
 
-def execute(notebook: NotebookNode, kept: Path) -> NotebookNode:
-    """The notebook with its outputs, from the file `kept` where it was executed before."""
-    if not kept.is_file():
-        from nbclient import NotebookClient
-
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        place = {"metadata": {"path": str(kept.parent)}}
-        with kernel.local_sockets() as config:
-            kernel.start(NotebookClient(notebook, resources=place, config=config).execute)
-        with atomic_path(kept) as temporary:
-            nbformat.write(notebook, temporary)
-    return nbformat.read(kept, as_version=4)
+def api() -> str:
+    """The reference of each module, from its docstrings."""
+    parts = []
+    for module in MODULES:
+        title = f"``{module}``"
+        options = "   :members:\n   :member-order: bysource\n"
+        parts.append(f"{title}\n{'-' * len(title)}\n\n.. automodule:: {module}\n{options}")
+    return "\n".join(parts)
 
 
-def write(notebook: NotebookNode, path: Path) -> None:
-    """Write a page's notebook, without what only a kernel can show: a widget becomes a note."""
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [static for output in cell.outputs if (static := as_static(output))]
-    notebook.metadata.pop("widgets", None)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
-
-
-def as_static(output: NotebookNode) -> NotebookNode | None:
-    """An output as a page can show it; None for a progress bar or a warning."""
-    if output.get("name") == "stderr":
-        return None
-    if "application/vnd.jupyter.widget-view+json" not in output.get("data", {}):
-        return output
-    plain = output.data.get("text/plain", "")
-    if "%|" in plain:
-        return None
-    return new_output(
-        "display_data", data={"text/plain": "(a widget: open the notebook to use it)"}
-    )
+def index(source: Path) -> str:
+    """The landing page with the sidebar."""
+    text = (source / "docs" / "index.md").read_text(encoding="utf-8")
+    text = re.sub(r"\]\((\w+\.md)", r"](docs/\1", text).replace("](../", "](")
+    executed = source / "notebooks" / "executed"
+    notebooks = [f"notebooks/executed/{p.stem}" for p in sorted(executed.glob("*.ipynb"))]
+    lessons = [f"notebooks/executed/course/{p.stem}" for p in sorted(executed.glob("*/*.ipynb"))]
+    trees = {
+        "Start": ["docs/readme"],
+        **{caption: [f"docs/{page}" for page in pages] for caption, pages in PAGES.items()},
+        "Notebooks, executed": notebooks,
+        "Course": ["notebooks/course/README", *lessons],
+        "Contributing": ["CONTRIBUTING"],
+    }
+    parts = (TOCTREE.format(caption=c, pages="\n".join(p)) for c, p in trees.items() if p)
+    return text + "".join(parts)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,19 @@
 # ---
 
 # %% [markdown]
-# # What the pseudo-labels catch
+# # What the pseudo-labels capture
 #
-# CURE has no identities. In their place it puts *pseudo-labels*: K-means on the teacher's
-# embeddings, and for each forget cluster a target, the cluster farthest from it. So all it knows
-# of the people stands or falls with this clustering. This notebook asks
+# CURE has no identities. It uses *pseudo-labels* instead: K-means clusters of the teacher's
+# embeddings, and for each forget cluster a target, the cluster farthest from it. Everything that
+# CURE knows about people comes from this clustering. This notebook asks
 #
-# 1. how many clusters there should be, by every common criterion, none of which sees a label;
-# 2. how far the clusters are people (labels are used here, to judge, and nowhere else);
-# 3. where each cluster is sent, and whether many are sent to the same place;
+# 1. how many clusters there should be, by common criteria, none of which uses a label;
+# 2. how well the clusters match people (labels are used here, for evaluation only);
+# 3. where each cluster is sent, and whether many clusters share a target;
 # 4. how the clusters move while the student unlearns;
-# 5. how much the score depends on K, on tau, on the temperature, and on the target map.
+# 5. how much the score depends on K, tau, the temperature and the target map.
 #
-# It shows one seed's draw. The judgement of the method is `02_unlearning`'s.
+# It shows one seed. The evaluation of the method is in `02_unlearning`.
 
 # %% tags=["parameters"]
 dataset = "synthfaces"  # a manifest: synthfaces (synthetic faces), lfw, folder
@@ -69,9 +69,9 @@ case = study.prepare(faces, setting, seed)
 case
 
 # %% [markdown]
-# ## The space that is clustered
+# ## What is clustered
 #
-# The teacher embeds the forget and the retain images. That is all that the next section sees.
+# The teacher embeds the forget and the retain images. The next section uses nothing else.
 
 # %%
 trained = study.train_teacher(case, progress=progress)
@@ -85,20 +85,20 @@ pd.DataFrame({side: x.shape for side, x in spaces.items()}, index=["images", "di
 # %% [markdown]
 # ## How many clusters?
 #
-# Every criterion below goes by the embeddings alone.
+# Every criterion below uses the embeddings only.
 #
-# - **Inertia** always falls with K; its *elbow* is where more clusters stop paying.
-# - **Silhouette**: how much nearer a sample is to its own cluster than to the next, from -1 to 1.
-#   The classical one compares all pairs; the one *by centroids* costs O(NK), so that it also works
-#   at half a million images. It is what `CureConfig(clusters="auto")` follows.
-# - **Calinski-Harabasz**: variance between over variance within. **Davies-Bouldin**: how alike the
-#   two most alike clusters are, on average; low is good.
-# - **Stability**: whether other starts, or a bootstrap resample of the images, lead to the same
-#   clusters (adjusted Rand index; 1 is the same). Note that a coarse clustering can be stable and
-#   still be wrong.
+# - **Inertia** always falls with K; its *elbow* is where more clusters stop helping.
+# - **Silhouette**: how much nearer a sample is to its own cluster than to the next one, from -1
+#   to 1. The classical one compares all pairs. The one *by centroids* costs O(NK), so it also
+#   works for half a million images; `CureConfig(clusters="auto")` uses it.
+# - **Calinski-Harabasz**: variance between clusters over variance within. **Davies-Bouldin**: how
+#   similar the most similar pairs of clusters are, on average; low is good.
+# - **Stability**: whether other initialisations, or a bootstrap resample of the images, give the
+#   same clusters (adjusted Rand index; 1 is the same). A coarse clustering can be stable and
+#   still wrong.
 #
-# The line is the number chosen, the dotted line the number of people there really are: it is drawn
-# to judge the choice, and no criterion knew it.
+# The line is the number chosen. The dotted line is the number of people; it is drawn for
+# evaluation, and no criterion used it.
 
 # %%
 auto = {side: choose_clusters(x, seed=seed) for side, x in spaces.items()}
@@ -123,10 +123,10 @@ criteria = pd.concat(
 figures.draw("cluster_criteria", criteria)
 
 # %% [markdown]
-# ## The automatic suggestion
+# ## The automatic choice
 #
-# `clusters="auto"` tries a coarse grid of K and refines it where the silhouette by centroids peaks.
-# For comparison: the choice of each criterion on the grid above, and how many people there are.
+# `clusters="auto"` tries a coarse grid of K and refines it where the silhouette by centroids
+# peaks. For comparison: the choice of each criterion on the grid above, and the number of people.
 
 # %%
 suggested = pd.DataFrame(
@@ -140,12 +140,13 @@ suggested.loc["people there are"] = {side: values["people"] for side, values in 
 suggested
 
 # %% [markdown]
-# ## How far clusters are people
+# ## How well clusters match people
 #
-# **Here labels are used, to judge.** *Purity* is the share of images whose cluster is mostly their
-# person; it rises with K by itself. *Homogeneity* asks that a cluster hold one person,
-# *completeness* that a person lie in one cluster; *NMI* is their harmonic mean and *ARI* counts
-# pairs. Too few clusters merge people, too many split them: only NMI and ARI punish both.
+# **Labels are used here, for evaluation.** *Purity* is the share of images that belong to the
+# main person of their cluster; it rises with K by construction. *Homogeneity*: a cluster holds
+# one person. *Completeness*: a person lies in one cluster. *NMI* is their harmonic mean, and
+# *ARI* counts pairs. Too few clusters merge people and too many split them; only NMI and ARI
+# penalise both.
 
 # %%
 agreement = pd.concat(
@@ -170,8 +171,8 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# The clusters by size. What is grey belongs to someone else than the cluster's main person: those
-# images are sent along with strangers.
+# The clusters by size. Grey images belong to someone other than the cluster's main person; they
+# are moved together with that person's images.
 
 # %%
 sizes = pd.concat(
@@ -184,11 +185,11 @@ sizes = pd.concat(
 figures.draw("cluster_sizes", sizes)
 
 # %% [markdown]
-# ## Who lies in the middle, who at the edge
+# ## What is near the centroid, and what is at the edge
 #
-# The faces of a forget cluster nearest to its centroid, and those farthest from it, with their
-# distances. The edge is where quality is poor or a second person has crept in. (Drawn faces only;
-# real faces are not shown.)
+# The images of a forget cluster nearest to its centroid and farthest from it, with their
+# distances. Low-quality images, and images of a second person, are at the edge. (Synthetic faces
+# only; real faces are not shown.)
 
 # %%
 forget = clusterings["forget"]
@@ -201,10 +202,10 @@ sheet
 # %% [markdown]
 # ## The farthest map
 #
-# Cluster k is sent to the cluster farthest from it. Nothing stops one remote cluster from being the
-# farthest of many: a *hub*, and people sent to one place end up alike. The alternative lets each
-# target be used once, by the assignment of largest total distance
-# (`scipy.optimize.linear_sum_assignment`): no hubs, at the price of somewhat shorter ways.
+# Cluster k is sent to the cluster farthest from it. One remote cluster may be the farthest from
+# many: a *hub*, and people who are sent to one place become similar. The alternative uses each
+# target once, with the assignment of the largest total distance
+# (`scipy.optimize.linear_sum_assignment`). It has no hubs, and somewhat shorter distances.
 
 # %%
 maps = farthest_map.target_maps(forget.centroids, seed)
@@ -223,10 +224,10 @@ hubs
 # %% [markdown]
 # ## Drift
 #
-# The student moves, and the forget clusters are computed again from its embeddings. (By `cure`, the
-# paper's: `cure_plus`, which `02_unlearning` runs, recomputes no centroids.) How far do the
-# centroids go, and how often does an image change its cluster, or its target? A target that keeps
-# changing pulls an image one way and then another.
+# During unlearning CURE recomputes the forget centroids from the student. (CURE+, which
+# `02_unlearning` runs, does not.) How far do the centroids move, and how often does an image
+# change its cluster, or its target? About 90 % of the images change their target in every epoch,
+# while few change their cluster: the farthest centroid changes as the clusters move.
 
 # %%
 clusters = resolve_clusters(case.config.clusters, spaces["forget"], spaces["retain"], seed)
@@ -243,12 +244,12 @@ drift = result.history[["epoch", *DRIFT]]
 figures.draw("cluster_drift", drift)
 
 # %% [markdown]
-# ## How much the score depends on the choices
+# ## Sensitivity
 #
-# From a sweep that was run once and saved (`cure sweep`, about 25 minutes of one core): one factor
-# at a time departs from its default, three seeds, four for the target map, on faces that no other
-# result uses. The dotted lines are the defaults. `cure_plus` recomputes no centroids and has no
-# target map, so tau and the map act in the paper's `cure` only.
+# From a sweep that was run once and saved (`cure sweep`, about 25 minutes of one core): one
+# factor at a time leaves its default, with three seeds (four for the target map), on synthetic
+# faces that no other result uses. Dotted lines are the defaults. CURE+ recomputes no centroids
+# and has no target map, so tau and the map affect CURE only.
 
 # %%
 saved = ROOT / "figures" / "sensitivity.csv"
@@ -256,8 +257,9 @@ sensitivity = pd.read_csv(saved)
 figures.draw("sensitivity", sensitivity)
 
 # %% [markdown]
-# What each departure does to UES, paired by seed with the defaults, with 95 % t-intervals over the
-# seeds. The line of the target map is the effect of sending each cluster to a different target.
+# The effect of each change on UES, paired by seed with the defaults, with 95 % t-intervals over
+# the seeds. The line of the target map is the effect of sending each cluster to a different
+# target.
 
 # %%
 effects(sensitivity).round(3)
@@ -282,8 +284,9 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # %% [markdown]
 # ## What this showed
 #
-# The number suggested here is the number the method uses; the one-to-one map uses every target
-# once and sends no cluster to itself, and no map sends a cluster farther than the farthest one.
+# The assertions check that the number suggested here is the number that the method uses, that the
+# one-to-one map uses every target once and sends no cluster to itself, and that no map sends a
+# cluster farther than the farthest map does.
 
 # %%
 if case.config.clusters == "auto":

@@ -13,8 +13,8 @@
 # embeddings. Someone asks that their images be removed. Retraining without them costs as much as
 # the first training. **CURE** (arXiv:2509.19562) changes the trained encoder instead. It needs no
 # identity labels: only the images that must go and the images that may stay. This notebook runs
-# CURE+ (`cure_plus`), our variant, in which one loss term of the paper is replaced;
-# `method = "cure"` runs the paper's objective.
+# CURE+ (`cure_plus`), our variant, in which one loss term of the paper is replaced; `method =
+# "cure"` runs the paper's objective.
 #
 # The notebook
 #
@@ -80,9 +80,9 @@ sheet
 # ## The request
 #
 # Each seed draws a *case*. The **forget** set holds every training image of the people who asked;
-# the **retain** set holds the training images of everyone else. Some images of each person are held
-# out for testing. **Outsiders** look like members (equally many images each) but are in no training
-# set: an attack that tells members from non-members needs realistic non-members.
+# the **retain** set holds the training images of everyone else. Some images of each person are
+# held out for testing. **Outsiders** look like members (equally many images each) but are in no
+# training set: an attack that tells members from non-members needs realistic non-members.
 #
 # The request holds images only. The unlearning code has no access to identities.
 
@@ -106,8 +106,8 @@ first = next(running)
 first.report
 
 # %% [markdown]
-# Where the two curves of a panel overlap, no threshold separates pairs of one person from pairs of
-# two.
+# Where the two curves of a panel overlap, no threshold separates pairs of one person from pairs
+# of two.
 
 # %%
 figures.draw("score_distributions", figures.score_histogram(first.report.scores))
@@ -142,11 +142,11 @@ first.teacher
 # person still match. Dispersion separates them, which is what "no longer recognisable" requires.
 #
 # Batch norm needs care. Its running statistics lag the weights by about ten steps, and a student
-# that forgets moves far in ten steps. So the statistics are recalibrated on retained images at the
-# end.
+# that forgets moves far in ten steps. So the statistics are recalibrated on retained images at
+# the end.
 #
-# How many clusters? The number of people who asked is unknown. The study takes the number at which
-# the clusters are best separated (the silhouette peaks). Compare it with the true number:
+# How many clusters? The number of people who asked is unknown. The study takes the number at
+# which the clusters are best separated (the silhouette peaks). Compare it with the true number:
 
 # %%
 clusters = pd.Series(first.result.summary, name="chosen").to_frame()
@@ -160,31 +160,32 @@ clusters
 # ## Oracle and evaluation
 #
 # The oracle is what unlimited compute gives: the same start and recipe, without the forgotten
-# images. It still recognises people it never saw, as a good encoder does. So there are two goals of
-# forgetting, and the report shows both:
+# images. It still recognises people it never saw, as a good encoder does. So there are two goals
+# of forgetting, and the report shows both:
 #
-# - **erasure**: forgotten people are no longer recognisable. UES (CURE) measures it: F is the share
-#   of their recognisability above chance that is gone, S is how little all else changed, and
-#   UES = F x S;
-# - **indistinguishability**: the student behaves like the oracle. Membership recall and ToW measure
-#   it. A student far *below* the oracle has over-forgotten, and that can be detected.
+# - **erasure**: forgotten people are no longer recognisable. UES (CURE) measures it: F is the
+#   share of their recognisability above chance that is gone, S is how little all else changed,
+#   and UES = F x S;
+# - **indistinguishability**: the student behaves like the oracle. Membership recall and ToW
+#   measure it. A student far *below* the oracle has over-forgotten, and that can be detected.
 #
-# Each model is evaluated at its own best threshold, in ten folds: the threshold is recalibrated, as
-# an operator or an attacker would do.
+# Each model is evaluated at its own best threshold, in ten folds: the threshold is recalibrated,
+# as an operator or an attacker would do.
 #
 # Three lines of the table deserve a second look.
 #
 # - *Membership recall* is the share of forget images that an attack, fitted to each model, still
 #   calls members. If the attack's AUC is under 0.55, the recall means nothing.
-# - *Rank-1, old gallery*: new images of the forgotten are searched in templates enrolled **before**
-#   unlearning. *Re-enrolled*: the student makes the templates too. A claim of "no longer
-#   identified" must say which of the two it means.
-# - *Accuracy at the teacher's threshold* is what a deployed system sees first. It can be gamed
-#   (a student that collapses all forget embeddings reaches 1/2), so no score uses it.
+# - *Rank-1, old gallery*: new images of the forgotten are searched in templates enrolled
+#   **before** unlearning. *Re-enrolled*: the student makes the templates too. A claim of "no
+#   longer identified" must say which of the two it means.
+# - *Accuracy at the teacher's threshold* is what a deployed system sees first. It can be gamed (a
+#   student that collapses all forget embeddings reaches 1/2), so no score uses it.
 #
 # ## All seeds
 #
-# One draw of people is an anecdote. Each seed has other people, another teacher and another oracle.
+# One draw of people is an anecdote. Each seed has other people, another teacher and another
+# oracle.
 
 # %%
 outcomes = [first, *running]
@@ -245,8 +246,8 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # ## What this showed
 #
 # The assertions check the claims: forgetting happened, it did not break the rest, and the method
-# saw no label. The two bounds are claims about one data set and method; for others the table above
-# is the result, and no bound is asserted.
+# saw no label. The two bounds are claims about one data set and method; for others the table
+# above is the result, and no bound is asserted.
 
 # %%
 after = tidy[tidy.model == "after"].pivot_table(index="seed", columns="metric", values="value")

@@ -7,22 +7,22 @@
 # ---
 
 # %% [markdown]
-# # Which images deserve to be forgotten, and does it help?
+# # Which images should be forgotten, and does it help?
 #
-# The paper (arXiv:2509.19562) claims that forgetting *low-quality* training images leaves a better
-# model: accuracy on AgeDB rises. If so, unlearning would not only serve those who ask to be
-# forgotten, it would clean a model whose training set was careless.
+# The paper (arXiv:2509.19562) claims that forgetting *low-quality* training images improves the
+# model: accuracy on AgeDB rises. Unlearning would then also clean up a model that was trained on
+# careless data.
 #
 # This notebook
 #
 # 1. scores images without labels, and tests the scores against a known truth;
-# 2. draws a forget request by quality, and shows whom it touches;
-# 3. tries the claim: forgetting the poorest images against forgetting random ones, the best ones,
-#    fine-tuning, and training anew without them;
+# 2. draws a forget request by quality, and shows whom it affects;
+# 3. tests the claim: forgetting the lowest-quality images against forgetting random ones, the
+#    best ones, fine-tuning, and retraining without them;
 # 4. does the same where bad images were *planted*, so that an effect must exist;
-# 5. asks whom a quality threshold falls on.
+# 5. asks which groups a quality threshold selects.
 #
-# "No" would be as good an answer as "yes"; the last cell asserts what must hold either way.
+# "No" is as good an answer as "yes"; the last cell asserts what must be true either way.
 
 # %% tags=["parameters"]
 dataset = "synthfaces"  # the only set whose true quality and ages are known
@@ -79,15 +79,16 @@ faces
 # %% [markdown]
 # ## What "quality" means
 #
-# The standard (ISO/IEC 29794-1, for faces 29794-5) means **utility**: an image is good if
-# comparing it goes right. That is neither beauty nor sharpness, and it belongs to an image *and* a
-# recogniser. No scorer sees utility; each sees a cause of it (blur, noise, a turned head) or a
-# symptom in the encoder (an embedding that changes when it should not).
+# The standard (ISO/IEC 29794-1, for faces 29794-5) defines it as **utility**: an image is good if
+# comparisons with it succeed. That is neither beauty nor sharpness, and it depends on the image
+# *and* the encoder. No scorer measures utility. Each measures a cause of it (blur, noise, a
+# turned head) or a symptom in the encoder (an embedding that changes when it should not).
 #
-# Two truths to hold them to, and they differ:
+# Two tests, which differ:
 #
 # - SynthFaces know what was done to each image: `quality` is an order by *design*;
-# - error-versus-discard asks for *utility*: do fewer comparisons fail once the poorest are gone?
+# - error-versus-discard measures *utility*: do fewer comparisons fail once low-quality images are
+#   discarded?
 
 # %%
 correlations = pd.concat(
@@ -99,12 +100,12 @@ correlations.pivot_table(index="scorer", columns="seed", values="correlation").r
 ]
 
 # %% [markdown]
-# The fused score takes the geometric mean of several ranks, since an image that is bad in one
-# respect is bad. What is in it was chosen on drawings (seeds 100 to 102) that no result uses. The
-# encoder's own signals (norm, dropout agreement, cluster margin) say little about what was done to
-# an image. Whether they say more about its utility is the next question.
+# The fused score is the geometric mean of several ranks, since an image that is bad in one
+# respect is bad. Its parts were chosen on synthetic faces (seeds 100 to 102) that no result uses.
+# The encoder's own signals (norm, dropout agreement, cluster margin) say little about what was
+# done to an image. Whether they say more about its utility is the next question.
 #
-# Its deciles, the poorest on top:
+# Its deciles, lowest quality first:
 
 # %%
 deciles = figures.decile_table(experiment.scores, seed=seeds[0])
@@ -113,10 +114,10 @@ figures.draw_quality_deciles(deciles, faces)
 # %% [markdown]
 # ## Error versus discard
 #
-# All comparisons of strangers, at a threshold that lets one impostor in a thousand pass. Discard
-# the poorest images, and see how many genuine pairs still fail. *Random* discarding is the line to
-# beat; the *oracle* knows who is who and how alike a person's images are, so it bounds them all.
-# The table holds the area under the curve up to 20 %, over that of a flat line: below 1 is useful.
+# All comparisons between unseen people, at a threshold that accepts one impostor in a thousand.
+# Discard low-quality images first, and count how many genuine pairs still fail. *Random*
+# discarding is the baseline; the best possible order knows the errors and bounds all others. The
+# table holds the area under the curve up to 20 %, relative to a flat line: below 1 is useful.
 
 # %%
 curves = quality_tables.discard_curves(experiment.test_set, experiment.teacher, seed=seeds[0])
@@ -131,9 +132,9 @@ figures.draw("quality_discard", curves)
 # %% [markdown]
 # ## A request by quality
 #
-# `scorers.lowest_quality` takes a fraction or a threshold. It looks at no label to choose.
-# Who is hit is another matter, and whoever answers for the request should look: a person with few
-# or only poor images may lose them all (that warns).
+# `scorers.lowest_quality` takes a fraction or a threshold. It uses no label. Which people it
+# affects is another matter, and anyone who handles such a request should check: a person with few
+# images, all of low quality, may lose all of them (a warning says so).
 
 # %%
 request = scorers.lowest_quality(faces, scorer, fraction=max(fractions), encoder=experiment.teacher)
@@ -141,8 +142,8 @@ print(request)
 request.affected(faces).head(8).round(2)
 
 # %% [markdown]
-# In JupyterLab: move the threshold, see who would go, then let it run. (Elsewhere an image of one
-# choice stands in.)
+# In JupyterLab: move the threshold, see which images would go, then run it. (Elsewhere a static
+# image takes its place.)
 
 # %%
 live = can_explore() if widget is None else widget
@@ -155,20 +156,20 @@ shown
 # %% [markdown]
 # ## The experiment
 #
-# For every seed other faces, another teacher. From each teacher, at each fraction:
+# Each seed has other faces and another teacher. From each teacher, at each fraction:
 #
 # | run | forgets | why |
 # |---|---|---|
-# | `cure`, `cure_plus` | the lowest | the claim, by the paper's objective and by ours |
-# | `cure_plus` | random ones | what unlearning does whatever is forgotten |
-# | `cure_plus` | the best | if quality matters, this must be worse |
-# | `fine_tune` | the lowest | going on training without them |
-# | `oracle` | the lowest; random ones | trained anew without them: what forgetting could reach |
+# | CURE, CURE+ | the lowest quality | the claim |
+# | CURE+ | random images | what unlearning does regardless of what is forgotten |
+# | CURE+ | the best quality | if quality matters, this must be worse |
+# | fine-tuning | the lowest quality | continued training without them |
+# | oracle | the lowest quality; random images | retraining without them: the best possible |
 #
-# Every finished run is a row that is saved at once: stop this cell, and it goes on where it was
-# (`cure quality --profile quick` runs the same without a notebook). The measure is the **signed
-# change of accuracy** against the teacher, on pairs of strangers in LFW's manner, and on pairs at
-# least 30 years apart in AgeDB's. UES has no place here: its S counts a gain as a loss.
+# Every finished run is saved as a row at once: stop this cell, and it resumes later (`cure
+# quality --profile quick` runs the same without a notebook). The measure is the **signed change
+# of accuracy** against the teacher, on pairs of unseen people (as in LFW) and on pairs at least
+# 30 years apart (as in AgeDB). UES is not used here: its S counts a gain as a loss.
 
 # %%
 table = quality_study.run(setting, seeds, rows, progress=progress)
@@ -181,7 +182,8 @@ natural[columns].round(4)
 
 # %% [markdown]
 # The fair comparison is with as many images forgotten *at random* by the same method, seed by
-# seed: it takes out what unlearning, or less data, does by itself.
+# seed: it removes what unlearning, or less data, does by itself. CURE was not run on random
+# images, so the verdict rests on CURE+.
 
 # %%
 natural.dropna(subset="against_random")[
@@ -192,17 +194,17 @@ natural.dropna(subset="against_random")[
 figures.draw("quality_accuracy", changed)
 
 # %% [markdown]
-# ## Where the effect must exist
+# ## Where an effect must exist
 #
-# The same faces with a share of them spoilt: blurred beyond use, half covered, or given to the
-# wrong person. We know which, so the request needs no scorer: exactly the spoilt are forgotten.
-# Training anew without them must help; the question is whether *unlearning* them does.
+# The same faces with a share of them corrupted: blurred beyond use, half covered, or given to the
+# wrong person. The corrupted images are known, so the request needs no scorer: exactly they are
+# forgotten. Retraining without them must help; the question is whether *unlearning* them does.
 
 # %%
 summary[summary.training == "planted"][[*columns, "against_random", "against_p"]].round(4)
 
 # %% [markdown]
-# Would a scorer have found them? A mislabelled image is a good image.
+# Would a scorer have found them? A mislabelled image looks fine.
 
 # %%
 planted_experiment = Experiment(setting, seeds[0], "planted")
@@ -211,10 +213,12 @@ shares = quality_tables.score_shares(planted_experiment.scores, defects)
 figures.draw("quality_scores", shares)
 
 # %% [markdown]
-# ## Whom does it fall on?
+# ## Which groups does it select?
 #
 # SynthFaces know skin tone and age. `chosen_ratio` is a group's rate of being forgotten over
-# everyone's: 1 is blind. Accuracy is judged within each group, before and after.
+# everyone's: 1 is blind. Accuracy is measured within each group, before and after. These numbers
+# are for this notebook's score; with the cluster margin the choice is not balanced (see the
+# quality page of the documentation).
 
 # %%
 groups = quality_tables.group_table(table)
@@ -235,8 +239,9 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # %% [markdown]
 # ## What this showed
 #
-# Whatever the answer: all runs are there, each change is against its own teacher, the request and
-# its complement share nothing, and nobody lost all images unnoticed.
+# Whatever the answer, the assertions check that all runs are there, that each change is against
+# its own teacher, that the request and its complement share nothing, and that nobody lost all
+# images unnoticed.
 
 # %%
 expected = len(conditions(setting)) * len(seeds)

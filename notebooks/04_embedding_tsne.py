@@ -7,19 +7,19 @@
 # ---
 
 # %% [markdown]
-# # What unlearning does to the space
+# # What unlearning does to the embedding space
 #
-# Maps of the embeddings before and after unlearning, and of the oracle, on shared axes. A map is a
-# image, **not a proof**: it flattens tens of dimensions into two, and something must give. From
-# a t-SNE map can be read who lies *next to* whom. It cannot be read
+# Maps of the embeddings before and after unlearning, and of the oracle, on shared axes. A map is
+# an illustration, **not a proof**: it reduces tens of dimensions to two. A t-SNE map shows which
+# images are *neighbours*. It does not show
 #
 # - how far apart two groups are (gaps between islands mean little);
-# - how spread out a group is (islands are blown up or shrunk to similar density);
+# - how spread out a group is (islands are scaled to similar density);
 # - whether something that looks like an island is a cluster (noise makes islands too);
-# - how much anything moved, by the length of a way on the map.
+# - how much anything moved: the length of a path on the map is not the size of the change.
 #
-# So every map here comes with a check by another method and with numbers for how far it can be
-# trusted, and every claim is settled in the embedding space, not on the map.
+# So every map comes with a check by another method and with numbers for how far it can be
+# trusted, and every claim is tested in the embedding space, not on the map.
 
 # %% tags=["parameters"]
 dataset = "synthfaces"  # a manifest: synthfaces (synthetic faces), lfw, folder
@@ -75,8 +75,8 @@ case
 # %% [markdown]
 # ## Three models
 #
-# The teacher (before), the student that has forgotten (after), and the oracle, trained from the
-# same start without the forgotten images.
+# The teacher (before), the student (after), and the oracle, trained from the same start without
+# the forgotten images.
 
 # %%
 trained = study.train_teacher(case, progress=progress)
@@ -88,8 +88,8 @@ result
 # %% [markdown]
 # ## Three sets
 #
-# Forgotten and retained people by their training images, and unseen people: outsiders, who are in
-# nobody's training. Large sets are thinned evenly. Everybody is embedded by all three models.
+# Forgotten and retained people (their training images), and unseen people: outsiders, who are in
+# no training set. Large sets are thinned evenly. All three models embed every image.
 
 # %%
 points = map_tables.choose_points(
@@ -107,12 +107,12 @@ points.groupby("set").size()
 # %% [markdown]
 # ## One space for all
 #
-# The student began as the teacher, so their spaces can be compared as they are. The oracle's
-# cannot: two trainings end in spaces turned against each other, and no map can tell a turn from a
-# change. So the oracle is first rotated into the teacher's space by orthogonal Procrustes, fitted
-# on **retained faces only**; fitted on the forgotten too, it would hide what is to be shown. The
-# residual |A R - B| / |B| says what the rotation leaves over, on the faces it was fitted to and on
-# held-out images of the same people, with the student's (not rotated) beside.
+# The student started as the teacher, so their spaces can be compared directly. The oracle's
+# cannot: two trainings end in rotated spaces, and a map cannot distinguish a rotation from a
+# change. So the oracle is first rotated into the teacher's space with orthogonal Procrustes,
+# fitted on **retained images only**; fitted on the forgotten too, it would hide the effect. The
+# residual |A R - B| / |B| says what the rotation leaves, on the images it was fitted to and on
+# held-out images of the same people, next to the student's (not rotated).
 
 # %%
 retained = ImageView(faces.images, case.request.retain_index)
@@ -143,8 +143,8 @@ residuals.round(3)
 # %% [markdown]
 # ## View (a): one joint map
 #
-# t-SNE fitted to all three models' embeddings together, so that every point may go where it
-# belongs. The coordinates are saved, and the figure is drawn from what was saved.
+# t-SNE fitted to the embeddings of all three models together, so that every point can go
+# anywhere. The coordinates are saved, and the figure is drawn from the saved coordinates.
 
 # %%
 folder = Path(out or RUNS / "04_embedding_tsne")
@@ -157,20 +157,20 @@ figures.draw("map_joint", joint)
 #
 # The teacher's own map, fitted without the others; student and oracle are then *placed* into it.
 #
-# **Warning.** Placement can only put a point among those that are there already. A face that moved
-# to where the teacher has nothing is drawn next to whatever is least far: movement into empty
-# space cannot show in this view. Compare it with (a), where it can.
+# **Warning.** A point can only be placed among existing points. An image that moved to where the
+# teacher has nothing is drawn next to whatever is least far: movement into empty space cannot
+# show in this view. Compare it with (a), where it can.
 
 # %%
 placed = projections.placed_tsne(spaces, seed, perplexity).merge(points, on="point")
 figures.draw("map_placed", placed)
 
 # %% [markdown]
-# ## The largest moves
+# ## The largest movements
 #
 # Which images moved most is decided in the **embedding space** (cosine distance between before
-# and after), not on the map; the map only shows where they went. Change by set, then the ways of
-# the largest changes on the joint map.
+# and after), not on the map; the map only shows where they went. First the change by set, then
+# the paths of the largest changes on the joint map.
 
 # %%
 points["change"] = 1 - (spaces["before"] * spaces["after"]).sum(1)
@@ -183,9 +183,9 @@ figures.draw("map_moves", moves)
 # %% [markdown]
 # ## Pseudo-clusters and their centroids
 #
-# The forget faces alone, by pseudo-label: K-means on the teacher's embeddings, and then on the
-# student's, started from the teacher's centroids, so that a number keeps its meaning. A number
-# stands at the image nearest to the centroid; a centroid has no place of its own on a map.
+# The forget images by pseudo-label: K-means on the teacher's embeddings, and then on the
+# student's, initialised with the teacher's centroids, so that a number keeps its meaning. A
+# number stands at the image nearest to the centroid, because a centroid has no position on a map.
 
 # %%
 count = int(result.summary["clusters_forget"])
@@ -197,9 +197,9 @@ figures.draw("map_clusters", clusters)
 # %% [markdown]
 # ## How far can a map be trusted?
 #
-# *Trustworthiness* is 1 if the neighbours on the map are neighbours in the space, and about 1/2 for
-# a random map. *Preserved* is the share of the 15 nearest neighbours in the space that are also
-# among the 15 nearest on the map; *chance* is what a random map would keep.
+# *Trustworthiness* is 1 if the neighbours on the map are neighbours in the space, and about 1/2
+# for a random map. *Preserved* is the share of the 15 nearest neighbours in the space that are
+# also among the 15 nearest on the map; *chance* is what a random map would keep.
 
 # %%
 quality = pd.concat(
@@ -214,9 +214,9 @@ quality.round(3)
 # %% [markdown]
 # ## Explorer
 #
-# In JupyterLab: two maps, linked. Hover to see a face and its numbers, here and in the other map;
-# use the lasso (the buttons at the left of a map) to select images here and see them there;
-# colour by set, cluster, change or quality. Where nobody can look (papermill, nbconvert) the still
+# In JupyterLab: two linked maps. Hover to see an image and its numbers, here and in the other
+# map. Use the lasso (the buttons at the left of a map) to select images here and see them there.
+# Colour by set, cluster, change or quality. Without a browser (papermill, nbconvert) the static
 # image above takes its place.
 
 # %%
@@ -241,10 +241,10 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # %% [markdown]
 # ## What this showed
 #
-# Claims about the change, settled in the embedding space: where the profile claims forgetting, the
-# forgotten images moved at least twice as far as the retained ones; and the rotation brought the
-# oracle closer to the teacher, on images that it was not fitted to as well. Every map is better
-# than chance at keeping neighbours.
+# The assertions test the change in the embedding space: where the profile claims forgetting, the
+# forgotten images moved at least twice as far as the retained ones; the rotation brought the
+# oracle closer to the teacher, on held-out images too; and every map preserves more neighbours
+# than chance.
 
 # %%
 mean = points.groupby("set").change.mean()

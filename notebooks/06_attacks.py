@@ -7,21 +7,22 @@
 # ---
 
 # %% [markdown]
-# # What a sceptic would try
+# # Attacks on a student
 #
-# Notebook 02 made a *student* that no longer recognises some people. "No longer recognises" is a
-# claim about one measure. Here someone who doubts it tries to prove it wrong:
+# Notebook 02 made a *student* that no longer recognises some people. That is a claim about one
+# measure. This notebook evaluates it critically, as an attacker would:
 #
-# 1. **Was this image in training?** Membership attacks, by one signal each.
-# 2. **Were the people hidden, not forgotten?** A rotation or a linear map may bring them back.
-# 3. **How fast do they come back?** From a few images, enrolled or trained on.
-# 4. **Does the forgetting itself show?** If the student treats forgotten people oddly, it tells
-#    everyone who asked to be forgotten.
-# 5. **Who else paid?** Retained people who resemble the forgotten.
+# 1. **Was this image in training?** Membership attacks, one signal each.
+# 2. **Were the people hidden, not forgotten?** A rotation or a linear map may restore the
+#    matches.
+# 3. **How fast does recognition return?** From a few images, enrolled or trained on.
+# 4. **Can forgetting be detected?** If the student treats forgotten people unusually, it reveals
+#    who asked to be forgotten.
+# 5. **Who else is affected?** Retained people who resemble the forgotten.
 #
-# Every attack runs alike on the teacher (*before*), the student (*after*) and the *oracle*, which
-# was trained without the forgotten. An attack that does as well on the oracle as on the student has
-# proved nothing: a good encoder recognises people it never saw.
+# Every attack runs on the teacher (*before*), the student (*after*) and the *oracle*, which was
+# trained without the forgotten. An attack that succeeds on the oracle as well proves nothing
+# about the student: a good encoder recognises people it never saw.
 
 # %% tags=["parameters"]
 dataset = "synthfaces"  # a manifest: synthfaces (synthetic faces), lfw, folder
@@ -74,12 +75,12 @@ pretrain(faces, setting, seeds, progress)
 faces
 
 # %% [markdown]
-# ## Three models, and the attacker's own
+# ## The models, and the attacker's
 #
-# Teacher, student and oracle as in notebook 02 (what was trained there comes from the cache).
-# **Shadow encoders** are the attacker's: trained by the same recipe, each on half of the people,
-# they show how every image is embedded when its person was in training, and when not. They cost
-# most of the time here, so only the first seed has them.
+# Teacher, student and oracle as in notebook 02 (they come from the cache if they were trained
+# there). **Shadow encoders** belong to the attacker: trained with the same recipe, each on half
+# of the people, they show how an image is embedded when its person was in training and when not.
+# They take most of the time here, so only the first seed has them.
 
 # %%
 found = {}
@@ -113,22 +114,23 @@ case
 # %% [markdown]
 # ## 1. Was this image in training?
 #
-# The attacker knows some members and some people who were in no training. On half of them a
-# threshold is chosen; on the other half (other *people*) its AUC is measured; then every forget
-# image is asked. *Recall* is the share still called members.
+# The attacker knows some members and some people who were in no training set. A threshold is
+# chosen on half of them; AUC is measured on the other half (other *people*); then every forget
+# image is classified. *Recall* is the share that is still called a member.
 #
-# | attack | what it looks at | needs |
+# | attack | signal | needs |
 # |---|---|---|
 # | norm | the length of the embedding | nothing |
-# | views | is it embedded alike when mirrored, shifted, blurred? | nothing |
-# | nearest centroid | how near to the centre of its K-means cluster | other images |
-# | compactness | how near to other images of its person | who is on which image |
+# | views | whether mirrored, shifted and blurred versions get similar embeddings | nothing |
+# | nearest centroid | distance to the centre of its K-means cluster | other images |
+# | compactness | distance to other images of its person | who is on which image |
 # | likelihood ratio | all but the centroid, against shadow encoders | names, recipe, start |
 #
-# Where an AUC is near 1/2, the recall beside it means nothing. A recall *below* the oracle's is no
-# better than one above it: both show that something was done. The TPR at 0.1 % FPR needs a thousand
-# non-members, at 1 % a hundred; with fewer it says how many members rank above *all* of them. The
-# nearest centroid has eight images a person, so 80 non-members where ten strangers are held out.
+# Where an AUC is near 1/2, the recall next to it means nothing. A recall *below* the oracle's is
+# no better than one above it: both show that something was done. The TPR at 0.1 % FPR needs a
+# thousand non-members, at 1 % a hundred; with fewer, it is the share of members that rank above
+# *all* of them. The nearest centroid uses eight images per person, so it has 80 non-members where
+# ten strangers are held out.
 
 # %%
 signals = [name for name in figures.MEMBERSHIP if name in set(rows.attack)]
@@ -141,56 +143,56 @@ figures.draw("membership_attacks", signal_rows)
 # %% [markdown]
 # ## 2. Hidden or forgotten?
 #
-# Suppose that the old templates were kept. *As it is*: the student's new images are searched in
-# the teacher's gallery, and the reverse. *Rotation*: first the student's space is turned onto the
-# teacher's, as well as retained people allow. *Linear map*: the same with a ridge regression, which
-# may also stretch what was squeezed. Both are learnt **on retained people alone**. What they bring
-# back for the forgotten had only been hidden.
+# Suppose that the old templates were kept. *Unchanged*: the student's new images are searched in
+# the teacher's gallery, and the reverse. *Rotation*: the student's space is first rotated onto
+# the teacher's. *Linear map*: the same with a ridge regression, which can also stretch. Both are
+# fitted **on retained people only**. What they restore for the forgotten was hidden, not removed.
 #
-# The oracle's row is again the measure: its space, too, can be turned onto the teacher's, and then
-# finds in the old gallery people it never saw.
+# Compare with the oracle: its space can be mapped onto the teacher's too, and then finds people
+# in the old gallery whom it never saw.
 
 # %%
 table.loc[["as_it_is", "rotation", "linear_map"]]
 
 # %% [markdown]
-# The first two panels show the rank-one rates, the third how far the forgetting itself shows, which
-# is the matter of section 4.
+# The first two panels show rank-1 rates; the third shows how well the forgotten can be detected
+# (section 4).
 
 # %%
 hidden = rows[rows.attack.isin(figures.WAYS)]
 figures.draw("hidden", hidden)
 
 # %% [markdown]
-# ## 3. How fast do they come back?
+# ## 3. How fast does recognition return?
 #
-# *Few shots*: each forgotten person is enrolled anew by one, two, five images, by the model
-# itself, and their other images are searched among everyone retained; with the very images that
-# were forgotten, and with new ones, as an attacker would have. *Relearning*: the model is
-# trained on a few images of each, and judged by pairs that touch none of those. A student that
-# comes back in fewer steps than the oracle learns had kept something.
+# *Few shots*: each forgotten person is enrolled again with one, two or five images, by the model
+# itself, and their other images are searched among everyone retained; once with the images that
+# were forgotten, and once with new ones, which an attacker would have. *Relearning*: the model is
+# trained on a few images of each person and evaluated on pairs that contain none of them. A
+# student that recovers in fewer steps than the oracle learns had kept something.
 
 # %%
 recovery = rows[rows.attack.str.match("few_shot|relearning")]
 figures.draw("recovery", recovery)
 
 # %% [markdown]
-# ## 4. Does the forgetting show?
+# ## 4. Can forgetting be detected?
 #
-# Forgotten people against people whom no training has seen; 1/2 means that they cannot be told
-# apart, which is where the oracle should be. *Oddness* needs no labels: how far does an image lie
-# outside of what the model does with strangers? *Told apart* supposes an attacker who knows some of
-# the forgotten, and looks for the others, each person by the mean and spread of their images.
+# Forgotten people against people in no training set; an AUC of 1/2 means that they cannot be
+# distinguished, which is where the oracle should be. *Without examples* (oddness): how unusual is
+# an image compared with the model's embeddings of strangers? *With known examples*: the attacker
+# knows some of the forgotten and looks for the others, using the mean and spread of each person's
+# images.
 
 # %%
 table.loc[["oddness", "told_apart"]]
 
 # %% [markdown]
-# ## 5. Who else paid?
+# ## 5. Who else is affected?
 #
-# A point is a retained person: how near their template was to that of someone forgotten, and how
-# far their held-out images moved (after the best rotation, which changes no comparison). The
-# oracle moves everyone, since it is another training; what matters is whether the *near* ones move
+# A point is a retained person: their similarity to the nearest forgotten person, and how far
+# their held-out images moved (after the best rotation, which changes no comparison). The oracle
+# moves everyone, since it is another training run. The question is whether *similar* people move
 # more: Spearman's correlation.
 
 # %%
@@ -200,10 +202,10 @@ figures.draw("collateral", people)
 table.loc[["collateral"]]
 
 # %% [markdown]
-# ## The other methods, and real faces
+# ## Other methods, and real faces
 #
-# The study's own rows: the same attacks, without shadow encoders, on students of the comparison,
-# each method by the settings that won there, on drawn faces and on LFW
+# From the study's committed rows: the same attacks, without shadow encoders, on the students of
+# the comparison, each method with the settings that won there, on synthetic faces and on LFW
 # (`cure compare synthfaces --stages attacks`).
 
 # %%
@@ -227,8 +229,8 @@ sorted(path.name for path in folder.rglob("*.csv"))
 # %% [markdown]
 # ## What this showed
 #
-# The assertions hold the attacks to what must be so at any scale: each one ran on each model, no
-# number is missing, and the teacher matched against itself gains nothing by a rotation.
+# The assertions check what must be true at any scale: each attack ran on each model, no number is
+# missing, and the teacher matched against itself gains nothing from a rotation.
 
 # %%
 assert rows.value.notna().all()

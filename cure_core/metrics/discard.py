@@ -23,7 +23,7 @@ def error_versus_discard(
     threshold: float,
     fractions: Sequence[float] = STEPS,
 ) -> pd.DataFrame:
-    """The false non-match rate of the remaining pairs as the poorest images are discarded.
+    """The false non-match rate of the remaining pairs as low-quality images are discarded.
 
     A genuine pair is discarded with either of its images. A fraction is of the images that occur in
     genuine pairs; of images of equal quality the earlier goes first. The threshold is fixed.

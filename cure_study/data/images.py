@@ -74,5 +74,5 @@ def _is_deep(image: ImageFile.ImageFile) -> bool:
 
 
 def _count_frames(image: ImageFile.ImageFile) -> int:
-    """Images in the file; of a camera's multi-picture JPEG only the first counts."""
+    """Images in the file; of a multi-frame JPEG (MPO) only the first counts."""
     return 1 if image.format in ("JPEG", "MPO") else getattr(image, "n_frames", 1)

@@ -63,7 +63,7 @@ def draw_cluster_faces(data: pd.DataFrame, faces: FaceSet, clusters: int = 6) ->
 
 @style.in_style
 def draw_quality_deciles(data: pd.DataFrame, faces: FaceSet) -> Figure:
-    """A contact sheet, a row a decile of quality, the poorest on top: decile, place, image.
+    """A contact sheet, a row a decile of quality, the lowest on top: decile, place, image.
 
     `image` indexes `faces`. Raises ValueError for any data set but SynthFaces.
     """

@@ -32,7 +32,7 @@ CHUNK = 32  # images drawn together: enough to amortise a call, few enough to st
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SynthFaces:
-    """Drawn faces and their ground truth.
+    """Synthetic faces and their ground truth.
 
     `images` (N, 112, 112, 3) uint8 RGB, aligned as ArcFace aligns; `identities` (N,) int64, the
     person's number. `attributes`, one row an image: `person`, `capture`, `age` in years (18 to 85),

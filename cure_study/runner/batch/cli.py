@@ -48,6 +48,8 @@ def add_to(commands: Any) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
+    from cure_study.runner.batch.disk import disk_needed
+    from cure_study.runner.batch.state import time_left
     from cure_study.runner.batch.study import describe, differing
 
     states = _states(arguments)
@@ -55,7 +57,8 @@ def _plan(arguments: argparse.Namespace) -> None:
     for run, state in states.items():
         parameters = describe({name: run.parameters.get(name) for name in names})
         print(f"{state.what:<12} {run.name}  {parameters}")
-    print(f"{len(states)} runs")
+    print(f"{len(states)} runs; {time_left(states, 1)}, one at a time")
+    print(disk_needed(states, arguments.runs.resolve()))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -103,7 +103,7 @@ def _executed(
     for rank, run in enumerate(rest):
         future = client.submit(
             execute_in_process, run, str(runs_folder), cores=study.cores, memory=study.memory,
-            again=again, pure=False, priority=-rank,
+            timeout=study.timeout, again=again, pure=False, priority=-rank,
             resources={"cores": study.cores, "memory": study.memory},
         )  # fmt: skip
         futures[future] = run

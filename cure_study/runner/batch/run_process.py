@@ -28,9 +28,9 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def execute_in_process(
-    run: Run, runs_folder: str, *, cores: int, memory: int, again: bool
+    run: Run, runs_folder: str, *, cores: int, memory: int, timeout: float | None, again: bool
 ) -> tuple[str, str]:
-    """Execute a run in its own process with `cores` threads and at most `memory` bytes.
+    """Execute a run in its own process with `cores` threads, within `memory` bytes and `timeout` s.
 
     Returns how it ended (done, failed, busy, stale or cancelled), and of a stale one the reason.
     """
@@ -52,7 +52,7 @@ def execute_in_process(
             json.dumps({"run": asdict(run), "runs": runs_folder, "again": again}) + "\n"
         )
         process.stdin.flush()
-    error = _watch(process, memory)
+    error = _watch(process, memory, timeout)
     with suppress(BrokenPipeError):
         process.stdin.close()
     try:
@@ -77,15 +77,18 @@ def execute_in_process(
     return "failed", ""
 
 
-def _watch(process: "subprocess.Popen[str]", memory: int) -> str:
+def _watch(process: "subprocess.Popen[str]", memory: int, timeout: float | None) -> str:
     """Wait for the end of a process; returns why it must be ended, or nothing if it ended."""
-    measured = time.monotonic()
+    began = measured = time.monotonic()
     while True:
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.2)
             return ""
         if _cancelled():
             return "cancelled"
+        if timeout is not None and time.monotonic() - began > timeout:
+            _kill(process.pid)
+            return f"it took longer than {timeout:.0f} s; raise `timeout` in the study"
         if time.monotonic() - measured > MEMORY_SECONDS:
             measured = time.monotonic()
             if (used := _memory(process.pid)) > memory:

@@ -1,19 +1,12 @@
 """Many runs as one study: notebooks x parameters x seeds, read from a YAML file and checked.
 
-notebooks: [02_unlearning]
-profile: tiny                    # parameters to start from, in notebooks/profiles
-parameters: {n_bootstrap: 100}   # shared by all runs
-grid: {method: [cure, cure_plus]}  # every combination; or `runs:`, a list of parameters
-seeds: [0, 1, 2]
-cores: 1                         # of each run
-memory: 2 GB                     # of each run: one that takes more is ended, and has failed
-
-study = batch.read("seeds.yaml")
+study = batch.read("notebooks/studies/overnight.yaml")
 plan = study.plan()
 """
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -35,10 +29,34 @@ from cure_study.runner.parameters import unique
 from cure_study.runner.runs import Run
 
 SEED_NAMES = ("seed", "seeds")
+DURATION = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)")
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def _seconds(value: Any) -> float | None:
+    """The seconds of a duration such as "30 min"; None for none."""
+    if value is None:
+        return None
+    found = DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None or not float(found[1]):
+        raise ValueError("write a time such as 90 s, 30 min or 2 h")
+    return float(found[1]) * UNITS[found[2]]
 
 
 class Study(BaseModel):
-    """What a study's file says; `name` and `folder` are the file's."""
+    """What a study's file says; `name` and `folder` are the file's.
+
+    notebooks: names of the project's notebooks, or paths of others
+    profile: the parameters to start from, of `notebooks/profiles`
+    parameters: changes to the profile, the same for all runs
+    grid: lists of values by parameter; every combination is run
+    runs: in place of `grid`, a list of parameter sets
+    seeds: each combination is run with each
+    cores: processor cores of each run
+    memory: limit of each run, as in 4 GB; a run that takes more is ended and has failed
+    timeout: limit of each run, as in 90 s, 30 min or 2 h; a run that takes longer is ended and has
+        failed
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,6 +68,7 @@ class Study(BaseModel):
     seeds: Annotated[list[StrictInt], Field(min_length=1), AfterValidator(unique)] = []
     cores: int = Field(1, ge=1)
     memory: Annotated[ByteSize, Field(gt=0)] = ByteSize(2 * 10**9)
+    timeout: Annotated[float | None, BeforeValidator(_seconds)] = None
     name: str
     folder: Path
 

@@ -16,7 +16,7 @@
 # - read an ROC curve, and say why "99 % accurate" is no answer.
 #
 # **Time:** 75 minutes, of which the computer takes about one (the encoder is trained once; later
-# lessons find it in the cache). The faces are drawn by code, so they are nobody's.
+# lessons find it in the cache). The faces are synthetic: code draws them.
 #
 # **How to work.** Where it says *Predict*, write down your guess before you open the answer or run
 # the cell; being wrong there is how this course teaches. Where it says *Exercise*, replace the

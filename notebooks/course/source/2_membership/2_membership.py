@@ -302,7 +302,7 @@ aucs = {
 pd.Series({name: max(value, 1 - value) for name, value in aucs.items()}, name="AUC").round(3)
 
 # %% [markdown]
-# An encoder without any memory, and the attack "works" on blurry outsiders: it tells two *cameras* apart.
+# An encoder without any memory, and the attack "works" on blurry outsiders: it distinguishes two *cameras*.
 # Against outsiders that look like members it is next to tossing a coin. Non-members must look like
 # members in all but training.
 #

@@ -82,7 +82,7 @@ pd.DataFrame({name: accuracies(space) for name, space in spaces.items()}).round(
 # - **Erasure:** the person is no longer recognisable. Chance is the goal.
 # - **Indistinguishability:** the encoder behaves as if it had never seen the person. The oracle is the goal.
 #
-# Erasure goes *beyond* what training anew would do. Whether that is wanted depends on who asks, and why.
+# Erasure goes *beyond* what retraining would do. Whether that is wanted depends on who asks, and why.
 #
 # ## 3. A score for erasure
 #
@@ -253,7 +253,7 @@ pd.DataFrame(recalls).loc[["membership_recall", "membership_auc"]].round(3)
 # %% [markdown]
 # Not zero: as high as the oracle's, since the attack also calls some images members that nobody ever
 # trained on. A student far **above** the oracle has **under-forgotten**: traces are left. A student far
-# **below** it has **over-forgotten**: its forget images are *stranger than strangers*, and whoever looks
+# **below** it has **over-forgotten**: its forget images are *stranger than strangers*, and anyone who looks
 # for that finds the very people who asked to disappear.
 #
 # ### Exercise 4: a verdict (2 points)

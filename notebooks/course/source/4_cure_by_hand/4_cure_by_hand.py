@@ -429,8 +429,8 @@ assert set(sizes_) == {(2, 3)}
 
 # %% [markdown]
 # Here is the whole of CURE around your functions. Read it line by line; nothing in it is new, but for
-# two things. The forget centroids are found **anew** in every epoch, in the *student's* embeddings, for
-# the student moves. And at the end batch norm's statistics are taken anew, since they trail behind
+# two things. The forget centroids are **recomputed** in every epoch, in the *student's* embeddings, for
+# the student moves. And at the end batch norm's statistics are recalibrated, since they trail behind
 # weights that move as fast as these.
 
 # %%

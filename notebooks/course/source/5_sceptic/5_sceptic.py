@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Lesson 5: being the sceptic
+# # Lesson 5: a critical evaluation
 #
 # **Aims.** At the end you can
 #
@@ -127,7 +127,7 @@ for seed_ in (1, 2):
 #
 # ### Exercise 2: a metric that is not fooled (2 points)
 #
-# Let the sceptic choose: the **best** gate accuracy over all thresholds. (Thresholds worth trying: every
+# Let the attacker choose: the **best** gate accuracy over all thresholds. (Thresholds worth trying: every
 # score, and one below them all.)
 
 
@@ -264,10 +264,10 @@ figure
 #
 # ## 3. Forgetting by quality
 #
-# The paper claims that forgetting *low-quality* images makes an encoder **better**. It sounds right. Sceptics
+# The paper claims that forgetting *low-quality* images makes an encoder **better**. It sounds right. Critical readers
 # like such claims best.
 #
-# First: what is a poor image? A scorer that knows no names ranks the training images; here are the five it
+# First: what is a low-quality image? A scorer that knows no names ranks the training images; here are the five it
 # likes least, above the five it likes best.
 
 # %%
@@ -281,7 +281,7 @@ for axes, index in zip(figure.subplots(2, 5).flat, [*order[:5], *order[-5:]], st
 figure
 
 # %% [markdown]
-# Now an experiment: forget the poorest tenth, and measure accuracy on unseen people.
+# Now an experiment: forget the lowest-quality tenth, and measure accuracy on unseen people.
 #
 # **Think**, before you run it: accuracy rises by half a point. What *else* could have caused that than the
 # images' poor quality?
@@ -355,15 +355,15 @@ f"poorest minus random: {difference:+.3f}, from {interval.low:+.3f} to {interval
 
 # %% [markdown]
 # Whatever it says, mind what the seeds vary: which images are the random ones, and the order of training. The
-# teacher, the people and the poorest images are the same in all three. So the interval speaks for *this*
+# teacher, the people and the lowest-quality images are the same in all three. So the interval speaks for *this*
 # teacher; another could differ by more. And three seeds are few.
 #
 # ### Exercise 5: what may be said (1 point)
 #
 # Suppose the interval reads -0.010 to +0.018. Which sentence may stand in the report?
 #
-# - "a": forgetting poor images raises accuracy
-# - "b": forgetting poor images makes no difference
+# - "a": forgetting low-quality images raises accuracy
+# - "b": forgetting low-quality images makes no difference
 # - "c": with these seeds we cannot tell whether it helps or harms; the effect is unlikely to be large
 
 # %% nbgrader={"grade": false, "grade_id": "sentence", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -382,7 +382,7 @@ assert sentence == "c"
 #
 # - Ask of every metric: what is the silliest encoder that maxes it out?
 # - Name the gallery, the threshold, and the control; without them a number says little.
-# - An interval that holds zero is not "no effect": it is "not known yet".
+# - An interval that includes 0 is not "no effect": it is "not known yet".
 #
 # ## Further reading
 #
