@@ -179,6 +179,18 @@ def test_a_run_that_dies_or_takes_too_much_costs_only_itself(
     assert left_hidden(runs) == []
 
 
+def test_a_run_that_takes_longer_than_its_timeout_has_failed_and_the_rest_is_run(
+    tmp_path, marks, runs, capsys
+):
+    study = batch.read(write_study(tmp_path, seeds=[1, 2], timeout="3 s"))
+    (marks / "wait-1").touch()
+    execute_study(study, runs, cores=2)
+    assert "it took longer than 3 s; raise `timeout` in the study" in capsys.readouterr().out
+    assert whats(runs) == ["failed", "done"]
+    assert all(gone(pid) for pid in started(marks))
+    assert left_hidden(runs) == []
+
+
 def test_a_worker_killed_in_the_middle_loses_its_run_to_another(tmp_path, marks, runs):
     """Several machines: each worker is a process, behind a scheduler's address."""
     from distributed import LocalCluster

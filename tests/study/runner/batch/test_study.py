@@ -115,6 +115,9 @@ def test_data_and_weights_are_part_of_a_run(tmp_path, monkeypatch):
             "`parameters` sets out, which each run sets; leave it out",
         ),
         ({"memory": "lots"}, "`memory` is 'lots': could not parse"),
+        ({"timeout": "soon"}, "`timeout` is 'soon': write a time such as 90 s, 30 min or 2 h"),
+        ({"timeout": 30}, "`timeout` is 30: write a time such as"),
+        ({"timeout": "0 s"}, "`timeout` is '0 s': write a time such as"),
         ({"cores": 0}, "`cores` is 0: Input should be greater than or equal to 1"),
         ({"sedes": [1]}, "`sedes` is unknown; did you mean 'seeds'?"),
     ],
@@ -176,3 +179,20 @@ def test_a_record_is_plain(tmp_path):
     record = json.loads(json.dumps(run.record()))
     assert record["parameters"]["seed"] == 1
     assert record["version"].startswith(run.name.rpartition("-")[2])
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90 s", 90), ("1.5 min", 90), ("2h", 7200), (None, None)]
+)
+def test_a_timeout_is_a_time_with_its_unit(tmp_path, text, seconds):
+    fields = {} if text is None else {"timeout": text}
+    assert batch.read(write_study(tmp_path, **fields)).timeout == seconds
+
+
+def test_the_studies_of_the_project_are_valid():
+    """Their fields are right; a plan would also draw their faces."""
+    paths = sorted((runs.NOTEBOOKS / "studies").glob("*.yaml"))
+    assert len(paths) >= 2
+    for path in paths:
+        study = batch.read(path)
+        assert len(study.conditions()) * len(study.seeds) >= 20
