@@ -116,7 +116,7 @@ def index(source: Path) -> str:
     notebooks = [f"notebooks/executed/{p.stem}" for p in sorted(executed.glob("*.ipynb"))]
     lessons = [f"notebooks/executed/course/{p.stem}" for p in sorted(executed.glob("*/*.ipynb"))]
     trees = {
-        "Start": ["docs/readme"],
+        "Start": ["README: install and run <docs/readme>"],
         **{caption: [f"docs/{page}" for page in pages] for caption, pages in PAGES.items()},
         "Notebooks, executed": notebooks,
         "Course": ["notebooks/course/README", *lessons],

@@ -184,7 +184,7 @@ def test_the_readme_quotes_the_ues_of_the_committed_run():
     for name in ("accuracy, retained", "accuracy, unseen"):
         ues *= 1 - (after[name] - before[name]).abs() / before[name]
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    line = re.search(r"UES \(CURE\) .*", text)[0]
+    line = re.search(r"(?m)^UES \(CURE\) .*", text)[0]
     assert f"{ues.mean():.3f} [" in line
 
 
