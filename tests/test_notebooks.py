@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from cure_core import encoders, objectives
+from cure_core.runtime.amp import resolved
 from cure_study.data.yaml_files import read_yaml
 from cure_study.experiments import study
 from cure_study.experiments.quality.setting import QualitySetting, conditions
@@ -157,7 +158,9 @@ def test_every_profile_makes_a_setting(profile):
     given = runs.declared(source) | runs.profile_parameters(source, profile)
     setting = study.setting_of(given)
     assert asdict(setting.recipe).items() >= given["teacher"].items()
-    for name, value in given["unlearning"].items():
+    unlearning = dict(given["unlearning"])
+    unlearning["amp"] = resolved(unlearning.get("amp", False), given["device"] or "cpu")
+    for name, value in unlearning.items():
         made = getattr(setting.config, name)
         assert made == (tuple(value) if isinstance(value, list) else value)
     assert setting.encoder in encoders.REGISTRY

@@ -10,15 +10,16 @@ import pytest
 from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[1]
+EXECUTED = ("notebooks/executed/02_unlearning", "notebooks/executed/course/4_cure_by_hand")
 pytestmark = pytest.mark.xdist_group("site")  # it is built once
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site as built from notebooks that were not run."""
+    """The site, built from the pages and the executed notebooks."""
     out = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, ROOT / "docs" / "build.py", "--bare", "--out", out],
+        [sys.executable, ROOT / "docs" / "build.py", "--out", out],
         capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -57,6 +58,14 @@ def test_every_link_within_the_site_leads_somewhere(site, pages):
     assert looked_at > 300
 
 
+def test_notebooks_are_shown_with_their_figures_and_the_reference_with_its_docstrings(site, pages):
+    study = pages[site / f"{EXECUTED[0]}.html"]
+    assert len(study.select("div.cell_output img")) >= 5
+    reference = pages[site / "docs" / "api.html"]
+    assert "InfoNCE over cluster centroids" in reference.get_text(" ", strip=True)
+    assert len(reference.select("dl.py")) > 50
+
+
 def test_pages_need_nothing_from_elsewhere(pages):
     for path, page in pages.items():
         for tag in page.find_all(["img", "script", "link"]):
@@ -67,11 +76,13 @@ def test_pages_need_nothing_from_elsewhere(pages):
 
 
 def test_the_course_is_there_without_its_answers(site, pages):
-    text = pages[site / "notebooks" / "course" / "4_cure_by_hand.html"].get_text()
+    text = pages[site / "notebooks" / "executed" / "course" / "4_cure_by_hand.html"].get_text()
     assert "raise NotImplementedError" in text
     assert "argmin(1)" not in text
     assert "BEGIN HIDDEN" not in text
-    assert pages[site / "notebooks" / "course" / "4_cure_by_hand.html"].find_all("math")
+    assert pages[site / "notebooks" / "executed" / "course" / "4_cure_by_hand.html"].find_all(
+        "math"
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -87,7 +98,7 @@ def test_pages_fit_a_desktop_and_a_phone(site, width):
         page = browser.new_page(viewport={"width": width, "height": 900})
         complaints = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        for path in ("index", "notebooks/02_unlearning", "notebooks/course/4_cure_by_hand"):
+        for path in ("index", "docs/comparison", "docs/gallery", *EXECUTED):
             page.goto((site / f"{path}.html").as_uri())
             assert page.evaluate("document.documentElement.scrollWidth") <= width
         browser.close()

@@ -61,7 +61,7 @@ def unlearning_efficiency_score(
         if old[name] <= 0.5:
             raise ValueError(
                 f"before[{name!r}] is {old[name]}; UES needs an accuracy above chance (1/2) before "
-                "unlearning."
+                "unlearning: train the teacher longer, or on more people and images."
             )
     forgetting = _clip((old["forget"] - new["forget"]) / (old["forget"] - 0.5))
     stability = math.prod(

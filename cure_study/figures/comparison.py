@@ -25,7 +25,7 @@ OUR_LOOKS = {
 REQUESTS = {
     "random_people": "random people",
     "hardest_people": "hardest people",
-    "random_samples": "random samples",
+    "random_samples": "random images",
 }
 UES_LABEL = "UES (CURE): 0 nothing forgotten or all lost, 1 perfect"
 Panels = list[tuple[Axes, pd.DataFrame]]  # each with its rows
