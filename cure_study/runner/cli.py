@@ -119,10 +119,11 @@ def run_study(
     if (folder / "table.csv").is_file():
         import pandas as pd
 
-        from cure_study.evaluation.report import key_lines
+        from cure_study.evaluation.report import key_lines, legends
 
-        table = pd.read_csv(folder / "table.csv", keep_default_na=False)
-        print(f"\n{key_lines(table).to_string()}\n")
+        table = key_lines(pd.read_csv(folder / "table.csv", keep_default_na=False))
+        print(f"\n{table.to_string()}")
+        print(*legends(table.to_numpy().ravel()), "", sep="\n")
     print(f"{seconds / 60:.1f} minutes; results, figures and the executed notebook:\n{folder}")
     print(f"next: jupyter lab {folder / source.name}")
 
