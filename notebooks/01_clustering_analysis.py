@@ -226,7 +226,7 @@ hubs
 #
 # During unlearning CURE recomputes the forget centroids from the student. (CURE+, which
 # `02_unlearning` runs, does not.) How far do the centroids move, and how often does an image
-# change its cluster, or its target? About 90 % of the images change their target in every epoch,
+# change its cluster, or its target? Over 90 % of the images change their target in every epoch,
 # while few change their cluster: the farthest centroid changes as the clusters move.
 
 # %%

@@ -172,7 +172,7 @@ def test_the_margin_chooses_dark_skin_too_often_in_every_seed():
 
 
 def test_most_images_change_their_target_in_every_epoch():
-    assert read("cluster_drift").moved_target.mean() == pytest.approx(0.9, abs=0.05)
+    assert read("cluster_drift").moved_target.mean() > 0.9
     assert read("cluster_drift").moved_cluster.mean() < 0.1
 
 
