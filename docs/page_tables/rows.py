@@ -10,6 +10,7 @@ from cure_study.experiments.comparison.methods import LABELS, OURS
 
 ROOT = Path(__file__).parents[2]
 DATASETS = {"synthfaces": "SynthFaces", "lfw": "LFW", "redrawn": "SynthFaces, redrawn"}
+NO_BREAK = "\u00a0"  # an interval stays on one line
 REQUESTS = {
     "random_people": "random people",
     "hardest_people": "hardest people",
@@ -40,11 +41,11 @@ def interval(values: pd.Series, measure: str) -> str:
         return ""
     if len(values) <= 3:
         return ", ".join(f"{value:.2f}" for value in values)
-    return seed_interval(values, measure).text(2)
+    return seed_interval(values, measure).text(2).replace(" ", NO_BREAK)
 
 
 def difference(values: pd.Series, measure: str) -> str:
     """The mean paired difference with its interval, bold if the interval excludes 0."""
     found = difference_interval(values.dropna(), measure)
-    text = found.text(2).replace("-0.00 ", "0.00 ")
+    text = found.text(2).replace("-0.00 ", "0.00 ").replace(" ", NO_BREAK)
     return f"**{text}**" if found.low > 0 or found.high < 0 else text
