@@ -73,7 +73,8 @@ def execute_study(
     with _client(scheduler, cores) as client:
         at_once = _count_slots(client, study)
         print(f"{len(rest)} of {len(plan)} runs are pending, {at_once} at a time", flush=True)
-        with tqdm(total=len(rest), disable=None, bar_format=BAR) as bar:
+        total, ended = len(rest), 0  # a bar that is not shown does not count
+        with tqdm(total=total, disable=None, bar_format=BAR) as bar:
             while rest:
                 busy = []
                 for run, end in _executed(client, study, rest, runs_folder, again=bool(only)):
@@ -86,7 +87,8 @@ def execute_study(
                     parameters = describe({name: run.parameters.get(name) for name in names})
                     bar.set_postfix_str(left)
                     bar.update()
-                    bar.write(f"{bar.n}/{bar.total} {end}: {run.name} {parameters}{error} ({left})")
+                    ended += 1
+                    bar.write(f"{ended}/{total} {end}: {run.name} {parameters}{error} ({left})")
                     sys.stdout.flush()  # a log is read while it grows
                 rest = busy
                 time.sleep(BUSY_SECONDS if busy else 0)

@@ -92,6 +92,7 @@ def test_each_run_once_failures_kept_and_retried_on_demand(tmp_path, marks, runs
     output = first.communicate()[0]
     assert first.returncode == 1, output
     assert "4 of 4 runs are pending, 2 at a time" in output
+    assert [f"\n{n}/4 " in output for n in (1, 2, 3, 4)] == [True] * 4
     assert "4 runs: 3 done, 1 failed" in output
     assert "AssertionError: it should fail" in output
     assert whats(runs) == ["done", "done", "failed", "done"]
