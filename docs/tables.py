@@ -43,15 +43,24 @@ def markdown(table: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def with_tables(page: str) -> str:
-    """The text of a page with its tables written again."""
-    return MARKED.sub(lambda m: m[1] + markdown(TABLES[m[2]]()) + m[4], page)
+def with_tables(text: str, path: Path) -> str:
+    """The text of the page at `path` with its tables written again.
+
+    A link in a table is relative to the repository's root, and is made relative to the page.
+    """
+    prefix = "docs/" if path.parent == ROOT else ""
+
+    def written(match: re.Match[str]) -> str:
+        table = markdown(TABLES[match[2]]()).replace("](docs/", f"]({prefix}")
+        return match[1] + table + match[4]
+
+    return MARKED.sub(written, text)
 
 
 def main() -> None:
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
-        if (written := with_tables(text)) != text:
+        if (written := with_tables(text, path)) != text:
             with atomic_path(path) as temporary:
                 temporary.write_text(written, encoding="utf-8")
             print(path.relative_to(ROOT))

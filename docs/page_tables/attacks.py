@@ -6,7 +6,7 @@ from functools import partial
 import pandas as pd
 
 from cure_study.experiments.comparison.methods import in_order
-from page_tables.rows import DATASETS, interval, label, read
+from page_tables.rows import DATASETS, each_seed, label, read
 
 # a column of figures/attacks.csv: its title
 DETECTION = {"told_apart_auc": "detection AUC, known examples", "oddness_auc": "without examples"}
@@ -27,22 +27,9 @@ def by_method(dataset: str, columns: dict[str, str]) -> pd.DataFrame:
         line = {DATASETS[dataset]: label(method)}
         for column, title in columns.items():
             values = rows[rows.method == method][column]
-            line[title] = interval(values, column) if values.notna().all() else ""
+            line[title] = each_seed(values) if values.notna().all() else ""
         lines.append(line)
     return pd.DataFrame(lines)
-
-
-def detection() -> pd.DataFrame:
-    """Detection of the forgotten with known examples, a column a data set: mean over seeds."""
-    rows = read("attacks")
-    means = rows.groupby(["method", "dataset"]).told_apart_auc.mean().unstack()
-    return pd.DataFrame(
-        {
-            "model": label(method),
-            **{DATASETS[name]: f"{means.loc[method, name]:.2f}" for name in ("synthfaces", "lfw")},
-        }
-        for method in ("teacher", "oracle", *in_order(set(means.index) - {"teacher", "oracle"}))
-    )
 
 
 def own_study() -> pd.DataFrame:
@@ -64,13 +51,12 @@ def own_study() -> pd.DataFrame:
         case = case if at is None else case[case["at"] == at]
         line = {"SynthFaces": title}
         for model, name in models.items():
-            line[name] = interval(case[case.model == model].value, metric)
+            line[name] = each_seed(case[case.model == model].value)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
-    "detection": detection,
     "detection-synthfaces": partial(by_method, "synthfaces", DETECTION),
     "detection-lfw": partial(by_method, "lfw", DETECTION),
     "matching-synthfaces": partial(by_method, "synthfaces", MATCHING),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from cure_study.experiments.comparison.methods import LABELS
-from page_tables.rows import DATASETS, REQUESTS, interval, read
+from page_tables.rows import DATASETS, REQUESTS, each_seed, read
 
 
 def chosen() -> pd.DataFrame:
@@ -45,7 +45,7 @@ def sensitivity() -> pd.DataFrame:
                 case = case[(case.factor == "base") & case.seed.isin(varied.seed)]
             else:
                 case = varied[varied.value.astype(float) == factor]
-            line[f"UES (CURE) of {LABELS[method]}"] = interval(case.ues, "ues")
+            line[f"UES (CURE) of {LABELS[method]}"] = each_seed(case.ues)
         lines.append(line)
     return pd.DataFrame(lines)
 

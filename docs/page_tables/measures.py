@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from page_tables.rows import interval, read
+from page_tables.rows import each_seed, read
 
 COVERAGE_POPULATIONS = (
     *("recall near 0, skewed", "recall near 0, counts of 100"),
@@ -23,7 +23,7 @@ def quick() -> pd.DataFrame:
         {
             "measure": measure,
             **{
-                title: interval(rows[(rows.measure == measure) & (rows.model == model)].value, "")
+                title: each_seed(rows[(rows.measure == measure) & (rows.model == model)].value)
                 for model, title in models.items()
             },
         }

@@ -1,21 +1,22 @@
 """What the tables share: the rows of a CSV file, and how a number is written."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from cure_core.metrics.intervals import difference_interval, seed_interval
-from cure_study.experiments.comparison.methods import LABELS, OURS
+from cure_study.experiments.comparison.methods import LABELS, OURS, in_order, kind
 
 ROOT = Path(__file__).parents[2]
-DATASETS = {"synthfaces": "SynthFaces", "lfw": "LFW", "redrawn": "SynthFaces, redrawn"}
-NO_BREAK = "\u00a0"  # an interval stays on one line
+DATASETS = {"synthfaces": "SynthFaces", "redrawn": "redrawn", "lfw": "LFW"}
 REQUESTS = {
     "random_people": "random people",
     "hardest_people": "hardest people",
     "random_samples": "random images",
 }
+FEW = 3  # seeds whose values stand in place of an interval
 
 
 @cache
@@ -23,10 +24,39 @@ def read(name: str) -> pd.DataFrame:
     return pd.read_csv(ROOT / "figures" / f"{name}.csv")
 
 
-def random_people(dataset: str) -> pd.DataFrame:
-    """The rows of the comparison on the main request of a data set."""
+def comparison_rows(dataset: str, request: str = "random_people") -> pd.DataFrame:
     rows = read("comparison")
-    return rows[(rows.dataset == dataset) & (rows.request == "random_people")]
+    return rows[(rows.dataset == dataset) & (rows.request == request)]
+
+
+def by_seed(dataset: str, request: str = "random_people", score: str = "ues") -> pd.DataFrame:
+    """A score of the comparison, a row per seed and a column per method."""
+    return comparison_rows(dataset, request).pivot(index="seed", columns="method", values=score)
+
+
+def competitors(methods: Iterable[str]) -> list[str]:
+    """CURE, our variants and the label-free peers, in the order of every table."""
+    return [method for method in in_order(methods) if kind(method) in ("ours", "peer")]
+
+
+def name(method: str) -> dict[str, str]:
+    """The first two cells of a row: a method's label and its name in the code."""
+    return {"method": LABELS[method], "code": f"`{method}`"}
+
+
+def score(values: pd.Series, measure: str, decimals: int = 3) -> str:
+    """The mean over seeds with its interval, or with the values themselves if they are few."""
+    if len(values) > FEW:
+        return seed_interval(values, measure).text(decimals)
+    each = ", ".join(f"{value:.{decimals}f}" for value in values)
+    return f"{values.mean():.{decimals}f} ({each})"
+
+
+def change(differences: pd.Series, measure: str, decimals: int = 3) -> str:
+    """The mean of paired differences with its interval, in bold if that excludes 0."""
+    interval = difference_interval(differences.dropna(), measure)
+    text = interval.text(decimals)
+    return f"**{text}**" if interval.low > 0 or interval.high < 0 else text
 
 
 def label(method: str) -> str:
@@ -34,18 +64,6 @@ def label(method: str) -> str:
     return LABELS[method] + (" (ours)" if method in OURS and method != "cure" else "")
 
 
-def interval(values: pd.Series, measure: str) -> str:
-    """The mean over seeds with its interval; of three seeds or fewer their values."""
-    values = values.dropna()
-    if len(values) == 0:
-        return ""
-    if len(values) <= 3:
-        return ", ".join(f"{value:.2f}" for value in values)
-    return seed_interval(values, measure).text(2).replace(" ", NO_BREAK)
-
-
-def difference(values: pd.Series, measure: str) -> str:
-    """The mean paired difference with its interval, bold if the interval excludes 0."""
-    found = difference_interval(values.dropna(), measure)
-    text = found.text(2).replace("-0.00 ", "0.00 ").replace(" ", NO_BREAK)
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+def each_seed(values: pd.Series, decimals: int = 2) -> str:
+    """The values of the seeds."""
+    return ", ".join(f"{value:.{decimals}f}" for value in values.dropna())
