@@ -123,8 +123,8 @@ def launched(*arguments):
     print("launched")
     raise SystemExit
 
-from cure_study.experiments import study
-study.launch = launched
+from cure_study.experiments import seeds as module
+module.launch = launched
 """
 
 

@@ -192,5 +192,6 @@ def test_the_faces_and_the_setting_are_as_documented():
     drawn = [p.get("dataset_options", {}).get("seed", 0) for p in profiles.values()]
     assert sweep.FACES["seed"] not in drawn
     assert Recipe(**profiles["quick"]["teacher"]) == sweep.RECIPE
-    assert CureConfig(**profiles["quick"]["unlearning"]) == sweep.CONFIG
+    unlearning = profiles["quick"]["unlearning"] | {"amp": False}  # its rows are of float32
+    assert CureConfig(**unlearning) == sweep.CONFIG
     assert tables_made_by("sweep") == [f"{sweep.TABLE}.csv"]
