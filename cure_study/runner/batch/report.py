@@ -40,7 +40,7 @@ def save(study: Study, runs_folder: Path, file: Path) -> Path:
     rows = [_run(run, known, names, file, runs_folder) for run, known in states.items()]
     counts = Counter(known.what for known in states.values())
     environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True)
-    environment.filters["png"] = lambda data: base64.b64encode(data).decode()
+    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     page = environment.get_template("batch_report.html").render(
         name=study.name,
         yaml=file.read_text(encoding="utf-8"),
@@ -199,7 +199,7 @@ def _table(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def _figures(folder: Path) -> list[tuple[str, bytes]]:
-    """Caption and PNG of each figure of a run, small enough for a page."""
+    """Caption and WebP of each figure of a run, small enough for a page."""
     from PIL import Image
 
     figures = []
@@ -207,7 +207,7 @@ def _figures(folder: Path) -> list[tuple[str, bytes]]:
         with Image.open(path) as image:
             image.thumbnail((IMAGE_WIDTH, IMAGE_WIDTH * 4))
             buffer = io.BytesIO()
-            image.save(buffer, "PNG", optimize=True)
+            image.convert("RGB").save(buffer, "WEBP", quality=80)
         figures.append((f"{path.stem.replace('_', ' ')} ({folder.name})", buffer.getvalue()))
     return figures
 
