@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).parents[1]
 EXECUTED = ("notebooks/executed/02_unlearning", "notebooks/executed/course/4_cure_by_hand")
-pytestmark = pytest.mark.xdist_group("site")  # it is built once
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("site")]  # it is built once
 
 
 @pytest.fixture(scope="module")
