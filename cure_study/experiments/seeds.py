@@ -4,12 +4,14 @@ Two threads of one training wait for each other whenever something else needs th
 processes do not.
 """
 
+import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context
+from multiprocessing import active_children, get_context, parent_process
 from typing import TypeVar
 
 import torch
@@ -176,7 +178,7 @@ def _result(future: Future[T]) -> T:
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     """Processes of one thread each, which end with the block, in the middle of a stage too."""
     before = set(active_children())
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_use_one_thread)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
         yield pool
     except BaseException:  # an interruption, or a caller who wants no more seeds
@@ -187,6 +189,18 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _use_one_thread() -> None:
+def _start_worker() -> None:
+    """One thread; a session of its own, since a Linux desktop shares the cores between sessions."""
     torch.set_num_threads(1)
     threadpool_limits(1)
+    if hasattr(os, "setsid"):
+        os.setsid()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A signal to the notebook's session does not reach this one."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -5,11 +5,14 @@ import os
 import pickle
 import re
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -119,3 +122,19 @@ def test_a_face_set_reaches_another_process_without_the_content_of_its_maps(tmp_
         index = np.arange(len(content))
         assert np.array_equal(received.images[index], content[index])
     assert isinstance(received.images.parts[0], np.memmap)
+
+
+def test_processes_end_with_a_notebook_that_is_killed():
+    """Theirs is another session, which a signal to the notebook's does not reach."""
+    code = (
+        "import os, time; from cure_study.experiments import seeds\n"
+        "if __name__ == '__main__':\n"
+        "    with seeds._pool(1) as pool:\n"
+        "        print(pool.submit(os.getpid).result(), flush=True)\n"
+        "        pool.submit(time.sleep, 120).result()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as main:
+        worker = psutil.Process(int(main.stdout.readline()))
+        main.kill()
+        worker.wait(60)
+    assert not worker.is_running()
