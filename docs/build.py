@@ -76,7 +76,7 @@ def write_source(source: Path) -> None:
         shutil.copy(ROOT / name, source)
     shutil.copy(ROOT / "README.md", source / "docs" / "readme.md")
     for page in (source / "docs").glob("*.md"):
-        from_root = page.name in ("readme.md",)
+        from_root = page.name == "readme.md"
         page.write_text(links(page.read_text(encoding="utf-8"), from_root), encoding="utf-8")
     (source / "docs" / "api.rst").write_text(api(), encoding="utf-8")
     (source / "index.md").write_text(index(source), encoding="utf-8")

@@ -171,6 +171,12 @@ def of_the_measures():
     return {seed_interval(ues, "ues").text()}
 
 
+def test_the_readme_shows_the_ues_of_the_committed_run():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = re.search(r"(?m)^UES \(CURE\) .*", text)[0]
+    assert of_the_measures() <= {found[0] for found in INTERVAL.finditer(line)}
+
+
 SOURCES = (of_the_comparison, of_the_attacks, of_the_quality, of_the_clusters, of_the_measures)
 
 

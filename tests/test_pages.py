@@ -77,18 +77,6 @@ def test_most_images_change_their_target_in_every_epoch():
     assert read("cluster_drift").moved_cluster.mean() < 0.1
 
 
-def test_the_readme_quotes_the_ues_of_the_committed_run():
-    """UES by hand from each seed's accuracies."""
-    wide = read("measures").pivot(index="seed", columns=["model", "measure"], values="value")
-    before, after = wide["before"] - 0.5, wide["after"] - 0.5
-    ues = 1 - after["accuracy, forgotten"] / before["accuracy, forgotten"]
-    for name in ("accuracy, retained", "accuracy, unseen"):
-        ues *= 1 - (after[name] - before[name]).abs() / before[name]
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    line = re.search(r"(?m)^UES \(CURE\) .*", text)[0]
-    assert f"{ues.mean():.3f} [" in line
-
-
 def test_the_page_of_batches_names_the_columns_of_a_collected_table():
     record = {
         "parameters": {"seed": 0}, "version": "v", "notebook": "n", "profile": "p", "seconds": 1.0,

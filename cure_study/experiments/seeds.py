@@ -20,13 +20,13 @@ from threadpoolctl import threadpool_limits
 from cure_core.runtime.distributed import rank, world_size
 from cure_core.runtime.progress import bar
 from cure_study.data.faceset import FaceSet
-from cure_study.evaluation.evaluate import evaluate
 from cure_study.evaluation.report import Report
 from cure_study.experiments.study import (
     Outcome,
     StudySetting,
     forget,
     prepare,
+    run,
     train_oracle,
     train_teacher,
 )
@@ -119,21 +119,14 @@ def _run_stage(
     """Run a stage, whose needs come from the cache: the report, if it is that, and the seconds."""
     began = time.perf_counter()
     case, report = prepare(faces, setting, seed), None
-    if name == "oracle":
+    if name == "teacher":
+        train_teacher(case, progress)
+    elif name == "oracle":
         train_oracle(case, progress)
+    elif name == "student":
+        forget(case, train_teacher(case, progress), progress)
     else:
-        teacher = train_teacher(case, progress)
-        if name != "teacher":
-            student = forget(case, teacher, progress).student
-        if name == "report":
-            report = evaluate(
-                case.protocol,
-                before=teacher.encoder,
-                after=student,
-                oracle=train_oracle(case, progress).encoder,
-                n_bootstrap=n_bootstrap,
-                progress=progress,
-            )
+        report = run(faces, setting, seed, n_bootstrap=n_bootstrap, progress=progress).report
     return report, time.perf_counter() - began
 
 

@@ -1,6 +1,7 @@
 """What each part of a method contributes, and how wrong labels affect supervised methods."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -185,8 +186,5 @@ def _draw_points(ax: Axes, rows: pd.DataFrame, places: dict[str, float], **look:
         return
     values = [rows[rows.method == method].ues.dropna() for method in shown]
     x = np.array([places[method] for method in shown])
-    mean, low, high = np.transpose([seed_interval(seeds, "ues") for seeds in values])
-    ax.vlines(x, low, high, color=look["color"], lw=1)
-    for at, seeds in zip(x, values, strict=True):
-        ax.plot(np.full(len(seeds), at), seeds, ".", ms=2.5, color=look["color"], alpha=0.6)
-    ax.plot(x, mean, ms=4.5, lw=1, **look)
+    means = style.draw_upright(ax, x, values, partial(seed_interval, measure="ues"), look["color"])
+    ax.plot(x, means, ms=4.5, lw=1, **look)

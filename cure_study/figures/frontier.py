@@ -165,9 +165,7 @@ def _draw_curves(
             edge = "black" if factor == 1 else "none"
             ax.plot(point.forgetting, point.stability, ms=2.5 + size, mec=edge, **look)
         if intervals:
-            _draw_cross(
-                ax, rows[rows.factor == 1], colour, "", x="forgetting", y="stability"
-            )  # fmt: skip
+            _draw_cross(ax, rows[rows.factor == 1], colour, "", x="forgetting", y="stability")
 
 
 def _draw_cross(

@@ -1,5 +1,6 @@
 """Which images have low quality, what a score is worth, and whether forgetting them helps."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -117,18 +118,12 @@ def _draw_contrasts(ax: Axes, rows: pd.DataFrame, fractions: list[float]) -> Non
         if less.empty:
             missing += [label] * bool(((rows.method == method) & (rows.order == order)).any())
             continue
-        look: dict[str, Any] = {"color": colour, "label": label}
-        for place, fraction in enumerate(fractions):
-            values = less[less.fraction == fraction]
-            if values.empty:
-                continue
-            x = place + 0.15 * (i - 1)
-            mean, low, high = 100 * np.array(difference_interval(values.less, "accuracy"))
-            ax.vlines(x, low, high, color=colour, lw=1)
-            ax.plot(
-                np.full(len(values), x), 100 * values.less, ".", ms=2.5, color=colour, alpha=0.6
-            )
-            ax.plot(x, mean, marker, ms=4.5, ls="", **look)
+        shown = [fraction for fraction in fractions if fraction in set(less.fraction)]
+        places = np.array([fractions.index(fraction) for fraction in shown]) + 0.15 * (i - 1)
+        points = [100 * less.less[less.fraction == fraction] for fraction in shown]
+        interval = partial(difference_interval, measure="points")
+        means = style.draw_upright(ax, places, points, interval, colour)
+        ax.plot(places, means, marker, ms=4.5, ls="", color=colour, label=label)
     style.note_missing(ax, missing)
 
 

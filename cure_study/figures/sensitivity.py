@@ -1,5 +1,7 @@
 """UES as one setting at a time leaves its default: K, tau, temperature, target map."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -92,12 +94,9 @@ def _draw_line(
     groups = {x: group.ues for x, group in line.groupby("x")}
     shown = [x for x in values if x in groups]
     place = np.array([values.index(x) for x in shown]) + SHIFTS[method]
-    mean, low, high = np.transpose([seed_interval(groups[x], "ues") for x in shown])
-    ax.vlines(place, low, high, color=colour, lw=1, alpha=0.8)
-    for x, at in zip(shown, place, strict=True):
-        ax.plot(np.full(len(groups[x]), at), groups[x], ls="", marker=".", ms=3, color=colour)
-    ax.plot(place, mean, ls="", marker=marker, ms=4.5, color=colour, label=LABELS[method])
-    apart = [x == 0 for x in shown]  # never
+    seeds = [groups[x] for x in shown]
+    means = style.draw_upright(ax, place, seeds, partial(seed_interval, measure="ues"), colour)
+    ax.plot(place, means, ls="", marker=marker, ms=4.5, color=colour, label=LABELS[method])
     if joined:
-        kept = ~np.array(apart)
-        ax.plot(place[kept], mean[kept], color=colour, lw=1)
+        kept = np.array(shown) != 0  # 0 is never
+        ax.plot(place[kept], means[kept], color=colour, lw=1)

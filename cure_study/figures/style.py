@@ -27,7 +27,7 @@ MODEL_NAMES = {
     "oracle": "retrained without them (oracle)",
 }
 SET_NAMES = {"forget": "forgotten people", "retain": "retained people", "test": "unseen people"}
-DATASETS = {"synthfaces": "SynthFaces", "lfw": "LFW", "redrawn": "redrawn"}
+DATASETS = {"synthfaces": "SynthFaces", "redrawn": "redrawn", "lfw": "LFW"}
 GREY = "#595959"
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -122,6 +122,18 @@ def draw_method_row(
     mean, low, high = interval(values, measure)
     ax.plot([low, high], [y, y], color=colour, lw=1.5, alpha=0.7)
     ax.plot(mean, y, marker, ms=4, color=colour, mfc=colour if filled else "white")
+
+
+def draw_upright(
+    ax: Axes, x: np.ndarray, groups: Sequence[pd.Series], interval: Callable[[pd.Series], Interval],
+    colour: str,
+) -> np.ndarray:  # fmt: skip
+    """The interval of each group at its place in `x`, and each seed small; returns the means."""
+    means, low, high = np.transpose([interval(values) for values in groups])
+    ax.vlines(x, low, high, color=colour, lw=1)
+    for at, values in zip(x, groups, strict=True):
+        ax.plot(np.full(len(values), at), values, ".", ms=2.5, color=colour, alpha=0.6)
+    return means
 
 
 def note(ax: Axes, text: str, row: float | None = None) -> None:

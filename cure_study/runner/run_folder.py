@@ -19,8 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tqdm import tqdm
-
 from cure_core.files import atomic_path
 from cure_study.run_record import LOG, is_done, write_record
 from cure_study.runner import kernel
@@ -41,6 +39,8 @@ class Output:
     """Standard output, in lines above a progress bar if there is one."""
 
     def write(self, text: str) -> None:
+        from tqdm import tqdm
+
         tqdm.write(text, end="")
 
     def flush(self) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cure_study.experiments.comparison.methods import LABELS, SUPERVISED, in_order
 from cure_study.experiments.comparison.plan import Plan, read_plan
-from cure_study.figures.ablations import CHANGES
+from cure_study.figures.ablations import CHANGES, WRONG_LABELS
 from page_tables.rows import (
     DATASETS,
     REQUESTS,
@@ -100,7 +100,9 @@ def wrong_labels() -> pd.DataFrame:
 
 def _by_wrong_labels(cases: Iterable[tuple[str, str, bool]]) -> pd.DataFrame:
     """A row per data set and case: two methods, and whether the second one has the labels."""
-    titles = {"": "true labels", "_20": "20 % wrong", "_40": "40 % wrong"}
+    titles = {
+        end: f"{share} % wrong" if share else "true labels" for end, share in WRONG_LABELS.items()
+    }
     lines = []
     for dataset, (method, other, second) in product(MAIN, list(cases)):
         wide = by_seed(dataset)

@@ -22,13 +22,6 @@ from page_tables.rows import (
 
 PEOPLE = ("random_people", "hardest_people")
 PAGE = "docs/claims.md"
-CLUSTER_COUNTS = {
-    "0.1": "a tenth",
-    "0.25": "a quarter",
-    "1": "as chosen without labels",
-    "4.0": "four times",
-    "10.0": "ten times",
-}
 
 
 def claims() -> pd.DataFrame:
@@ -169,26 +162,10 @@ def lowest_recall() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def clusters() -> pd.DataFrame:
-    """UES as the number of forget clusters leaves the one chosen without labels."""
-    rows = read("sensitivity")
-    rows = rows[rows.seed.isin(rows[rows.factor == "forget clusters"].seed)]
-    lines = []
-    for times, title in CLUSTER_COUNTS.items():
-        line = {"number of forget clusters": title}
-        of = rows.factor == ("base" if times == "1" else "forget clusters")
-        for method in OURS[:2]:
-            seeds = rows[of & (rows.value == times) & (rows.method == method)]
-            line[LABELS[method]] = score(seeds.ues, "ues", 2)
-        lines.append(line)
-    return pd.DataFrame(lines)
-
-
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "claims": claims,
     "detection": detection,
     "claims-ues": partial(highest_score, "ues", tuple(REQUESTS)),
     "claims-ues-new-images": partial(highest_score, "ues_fresh", PEOPLE),
     "claims-recall": lowest_recall,
-    "claims-clusters": clusters,
 }

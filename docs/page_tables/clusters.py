@@ -1,11 +1,22 @@
 """The tables about the number of clusters."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import pandas as pd
 
-from cure_study.experiments.comparison.methods import LABELS
-from page_tables.rows import DATASETS, REQUESTS, each_seed, read
+from cure_study.experiments.comparison.methods import LABELS, OURS
+from page_tables.rows import DATASETS, REQUESTS, read, score
+
+COUNTS = {
+    "0.1": "a tenth",
+    "0.25": "a quarter",
+    "0.5": "half",
+    "1": "as chosen without labels",
+    "2.0": "twice",
+    "4.0": "four times",
+    "10.0": "ten times",
+}  # a value in figures/sensitivity.csv: how many times the number chosen
 
 
 def chosen() -> pd.DataFrame:
@@ -32,25 +43,23 @@ def _range(values: pd.Series) -> str:
     return f"{values.min():.0f} to {values.max():.0f}"
 
 
-def sensitivity() -> pd.DataFrame:
-    """UES at other numbers of forget clusters: the values of the seeds."""
+def sensitivity(counts: Iterable[str]) -> pd.DataFrame:
+    """UES as the number of forget clusters leaves the one chosen without labels."""
     rows = read("sensitivity")
+    rows = rows[rows.seed.isin(rows[rows.factor == "forget clusters"].seed)]
     lines = []
-    for factor in (0.1, 0.25, 0.5, 1, 2, 4, 10):
-        line = {"forget clusters, multiple of the number chosen": f"{factor:g}"}
-        for method in ("cure", "cure_plus"):
-            case = rows[rows.method == method]
-            varied = case[case.factor == "forget clusters"]
-            if factor == 1:
-                case = case[(case.factor == "base") & case.seed.isin(varied.seed)]
-            else:
-                case = varied[varied.value.astype(float) == factor]
-            line[f"UES (CURE) of {LABELS[method]}"] = each_seed(case.ues)
+    for times in counts:
+        line = {"number of forget clusters": COUNTS[times]}
+        of = rows.factor == ("base" if times == "1" else "forget clusters")
+        for method in OURS[:2]:
+            seeds = rows[of & (rows.value == times) & (rows.method == method)]
+            line[LABELS[method]] = score(seeds.ues, "ues", 2)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
     "clusters-chosen": chosen,
-    "clusters-sensitivity": sensitivity,
+    "clusters-sensitivity": partial(sensitivity, COUNTS),
+    "claims-clusters": partial(sensitivity, ("0.1", "0.25", "1", "4.0", "10.0")),
 }

@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from cure_core.metrics.intervals import difference_interval
 from cure_study.figures.quality import less_random
-from page_tables.rows import DATASETS, read
+from page_tables.rows import DATASETS, change, read
 
 PROTOCOLS = {"unseen": "any age", "cross_age": "30 years apart"}
 SCORERS = {
@@ -16,13 +15,6 @@ SCORERS = {
     "random": "random order",
     "oracle": "best possible order",
 }
-
-
-def _points(values: pd.Series) -> str:
-    """Differences of accuracy in percentage points."""
-    found = difference_interval(values, "accuracy")
-    text = f"{100 * found.value:.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
 
 
 def against_random() -> pd.DataFrame:
@@ -36,7 +28,9 @@ def against_random() -> pd.DataFrame:
             for protocol, title in PROTOCOLS.items():
                 less = less_random(rows[rows.protocol == protocol], method, "lowest")
                 less = less[less.fraction == fraction].less if len(less) else less
-                line[f"unseen people, {title}"] = _points(less) if len(less) else ""
+                line[f"unseen people, {title}"] = (
+                    change(100 * less, "points", 1) if len(less) else ""
+                )
             if line[f"unseen people, {PROTOCOLS['unseen']}"]:
                 lines.append(line)
     return pd.DataFrame(lines)
@@ -58,7 +52,9 @@ def planted() -> pd.DataFrame:
         case = rows[(rows.method == method) & (rows.order == order)]
         line = {"a fifth of the images corrupted": name}
         for protocol, title in PROTOCOLS.items():
-            line[f"unseen people, {title}"] = _points(case[case.protocol == protocol].change)
+            line[f"unseen people, {title}"] = change(
+                100 * case[case.protocol == protocol].change, "points", 1
+            )
         lines.append(line)
     return pd.DataFrame(lines)
 

@@ -8,14 +8,15 @@ import pandas as pd
 
 from cure_core.metrics.intervals import difference_interval, seed_interval
 from cure_study.experiments.comparison.methods import LABELS, OURS, in_order, kind
+from cure_study.figures.comparison import REQUESTS
+from cure_study.figures.style import DATASETS
+
+__all__ = [
+    "DATASETS", "REQUESTS", "by_seed", "change", "comparison_rows", "competitors", "each_seed",
+    "label", "name", "read", "score",
+]  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
-DATASETS = {"synthfaces": "SynthFaces", "redrawn": "redrawn", "lfw": "LFW"}
-REQUESTS = {
-    "random_people": "random people",
-    "hardest_people": "hardest people",
-    "random_samples": "random images",
-}
 FEW = 3  # seeds whose values stand in place of an interval
 
 

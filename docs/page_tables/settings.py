@@ -38,13 +38,8 @@ def of_dataclass(kind: Any) -> pd.DataFrame:
     lines = []
     for item in fields(kind):
         default = {} if item.default is MISSING else item.default
-        accepted = item.metadata.get("limits", ())
-        choices = [x for x in accepted if isinstance(x, str | bool)]
-        limits = ", ".join(map(str, choices)) if choices else ""
-        meaning = said.get(item.name, "") or limits
-        lines.append(
-            {"setting": f"`{item.name}`", "default": f"`{default}`", "meaning": _plain(meaning)}
-        )
+        meaning = _plain(said[item.name])
+        lines.append({"setting": f"`{item.name}`", "default": f"`{default}`", "meaning": meaning})
     return pd.DataFrame(lines)
 
 

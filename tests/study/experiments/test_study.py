@@ -3,25 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import small_study
 import torch
+from small_study import painted
 
 from cure_core import encoders
 from cure_core.encoders import SmallEncoder
 from cure_core.training.arcface import Recipe, Trained
 from cure_core.unlearning import CureConfig, unlearn
-from cure_study.data.faceset import FaceSet
 from cure_study.data.requests import ForgetRequestError
 from cure_study.experiments import study
 from cure_study.paths import cache_root
 
-SETTING = study.StudySetting(
-    encoder="tiny",
-    forget_people=3,
-    split={"min_images": 6, "outsiders": 4, "heldout": 0.3},
-    recipe=Recipe(epochs=1, batch_size=16),
-    config=CureConfig(clusters=(2, 3), epochs=1, batch_size=(8, 8)),
-    n_pairs=20,
-)
+SETTING = replace(small_study.SETTING, encoder="tiny")
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +25,7 @@ def tiny(monkeypatch):
 
 @pytest.fixture
 def faces(draw_faces):
-    images, identities = draw_faces(people=14, each=7)
-    return FaceSet("painted", images, identities, "abc")
+    return painted(draw_faces)
 
 
 @pytest.fixture
