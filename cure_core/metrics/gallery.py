@@ -16,7 +16,19 @@ def rank_one(
     gallery_people: ArrayLike,
     restrict_to: ArrayLike | None = None,
 ) -> float:
-    """Rank-1 identification: share of probes whose nearest template is that of their person.
+    """The share of probes that `rank_one_hits` finds, in [0, 1]; it raises the same errors."""
+    hits = rank_one_hits(probe, probe_people, gallery, gallery_people, restrict_to)
+    return float(np.mean(hits))
+
+
+def rank_one_hits(
+    probe: torch.Tensor | ArrayLike,
+    probe_people: ArrayLike,
+    gallery: torch.Tensor | ArrayLike,
+    gallery_people: ArrayLike,
+    restrict_to: ArrayLike | None = None,
+) -> np.ndarray:
+    """Rank-1 identification: the probes whose nearest template is that of their person.
 
     A template is the normalised mean of a person's normalised gallery embeddings; the nearest has
     the highest cosine. A tie of the correct template with another counts as missed, so a collapsed
@@ -25,7 +37,7 @@ def rank_one(
 
     Shapes: probe (P, D), probe_people (P,), gallery (G, D), gallery_people (G,). `restrict_to`
     names the people whose templates are searched, by default all in the gallery; fewer is
-    easier. Returns a share in [0, 1]. Raises ValueError for empty embeddings, NaN, lengths that
+    easier. Returns (P,) bool. Raises ValueError for empty embeddings, NaN, lengths that
     differ, or a probe whose person is not searched.
     """
     probe, gallery = unit_rows(probe, "probe"), unit_rows(gallery, "gallery")
@@ -51,4 +63,4 @@ def rank_one(
     index = np.arange(len(probe)), np.searchsorted(names, probe_people)
     genuine = scores[index]
     scores[index] = -np.inf
-    return float(np.mean(genuine > scores.max(axis=1)))
+    return genuine > scores.max(axis=1)

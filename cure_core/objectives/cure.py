@@ -61,16 +61,21 @@ class Cure(Clustered):
         self.forget_targets = TARGET_MAPS[self.target_map](centroids, self.config.seed)[labels]
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
-        temperature = self.config.temperature
-        forget_targets = self.forget_targets[batch.forget_index]
-        retain_targets = self.retain_targets[batch.retain_index]
+        targets = self.forget_targets[batch.forget_index]
+        return {
+            "contrastive_forget": centroid_contrastive_loss(
+                batch.student_forget, self.forget_centroids, targets, self.config.temperature
+            ),
+            **self.shared_terms(batch),
+        }
+
+    def shared_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms that do not depend on where a forget cluster is sent."""
+        targets = self.retain_targets[batch.retain_index]
         return {
             "cosine": cosine_forgetting_loss(batch.student_forget, batch.teacher_forget),
-            "contrastive_forget": centroid_contrastive_loss(
-                batch.student_forget, self.forget_centroids, forget_targets, temperature
-            ),
             "contrastive_retain": centroid_contrastive_loss(
-                batch.student_retain, self.retain_centroids, retain_targets, temperature
+                batch.student_retain, self.retain_centroids, targets, self.config.temperature
             ),
             "matching": feature_matching_loss(batch.student_retain, batch.teacher_retain),
             "distribution": feature_distribution_loss(batch.student_retain, batch.teacher_retain),

@@ -4,11 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
+from cure_core.cluster_count import choose_clusters
 from cure_core.losses import dispersion_loss
 from cure_core.objectives.base import Batch, Setup
 from cure_core.objectives.cure import Cure
+from cure_core.objectives.pseudo_labels import LABELLERS, Clusters
+
+FEWEST = 4  # images from which a number of clusters can be chosen
 
 
 @dataclass(eq=False, kw_only=True)
@@ -18,7 +23,8 @@ class CurePlus(Cure):
     CURE sends a whole cluster to the farthest centroid, and what moves together stays together: its
     images still match each other. Here each image moves away from the other images of its cluster,
     wherever they are by now: a memory holds the student's last embedding of every forget sample.
-    The clusters stay the teacher's, since a student that forgets has none.
+    The clusters stay the teacher's, since a student that forgets has none. With clusters="auto", a
+    forget set of fewer than four images is one cluster, as it is too small to choose a number.
     Source: ours; CURE (arXiv:2509.19562) with the idea of dispersion (arXiv:2512.13317).
     """
 
@@ -34,6 +40,18 @@ class CurePlus(Cure):
         super().start(setup)
         self.memory = setup.forget_views[0].clone()
 
+    def cluster(self, setup: Setup, labeller: str = "kmeans") -> tuple[Clusters, Clusters]:
+        forget, retain = setup.forget_views[0], setup.retain_views[0]
+        if self.config.clusters != "auto" or len(forget) >= FEWEST:
+            return super().cluster(setup, labeller)
+        seed = self.config.seed
+        clusters = LABELLERS[labeller](retain, choose_clusters(retain, seed=seed).k, seed)
+        together = torch.zeros(len(forget), dtype=torch.int64, device=forget.device)
+        return (forget.mean(0, keepdim=True), together), clusters
+
+    def _set_forget_targets(self, centroids: Tensor, labels: Tensor) -> None:
+        self.forget_centroids, self.forget_labels = centroids, labels
+
     def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
         """Nothing to update: the memory follows the student step by step."""
 
@@ -45,4 +63,4 @@ class CurePlus(Cure):
             batch.student_forget, self.memory, others, self.config.temperature
         )
         self.memory = self.memory.index_copy(0, index, batch.student_forget.detach())
-        return {**super().terms(batch), "dispersion": dispersion}
+        return {**self.shared_terms(batch), "dispersion": dispersion}

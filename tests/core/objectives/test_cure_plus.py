@@ -85,8 +85,20 @@ def test_other_terms_are_cures():
     theirs = build("cure")(config)
     views = [torch.stack([x, x]) for x in (FORGET, RETAIN)]
     theirs.start(Setup(nn.Identity(), FORGET, RETAIN, *views, torch.device("cpu")))
-    for name, value in theirs.terms(arguments).items():
-        assert torch.equal(ours[name], value), name
+    shared = theirs.terms(arguments).keys() & ours.keys()
+    assert shared == {"cosine", "contrastive_retain", "matching", "distribution"}
+    for name in shared:
+        assert torch.equal(ours[name], theirs.terms(arguments)[name]), name
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_too_few_images_to_choose_a_number_of_clusters_are_one(count):
+    objective = build("cure_plus")(CureConfig())
+    forget = on_circle(*range(0, 60 * count, 60))
+    views = [torch.stack([x, x]) for x in (forget, RETAIN)]
+    objective.start(Setup(nn.Identity(), forget, RETAIN, *views, torch.device("cpu")))
+    assert objective.forget_labels.tolist() == [0] * count
+    assert objective.summary()["clusters_forget"] == 1
 
 
 # cure_scatter
