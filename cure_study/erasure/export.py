@@ -121,7 +121,7 @@ def model_card(outcome: Outcome | UnlearningResult) -> str:
     settings = {k: values[k] for k in ("config", "chosen", "training") if k in values}
     origin, measures = ORIGIN_OF_RESULT, NOT_EVALUATED
     if isinstance(outcome, Outcome):
-        origin, measures = ORIGIN, MEASURES.format(table=_markdown(outcome.report.summary()))
+        origin, measures = ORIGIN, MEASURES.format(table=markdown(outcome.report.summary()))
     return CARD.format(
         origin=origin.format(**values),
         measures=measures,
@@ -129,7 +129,8 @@ def model_card(outcome: Outcome | UnlearningResult) -> str:
     )
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """A table with its index as Markdown."""
     lines = [["measure", *table.columns], ["---"] * (1 + len(table.columns))]
     lines += [list(map(str, row)) for row in table.itertuples()]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,4 +1,4 @@
-"""The command `cure`: run the study, its comparison, or many runs; draw figures, check data."""
+"""The command `cure`: run the study, answer a request, compare methods, run many, check data."""
 
 import argparse
 import errno
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cure_study.data.yaml_files import parse_yaml
-from cure_study.runner import run_folder, runs
+from cure_study.runner import forget_cli, run_folder, runs
 from cure_study.runner.batch import cli as batch_cli
 from cure_study.runner.errors import report_error
 from cure_study.runner.parameters import check_machine, check_name
@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     unlearn.add_argument("--out", type=Path, default=runs.RUNS / "unlearn", help="where tables go")
     unlearn.set_defaults(do=lambda a: run_unlearning(a.profile, a.out, _changes(a.changes)))
 
+    forget_cli.add_to(commands, _changes)
+
     quality = commands.add_parser(
         "quality", help="run the experiment of notebook 03; a run stopped goes on where it was"
     )
@@ -86,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="sensitivity to K, tau, temperature, map (25 min)")
     sweep.add_argument("--out", type=Path, default=runs.RUNS / "sweep", help="goes on where it was")
     sweep.set_defaults(do=lambda a: run_sweep(a.out))
+
+    row = commands.add_parser("requests", help="ten requests in a row against all at once (10 min)")
+    row.add_argument(
+        "--out", type=Path, default=runs.RUNS / "requests", help="goes on where it was"
+    )
+    row.set_defaults(do=lambda a: run_requests(a.out))
 
     batch_cli.add_to(commands)
 
@@ -214,6 +222,14 @@ def run_sweep(folder: Path) -> None:
 
     rows = sweep(folder)
     print(f"{len(rows)} runs\n{folder}")
+
+
+def run_requests(folder: Path) -> None:
+    """Run the seeds that `folder` lacks of requests in a row, for `cure figures --from`."""
+    from cure_study.erasure.sequence import run
+
+    rows = run(folder)
+    print(f"{len(rows)} rows of {rows.seed.nunique()} seeds\n{folder}")
 
 
 def _writable(path: Path) -> Path:

@@ -25,6 +25,7 @@ from cure_core.training.checkpoint import Checkpoint
 from cure_core.unlearning import UnlearningResult
 from cure_study import training_cache
 from cure_study.experiments import study
+from cure_study.experiments.claimed_folder import claim_folder
 from cure_study.experiments.clusters import sweep
 from cure_study.experiments.comparison.plan import read_plan
 from cure_study.experiments.comparison.store import SCHEMAS
@@ -373,7 +374,7 @@ def tidy_results(folder, _, monkeypatch):
 
 
 def sweep_record(folder, _, monkeypatch):
-    claim = lambda: sweep._claim(folder, {"options": {"seed": 1}, "setting": {"a": [1.5]}})  # noqa: E731
+    claim = lambda: claim_folder(folder, "sweep", {"seed": 1, "setting": {"a": [1.5]}})  # noqa: E731
     claim()
     return Target("record of a sweep", folder / RECORD, claim, detects_damage=True)
 

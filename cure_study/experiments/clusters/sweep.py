@@ -5,7 +5,6 @@ finished run is saved at once, and not repeated. The faces are drawn with anothe
 than the study's, so that nothing is tuned on the people that the study reports on.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,7 +18,6 @@ from torch import nn
 from cure_core.cluster_count import choose_clusters
 from cure_core.config import CureConfig
 from cure_core.encoders.embedding import embed
-from cure_core.files import atomic_path
 from cure_core.metrics.intervals import difference_interval
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_core.objectives.registry import build
@@ -33,8 +31,8 @@ from cure_study.evaluation.protocol import verification_only
 from cure_study.evaluation.space import Space
 from cure_study.experiments import study
 from cure_study.experiments.attempts import attempt
+from cure_study.experiments.claimed_folder import claim_folder
 from cure_study.experiments.results_store import Row, Schema, Table, run_jobs
-from cure_study.paths import locked
 
 
 class SweepRun(NamedTuple):
@@ -108,7 +106,7 @@ def sweep(
     folder = Path(folder)
     table = Table(folder / "figures" / f"{TABLE}.csv", SCHEMA)
     fields = setting.result_fields()
-    _claim(folder, {"dataset": "synthfaces", "options": options, "setting": fields})
+    claim_folder(folder, "sweep", {"dataset": "synthfaces", "options": options, "setting": fields})
     face_set = cache(lambda: manifests.load("synthfaces", **options))
     prepared = cache(lambda seed: _prepare(face_set(), setting, seed))
     run_jobs(
@@ -195,25 +193,3 @@ def effects(rows: pd.DataFrame) -> pd.DataFrame:
         interval = difference_interval(differences, "ues") if len(differences) else (np.nan,) * 3
         table.append((*names, len(ues), ues.mean(), *interval))
     return pd.DataFrame(table, columns=[*keys, "seeds", "ues", "difference", "low", "high"])
-
-
-def _claim(folder: Path, parameters: dict[str, Any]) -> None:
-    """Record the sweep's parameters in its folder, or check them against the record there."""
-    path = folder / "run.json"
-    text = json.dumps({"notebook": "sweep", "parameters": parameters}, indent=2)
-    with locked(path):
-        if not path.is_file():
-            with atomic_path(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(
-                f"{path} is not the record of a run ({error}); remove it if the table in {folder} "
-                "is from this sweep, or name another folder"
-            ) from error
-    if found != json.loads(text):
-        raise ValueError(
-            f"{path} is of a sweep of other faces or another setting; name another folder, "
-            f"or remove {folder}"
-        )
