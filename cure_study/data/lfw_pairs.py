@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cure_study.data.text import normal_name, text_lines
+from cure_study.data.text import normal_name, read_text, split_lines
 
 
 def read_lfw_pairs(path: str | Path) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def read_lfw_pairs(path: str | Path) -> pd.DataFrame:
     the file and the line number for a line that is malformed, pairs an image with itself or calls
     one person an impostor, and with both counts for missing or surplus lines.
     """
-    header, *lines = text_lines(Path(path))
+    header, *lines = split_lines(read_text(Path(path)).rstrip())
     counts = header.split()
     if not 1 <= len(counts) <= 2 or not all(map(_is_number, counts)):
         raise ValueError(

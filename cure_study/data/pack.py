@@ -32,7 +32,10 @@ class Pack:
 
 
 def list_pack(folder: Path, progress: bool | None = None) -> Pack:
-    """The images of an InsightFace pack, listed on the first call only; raises as `read_recordio`."""
+    """The images of an InsightFace pack, listed on the first call only.
+
+    Raises as `read_recordio` does.
+    """
     paths = {kind: folder / kind for kind in ("train.rec", "train.idx", "property")}
     rec = paths["train.rec"]
     if not rec.is_file():

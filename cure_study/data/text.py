@@ -23,6 +23,6 @@ def read_text(path: Path) -> str:
         raise ValueError(f"{path}:{line}: not UTF-8 ({error.reason}); save it as UTF-8") from None
 
 
-def text_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, with any line ends, without blank ones at the end."""
-    return re.split("\r\n|\r|\n", read_text(path).rstrip())
+def split_lines(text: str) -> list[str]:
+    """The lines of a text with any line ends; other than `str.splitlines`, at nothing else."""
+    return re.split("\r\n|\r|\n", text)

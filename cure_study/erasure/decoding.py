@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -32,7 +31,7 @@ class Files:
     names: tuple[str, ...]
     left_out: dict[str, str]
     cache_key: str
-    open: Callable[[int], BinaryIO]
+    open: Callable[[int], io.BufferedReader | io.BytesIO]
 
 
 def list_files(root: Path, progress: bool | None = None) -> Files:
@@ -55,7 +54,7 @@ def list_files(root: Path, progress: bool | None = None) -> Files:
 
 
 def _list_pack(pack: Pack) -> Files:
-    def open_record(number: int) -> BinaryIO:
+    def open_record(number: int) -> io.BytesIO:
         with open(pack.rec, "rb") as file:
             return io.BytesIO(read_record(file, int(pack.start[number])).content)
 

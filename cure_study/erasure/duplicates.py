@@ -138,8 +138,8 @@ def _thumbnails(images: np.ndarray, side: int, boxes: list[Box]) -> np.ndarray:
         for left, top, right, bottom in boxes:
             box = (left * width, top * height, right * width, bottom * height)
             grey.append(np.asarray(source.resize((side, side), Image.Resampling.BILINEAR, box)))
-    x = np.array(grey, np.float32).reshape(-1, side, side)
-    x -= gaussian_filter(x, (0, SIGMA, SIGMA), mode="nearest")
-    x = x.reshape(len(x), -1)
+    stack = np.array(grey, np.float32).reshape(-1, side, side)
+    detail = stack - gaussian_filter(stack, (0, SIGMA, SIGMA), mode="nearest")
+    x = detail.reshape(len(detail), -1)
     x -= x.mean(1, keepdims=True)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cure_study.data.scan import EXTENSIONS, HEIF
-from cure_study.data.text import read_text, text_lines
+from cure_study.data.text import read_text, split_lines
 from cure_study.erasure.content import match_content
 from cure_study.erasure.decoding import Align
 from cure_study.erasure.images import ImageFolder
@@ -90,7 +90,7 @@ def _match(path: Path, folder: ImageFolder, column: str | None) -> Iterator[Matc
     else:
         rows = (
             (number, line)
-            for number, line in enumerate(text_lines(path), 1)
+            for number, line in enumerate(split_lines(read_text(path)), 1)
             if line.strip() and (not line.lstrip().startswith("#") or names.has_file(line))
         )
     for number, line in rows:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+import tracemalloc
 import unicodedata
 from types import ModuleType
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from cure_study.data import image_cache, images
 from cure_study.erasure import decoding
+from cure_study.erasure.forget_list import read_list
 from cure_study.erasure.images import forget_folder_cache, read_folder
 
 
@@ -393,3 +395,25 @@ def test_heic_is_read(root, fresh_openers):
         root / "a.heic"
     )
     assert (np.abs(read_folder(root).images.astype(int) - 90) < 4).all()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_files_in_one_folder(root, tmp_path):
+    """In about a minute, and in little more memory than their names take."""
+    content = [encoded(noise(seed, 24, 24)) for seed in range(10)]
+    for number in range(100_000):
+        (root / f"{number:06d}.png").write_bytes(content[number % 10])
+    (root / "000123.png").write_bytes(b"broken")
+    tracemalloc.start()
+    folder = read_folder(root, (24, 24))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(folder.files) == len(folder.images) == 99_999
+    assert folder.files[123] == "000124.png"
+    assert (folder.images[123] == noise(4, 24, 24)).all()
+    assert peak < 400e6
+    (tmp_path / "list.txt").write_text("0001*\n000777.png\n")
+    assert read_list(tmp_path / "list.txt", folder).lines == (("0001*", 99), ("000777.png", 1))
+    (tmp_path / "list.txt").write_text("".join(f"{n:06d}.jpg\n" for n in range(100_000)))
+    with pytest.raises(ValueError, match="and 99,990 more"):
+        read_list(tmp_path / "list.txt", folder)
