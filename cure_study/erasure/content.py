@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def match_content(path: Path, folder: ImageFolder, align: Align | None) -> Itera
     files = list_files(path)
     for name, reason in sorted(files.left_out.items()):
         if reason != "hidden":
-            yield Match("", name, problem=f"cannot be used: {reason}")
+            yield Match("", name, problem=partial(str, f"cannot be used: {reason}"))
     height, width = folder.images.shape[1:3]
     decoder = Decoder(files, (height, width), align)
     with ThreadPoolExecutor() as pool:
@@ -32,13 +33,15 @@ def match_content(path: Path, folder: ImageFolder, align: Align | None) -> Itera
         if images is None:
             pixels = decoder(number)
             if number in decoder.left_out:
-                yield Match("", name, problem=f"cannot be used: {decoder.left_out[number]}")
+                yield Match(
+                    "", name, problem=partial(str, f"cannot be used: {decoder.left_out[number]}")
+                )
                 continue
             if by_pixels is None:
                 by_pixels = _positions(pixel_digests(folder.images, np.arange(len(folder.files))))
             images = by_pixels.get(pixel_digests(pixels[None], np.arange(1))[0])
-        problem = "" if images else f"is not in {folder.root}, by its bytes or its pixels"
-        yield Match("", name, images or (), problem)
+        missing = partial(str, f"is not in {folder.root}, by its bytes or its pixels")
+        yield Match("", name, images or (), None if images else missing)
 
 
 def _positions(digests: tuple[str, ...] | list[bytes]) -> dict:

@@ -60,7 +60,7 @@ def read_list(
     )
     if not matches:
         raise ValueError(f"{path} names no image; write a path a line, relative to {folder.root}")
-    _check(path, [match for match in matches if match.problem])
+    _check(path, matches)
     index = np.unique(np.array([i for match in matches for i in match.images], np.int64))
     if len(index) == len(folder.files):
         raise ValueError(
@@ -69,10 +69,11 @@ def read_list(
     return ListedImages(index, tuple((match.text, len(match.images)) for match in matches))
 
 
-def _check(path: Path, bad: list[Match]) -> None:
+def _check(path: Path, matches: list[Match]) -> None:
+    bad = [(match, match.problem) for match in matches if match.problem]
     if bad:
         count = "1 entry takes" if len(bad) == 1 else f"{len(bad):,} entries take"
-        named = "".join(f"\n  {match.place}{match.text!r} {match.problem}" for match in bad[:NAMED])
+        named = "".join(f"\n  {m.place}{m.text!r} {problem()}" for m, problem in bad[:NAMED])
         more = f"\n  and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
         raise ValueError(f"{path}: {count} no image; correct or remove:{named}{more}")
 

@@ -3,10 +3,11 @@
 import os
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import partial
 
 from cure_study.data.faceset import LeftOut
 from cure_study.data.text import normal_name
@@ -15,12 +16,15 @@ from cure_study.erasure.images import ImageFolder
 
 @dataclass(frozen=True)
 class Match:
-    """What one entry of a list takes: images by number, or else the problem, after its text."""
+    """What one entry of a list takes: images by number, or else the problem, after its text.
+
+    Finding the nearest names takes seconds in a large folder: only a problem to be shown is found.
+    """
 
     place: str
     text: str
     images: Sequence[int] = ()
-    problem: str = ""
+    problem: Callable[[], str] | None = None
 
 
 class Names:
@@ -45,14 +49,14 @@ class Names:
     def match(self, text: str, place: str) -> Match:
         """The images that a line takes, or why it takes none."""
         if not text.strip():
-            return Match(place, text, problem="is empty")
+            return Match(place, text, problem=lambda: "is empty")
         for spelling in (text, text.strip()):
             name = self._relative(spelling)
             if name is None:
-                return Match(place, text, problem=f"is outside {self._roots[0]}")
+                return Match(place, text, problem=lambda: f"is outside {self._roots[0]}")
             if images := self._find(name):
                 return Match(place, text, images)
-        return Match(place, text, problem=self._explain(name or text))
+        return Match(place, text, problem=partial(self._explain, name or text))
 
     def _relative(self, text: str) -> str | None:
         """A path relative to the folder; None if it is outside."""
