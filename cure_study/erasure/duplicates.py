@@ -64,7 +64,7 @@ def duplicates(
 
     One row an image, in the order of `among`: `file`; `kind`, "exact" (the same bytes, or the same
     pixels once decoded) or "near"; `like`, the forgotten file; `similarity`, at most 1, of exact
-    copies 1. Takes 3.4 KB of memory an image of `among`.
+    copies 1. Takes up to 7 KB of memory an image of `among`.
     """
     like = _exact(folder, forget, among)
     others = np.array([i for i in among if i not in like], np.int64)
