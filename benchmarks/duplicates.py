@@ -2,9 +2,9 @@
 
     PYTHONPATH=. CURE_DATA_ROOT=... python benchmarks/duplicates.py
 
-On SynthFaces, and on LFW where `lfwa_112` is there; about two minutes. The goals: 99 % of the copies
-of each kind are found; among pairs of different images, of one person or two, fewer than one in
-a thousand counts as a copy.
+On SynthFaces, and on LFW where `lfwa_112` is there; about two minutes. The goals: 99 % of the
+copies of each kind are found; among pairs of different images, of one person or two, fewer than
+one in a thousand counts as a copy.
 """
 
 import io
