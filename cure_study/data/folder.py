@@ -3,9 +3,7 @@
 import hashlib
 import os
 import re
-import stat
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,11 +14,10 @@ from cure_core.files import digest
 from cure_core.metrics.pairs import Pairs
 from cure_study.data.faceset import LeftOut
 from cure_study.data.image_cache import cached_bytes, cached_images
-from cure_study.data.images import open_image, read_image
-from cure_study.data.lfw_pairs import normal_name, read_lfw_pairs
-
-# Files with these extensions are images, and an error if they cannot be read; others are opened.
-EXTENSIONS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+from cure_study.data.images import read_image
+from cure_study.data.lfw_pairs import read_lfw_pairs
+from cure_study.data.scan import EXTENSIONS, scan
+from cure_study.data.text import normal_name
 
 
 @dataclass(frozen=True)
@@ -42,24 +39,19 @@ def _person(file: str) -> str:
 
 
 def list_tree(root: Path) -> Tree:
-    """Every image of an `<identity>/<image>` tree, sorted by name; `left_out` names all else.
+    """Every image of an `<identity>/<image>` tree, by `scan`, sorted; `left_out` names all else.
 
-    A file with another extension than `EXTENSIONS` counts as an image if its content is one.
     Raises ValueError if there is no image, naming the first image that is not exactly one folder
     deep, two folders whose names differ only in Unicode normalisation, or a name that is not
     UTF-8; OSError naming a folder that cannot be listed.
     """
-    images: list[str] = []
-    left_out: dict[str, str] = {}
     if not root.is_dir():
         raise ValueError(f"{root} is not a folder; expected <identity>/<image> in it")
-    for name, entry in _list_files(root):
-        reason = _reason_to_leave_out(name, entry)
-        if reason is None:
-            images.append(name)
-        else:
-            left_out[name] = reason
-    misplaced = sorted(name for name in images if name.count("/") != 1)
+    found = scan(root)
+    for error in found.errors.values():
+        raise ValueError(f"{root} holds {error}") if isinstance(error, ValueError) else error
+    images = sorted(found.images)
+    misplaced = [name for name in images if name.count("/") != 1]
     if misplaced:
         raise ValueError(
             f"{len(misplaced)} images in {root} are not in the form <identity>/<image> (first: "
@@ -67,60 +59,17 @@ def list_tree(root: Path) -> Tree:
         )
     people = {_person(name) for name in images}
     folders = {path.name for path in root.iterdir() if path.is_dir() and path.name[0] != "."}
-    skipped = LeftOut(dict(sorted(left_out.items())), tuple(sorted(folders - people)))
+    skipped = LeftOut(
+        dict(sorted(found.left_out.items())),
+        tuple(sorted(folders - people - found.left_out.keys())),
+    )
     if not images:
         raise ValueError(
             f"no images in {root}: expected <identity>/<image> with one of "
             f"{', '.join(sorted(EXTENSIONS))}{f'; {skipped}' if skipped else ''}"
         )
     _check_names(root, sorted(people))
-    return Tree(root, tuple(sorted(images)), skipped)
-
-
-def _list_files(root: Path, folder: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every file below `root`, by its name relative to it.
-
-    A link is followed only in place of a person's folder: circular links would never end.
-    """
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            name = f"{folder}{entry.name}"
-            if entry.is_dir(follow_symlinks=not folder):
-                yield from _list_files(root, f"{name}/")
-                continue
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise ValueError(
-                    f"{root} holds {name!a}, a name that is not UTF-8 here; rename it, or run "
-                    "Python with PYTHONUTF8=1"
-                ) from None
-            yield name, entry
-
-
-def _reason_to_leave_out(name: str, entry: os.DirEntry[str]) -> str | None:
-    """Why a file is left out; None for an image."""
-    if any(part.startswith(".") for part in name.split("/")):
-        return "hidden"
-    try:
-        status = entry.stat()
-    except OSError:
-        return "broken link"
-    if not stat.S_ISREG(status.st_mode):  # a pipe must not be opened: it would wait for a writer
-        return "link to a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-    extension = Path(name).suffix.lower()
-    if extension in EXTENSIONS:
-        return None
-    if not status.st_size:
-        return "empty"
-    try:
-        with open_image(Path(entry.path)) as image:
-            # A camera's raw file is a TIFF by its content, with a thumbnail for an image.
-            if image.format != "TIFF" or not extension:
-                return None
-    except Exception:  # a broken file can make a decoder raise anything
-        pass
-    return extension or "without extension"
+    return Tree(root, tuple(images), skipped)
 
 
 def _check_names(root: Path, people: list[str]) -> None:

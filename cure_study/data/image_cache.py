@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 IMAGE_BYTES = int(np.prod(SHAPE))
-CHUNK = 1024  # images written between two points from which an interrupted decoding can resume
+# 112 x 112 images written between two points from which an interrupted decoding can resume; of
+# larger ones, as many as take the same memory.
+CHUNK = 1024
 BLOCK = 1 << 24  # bytes hashed between two steps of the progress bar
 QUICK = 2**30  # files smaller than this are verified in about a second, without a progress bar
 
@@ -46,8 +48,9 @@ def cached_images(
     sources: Callable[[int], Iterable[T]],
     decode: Callable[[T], np.ndarray],
     progress: bool | None = None,
+    shape: tuple[int, int, int] = SHAPE,
 ) -> np.ndarray:
-    """A read-only memory map (count, 112, 112, 3) in the cache, decoded on the first call only.
+    """A read-only memory map (count, *shape) uint8 in the cache, decoded on the first call only.
 
     `sources(first)` yields what is to be decoded from image `first` on; `decode` runs in threads.
     If a call is interrupted, killed or runs out of disk space, the next one resumes; a second
@@ -60,8 +63,10 @@ def cached_images(
         path,
         lambda: _write(
             path,
-            count,
-            lambda first: _decode_chunks(sources(first), first, count, decode, progress),
+            (count, *shape),
+            lambda first: _decode_chunks(
+                sources(first), range(first, count, _chunk(shape)), count, decode, progress
+            ),
         ),
         lambda path: _open(path, progress),
         group=False,
@@ -91,7 +96,12 @@ def _verify(path: Path, size: int, progress: bool | None) -> None:
     check_seal(path, tail, sha.hexdigest())
 
 
-def _write(path: Path, count: int, chunks: Callable[[int], Iterable[bytes]]) -> None:
+def _chunk(shape: tuple[int, ...]) -> int:
+    """Images of a shape in a chunk."""
+    return max(1, CHUNK * IMAGE_BYTES // int(np.prod(shape)))
+
+
+def _write(path: Path, shape: tuple[int, ...], chunks: Callable[[int], Iterable[bytes]]) -> None:
     """Write to `.part`; `.digests` holds the SHA-256 of the file up to each chunk's end.
 
     Plain writes, because on a full disk they raise OSError; a writable map would end the process.
@@ -101,7 +111,7 @@ def _write(path: Path, count: int, chunks: Callable[[int], Iterable[bytes]]) -> 
     digests.touch()
     try:
         with naming(path), open(partial, "r+b") as file, open(digests, "r+b") as digest_file:
-            first, sha = _resume(file, digest_file, count)
+            first, sha = _resume(file, digest_file, shape)
             for chunk in chunks(first):
                 file.write(chunk)
                 sha.update(chunk)
@@ -118,52 +128,53 @@ def _write(path: Path, count: int, chunks: Callable[[int], Iterable[bytes]]) -> 
     digests.unlink()
 
 
-def _resume(file: BinaryIO, digests: BinaryIO, count: int) -> tuple[int, "_Hash"]:
+def _resume(file: BinaryIO, digests: BinaryIO, shape: tuple[int, ...]) -> tuple[int, "_Hash"]:
     """How many images of a partial map match their digests, and the SHA-256 up to there.
 
     Truncates both files to what matches, and leaves their positions at the end.
     """
-    header = _header(count)
+    count, size, chunk = shape[0], int(np.prod(shape[1:])), _chunk(shape[1:])
+    header = _header(shape)
     sha, first = hashlib.sha256(header), 0
     matches = file.read(len(header)) == header
     while matches and first < count:
         next_sha = sha.copy()
-        next_sha.update(file.read(min(CHUNK, count - first) * IMAGE_BYTES))
+        next_sha.update(file.read(min(chunk, count - first) * size))
         matches = digests.read(sha.digest_size) == next_sha.digest()
         if matches:
-            sha, first = next_sha, min(count, first + CHUNK)
+            sha, first = next_sha, min(count, first + chunk)
     file.seek(0)
     file.write(header)
-    file.truncate(len(header) + first * IMAGE_BYTES)
-    digests.truncate(-(-first // CHUNK) * sha.digest_size)
+    file.truncate(len(header) + first * size)
+    digests.truncate(-(-first // chunk) * sha.digest_size)
     for each in (file, digests):
         each.seek(0, os.SEEK_END)
     return first, sha
 
 
-def _header(count: int) -> bytes:
-    """The header of a `.npy` file of `count` images (112, 112, 3) uint8."""
+def _header(shape: tuple[int, ...]) -> bytes:
+    """The header of a `.npy` file of an array of a shape, uint8."""
     header = io.BytesIO()
-    fields = {"descr": "|u1", "fortran_order": False, "shape": (count, *SHAPE)}
+    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, fields)
     return header.getvalue()
 
 
 def _decode_chunks(
     sources: Iterable[T],
-    first: int,
+    starts: range,
     count: int,
     decode: Callable[[T], np.ndarray],
     progress: bool | None,
 ) -> Iterator[bytes]:
-    """The images from `first` to `count`, `CHUNK` at a time."""
+    """The images from the first of `starts` to `count`, a chunk at a time."""
     remaining = iter(sources)
     with (
         ThreadPoolExecutor() as pool,
-        bar(range(first, count), "decoding", progress, "image") as counter,
+        bar(range(starts.start, count), "decoding", progress, "image") as counter,
     ):
-        for start in range(first, count, CHUNK):
-            chunk = list(islice(remaining, min(CHUNK, count - start)))
+        for start in starts:
+            chunk = list(islice(remaining, min(starts.step, count - start)))
             images = []
             for image in pool.map(decode, chunk):
                 images.append(image.tobytes())

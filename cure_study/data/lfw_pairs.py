@@ -1,10 +1,11 @@
 """LFW's list of verification pairs."""
 
 import re
-import unicodedata
 from pathlib import Path
 
 import pandas as pd
+
+from cure_study.data.text import normal_name, read_text, split_lines
 
 
 def read_lfw_pairs(path: str | Path) -> pd.DataFrame:
@@ -20,7 +21,7 @@ def read_lfw_pairs(path: str | Path) -> pd.DataFrame:
     the file and the line number for a line that is malformed, pairs an image with itself or calls
     one person an impostor, and with both counts for missing or surplus lines.
     """
-    header, *lines = _lines(Path(path))
+    header, *lines = split_lines(read_text(Path(path)).rstrip())
     counts = header.split()
     if not 1 <= len(counts) <= 2 or not all(map(_is_number, counts)):
         raise ValueError(
@@ -39,11 +40,6 @@ def read_lfw_pairs(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name1", "i1", "name2", "i2", "genuine", "fold"])
 
 
-def normal_name(name: str) -> str:
-    """A person's name in the form of Unicode (NFC) in which names are compared."""
-    return unicodedata.normalize("NFC", name)
-
-
 def _pair(line: str, genuine: bool, place: str) -> tuple[str, int, str, int]:
     """The two images of a line. Raises ValueError that begins with `place`."""
     fields = [field.strip() for field in line.split("\t")]
@@ -58,16 +54,6 @@ def _pair(line: str, genuine: bool, place: str) -> tuple[str, int, str, int]:
     if not genuine and normal_name(name1) == normal_name(name2):
         raise ValueError(f"{place} calls two images of {name1} an impostor pair")
     return name1, i1, name2, i2
-
-
-def _lines(path: Path) -> list[str]:
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}:{line}: not UTF-8 ({error.reason}); save it as UTF-8") from None
-    return re.split("\r\n|\r|\n", text.rstrip())
 
 
 def _is_number(text: str) -> bool:

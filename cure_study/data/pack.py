@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,45 @@ from cure_study.data.faceset import SHAPE, FaceSet
 from cure_study.data.image_cache import cached_bytes, cached_images
 from cure_study.data.images import read_image
 from cure_study.data.recordio import Record, read_index, read_record, read_records
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """The images of a pack: `key`, `start` (the first byte in `rec`) and `label`, (N,) int64 each.
+
+    `cache_key` changes with the pack's files.
+    """
+
+    rec: Path
+    cache_key: str
+    key: np.ndarray
+    start: np.ndarray
+    label: np.ndarray
+
+
+def list_pack(folder: Path, progress: bool | None = None) -> Pack:
+    """The images of an InsightFace pack, listed on the first call only.
+
+    Raises as `read_recordio` does.
+    """
+    paths = {kind: folder / kind for kind in ("train.rec", "train.idx", "property")}
+    rec = paths["train.rec"]
+    if not rec.is_file():
+        raise FileNotFoundError(f"no train.rec in {folder}; name the folder that holds it")
+    stats = [(kind, path.stat()) for kind, path in paths.items() if path.is_file()]
+    versions = [(kind, stat.st_size, stat.st_mtime_ns) for kind, stat in stats]
+    cache_key = digest(str(folder.resolve()), versions)
+
+    def packed_listing() -> bytes:
+        file = io.BytesIO()
+        images = _list_images(paths, progress)
+        key, start, label = (images[name].to_numpy(np.int64) for name in ("key", "start", "label"))
+        np.savez(file, key=key, start=start, label=label)
+        return file.getvalue()
+
+    content = cached_bytes(f"{cache_key}-images.npz", packed_listing)
+    with np.load(io.BytesIO(content)) as listing:
+        return Pack(rec, cache_key, listing["key"], listing["start"], listing["label"])
 
 
 def read_recordio(
@@ -33,37 +73,24 @@ def read_recordio(
     index: the line) of what is damaged, contradictory or not an image.
     """
     folder = Path(folder).expanduser()
-    paths = {kind: folder / kind for kind in ("train.rec", "train.idx", "property")}
-    rec = paths["train.rec"]
-    if not rec.is_file():
-        raise FileNotFoundError(f"no train.rec in {folder}; name the folder that holds it")
-    stats = [(kind, path.stat()) for kind, path in paths.items() if path.is_file()]
-    versions = [(kind, stat.st_size, stat.st_mtime_ns) for kind, stat in stats]
-    key = digest(str(folder.resolve()), versions)
-
-    def packed_listing() -> bytes:
-        file = io.BytesIO()
-        starts, labels = _list_images(paths, progress)
-        np.savez(file, start=starts, label=labels)
-        return file.getvalue()
-
-    with np.load(io.BytesIO(cached_bytes(f"{key}.npz", packed_listing))) as listing:
-        starts, labels = listing["start"], listing["label"]
-    sha256 = cached_bytes(f"{key}.sha256", lambda: file_sha256(rec).encode()).decode()
+    pack = list_pack(folder, progress)
+    rec = pack.rec
+    sha256 = cached_bytes(f"{pack.cache_key}.sha256", lambda: file_sha256(rec).encode()).decode()
     if checksum not in (None, sha256):
         raise ValueError(f"{rec} has the checksum {sha256}, expected {checksum}; fetch it again")
 
     def records(first: int) -> Iterator[Record]:
         with open(rec, "rb", buffering=1 << 20) as file:
-            for start in starts[first:]:
+            for start in pack.start[first:]:
                 yield read_record(file, int(start))
 
     def decode(record: Record) -> np.ndarray:
         place = f"in {rec}, byte {record.start} (id {record.id})"
         return read_image(record.content, resize, name=place, bgr=bgr)
 
-    images = cached_images(digest(key, resize, bgr), len(starts), records, decode, progress)
-    people, identities = np.unique(labels, return_inverse=True)
+    key = digest(pack.cache_key, resize, bgr)
+    images = cached_images(key, len(pack.start), records, decode, progress)
+    people, identities = np.unique(pack.label, return_inverse=True)
     return FaceSet(
         name=name or folder.name,
         images=images,
@@ -73,8 +100,8 @@ def read_recordio(
     )
 
 
-def _list_images(paths: dict[str, Path], progress: bool | None) -> tuple[np.ndarray, np.ndarray]:
-    """The first byte and the label of each image, (N,) int64, in the order of the keys."""
+def _list_images(paths: dict[str, Path], progress: bool | None) -> pd.DataFrame:
+    """The key, the first byte and the label of each image, in the order of the keys."""
     rec = paths["train.rec"]
     rows = [
         (record.start, record.id, bool(record.content), float(record.labels[0]))
@@ -103,7 +130,7 @@ def _list_images(paths: dict[str, Path], progress: bool | None) -> tuple[np.ndar
             "of a person; fetch it again"
         )
     _check_property(paths["property"], rec, images.label.nunique())
-    return images.start.to_numpy(), images.label.to_numpy(np.int64)
+    return images[["key", "start", "label"]]
 
 
 def _keys(paths: dict[str, Path], starts: list[int]) -> list[int]:
