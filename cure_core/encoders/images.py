@@ -15,6 +15,12 @@ SHAPE = (112, 112, 3)
 COMPARED = 4096  # images that are searched for shared ones, in a fraction of a second
 
 
+def image_size(encoder: object) -> tuple[int, int]:
+    """(height, width) of the images an encoder takes: its `image_size`, by default 112 x 112."""
+    height, width = getattr(encoder, "image_size", SHAPE[:2])
+    return int(height), int(width)
+
+
 class Images(Protocol):
     """Uint8 images (112, 112, 3) by index: an array, memory map, tensor, view or data set."""
 

@@ -11,7 +11,7 @@ from cure_core import encoders
 from cure_core.files import DamagedFileError, file_sha256
 from cure_study.erasure.earlier import REQUEST, STUDENT, EarlierResult, read_chain
 from cure_study.erasure.files import RequestFiles, read
-from cure_study.erasure.images import ImageFolder
+from cure_study.erasure.images import ImageFolder, forget_folder_cache
 from cure_study.erasure.judge import MODELS, judge
 from cure_study.erasure.report import REPORT, Measure, Report, read_report
 from cure_study.erasure.request import clean_up, prepare
@@ -66,6 +66,8 @@ def verify(
         return Verdict(tuple(checked), tuple(differences))
     setting = _setting(folder, images, weights)
     report = read_report(folder)
+    for place in filter(None, (setting.images, setting.strangers)):
+        forget_folder_cache(place)  # a swapped file may have the size and time of the old one
     files = read(setting, progress)
     try:
         differences = _input_differences(folder, files, report)
