@@ -239,7 +239,7 @@ def _scores(name: str, which: str, model: Embedded, judged: JudgedPairs) -> pd.D
 def _on_pairs(
     request: Request, model: Embedded, sets: Mapping[str, JudgedPairs]
 ) -> dict[str, Estimate]:
-    found = {}
+    found: dict[str, Estimate] = {}
     kinds: dict[str, PairMeasure] = {"accuracy": accuracy, "tar": tar, "eer": eer}
     for which, judged in sets.items():
         suffix = "strangers" if which == "test" else which
@@ -268,7 +268,7 @@ def _on_galleries(request: Request, model: Embedded, before: Embedded) -> dict[s
     people, new, old = request.people, model.unit, before.unit
     enrolled, probes = enrolled_and_probes(request.forget, people)
     gallery = np.union1d(enrolled, request.retain)
-    found = {}
+    found: dict[str, Estimate] = {}
     for name, probe, templates in (
         ("rank1_old", probes, old),
         ("rank1_new", probes, new),
@@ -339,7 +339,7 @@ def _attacks(request: Request, model: Embedded, progress: bool | None) -> dict[s
     ):
         views = _views(model.model, source, index, raw, setting.device, progress)
         tables[name] = views, people[index]
-    found = {}
+    found: dict[str, Estimate] = {}
     if min(len(np.unique(tables[name][1])) for name in ("members", "strangers")) >= FEWEST_PEOPLE:
         plain = {name: view_features(*table, m=0).to_numpy() for name, table in tables.items()}
         attack = membership_attack(

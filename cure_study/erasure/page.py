@@ -3,7 +3,9 @@
 import base64
 import io
 from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -103,9 +105,9 @@ def _plot(scores: pd.DataFrame) -> str | None:
     return _uri(buffer.getvalue(), "png")
 
 
-def _with_images(table: pd.DataFrame, images: np.ndarray) -> list[dict[str, object]]:
+def _with_images(table: pd.DataFrame, images: np.ndarray) -> list[dict[Hashable, Any]]:
     rows = table.to_dict("records")
-    return [{**row, "image": _thumbnail(image)} for row, image in zip(rows, images, strict=False)]
+    return [row | {"image": _thumbnail(image)} for row, image in zip(rows, images, strict=False)]
 
 
 def _thumbnail(image: np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from cure_study.erasure.report import (
     Earlier,
     EncoderRecord,
     FileDigest,
+    ListLine,
     Lookalikes,
     Moved,
     Report,
@@ -110,7 +112,7 @@ def build_report(
             earlier=len(files.earlier_index),
             lookalikes_included=int(request.found.table.included.sum()),
         ),
-        lines=[{"line": line, "images": images} for line, images in files.listed.lines],
+        lines=[ListLine(line=line, images=images) for line, images in files.listed.lines],
         left_out=dict(files.folder.left_out.files),
         lookalikes=Lookalikes(
             **{kind: int(kinds.get(kind, 0)) for kind in ("exact", "near", "similar")},
@@ -118,10 +120,7 @@ def build_report(
             explained=request.found.explained,
         ),
         measures=judged.measures,
-        moved=[
-            Moved(file=row.file, cosine=row.cosine)
-            for row in judged.moved.head(MOST_MOVED).itertuples()
-        ],
+        moved=[Moved(file=file, cosine=cosine) for file, cosine in _most_moved(judged)],
         limits=_limits(request, judged),
         seconds={"unlearning": round(result.seconds, 1)},
         earlier=_earlier(request, judged, folder),
@@ -212,6 +211,11 @@ def _forgotten(request: Request) -> pd.DataFrame:
             "why": np.where(listed, "listed", "lookalike"),
         }
     )
+
+
+def _most_moved(judged: Judged) -> Iterator[tuple[str, float]]:
+    most = judged.moved.head(MOST_MOVED)
+    return zip(most["file"], most.cosine.astype(float), strict=True)
 
 
 def _groups(request: Request) -> np.ndarray:

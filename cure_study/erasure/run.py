@@ -36,7 +36,7 @@ class Erasure:
 
     def _repr_html_(self) -> str:
         rows = {str(i): text for i, text in enumerate(summary(self.report), 1)}
-        place = {} if self.folder is None else {"report": self.folder / "report.html"}
+        place = {} if self.folder is None else {"report": str(self.folder / "report.html")}
         return html.table("Erasure", rows | place)
 
 

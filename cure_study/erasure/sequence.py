@@ -53,8 +53,8 @@ def _run(folder: Path, seed: int) -> pd.DataFrame:
     """Both arms on one draw of people, with an encoder of its own."""
     shutil.rmtree(folder, ignore_errors=True)
     files = write_demo(folder, replace(RECIPE, seed=seed), seed=seed, progress=False, **FACES)
-    people = sorted(Path(files["images"]).iterdir())
-    asking = [p.name for p in np.random.default_rng([seed, 7]).permutation(people)[:REQUESTS]]
+    people = sorted(path.name for path in Path(files["images"]).iterdir())
+    asking = list(np.random.default_rng([seed, 7]).permutation(people)[:REQUESTS])
     images = read_folder(files["images"])
     pairs = _pairs(images, asking, seed)
     rows = _rows(encoders.build("small", files["weights"]), images, pairs, 0, 0.0)

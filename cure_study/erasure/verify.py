@@ -66,8 +66,10 @@ def verify(
         return Verdict(tuple(checked), tuple(differences))
     setting = _setting(folder, images, weights)
     report = read_report(folder)
-    for place in filter(None, (setting.images, setting.strangers)):
-        forget_folder_cache(place)  # a swapped file may have the size and time of the old one
+    for images_folder in filter(None, (setting.images, setting.strangers)):
+        forget_folder_cache(
+            images_folder
+        )  # a swapped file may have the size and time of the old one
     files = read(setting, progress)
     try:
         differences = _input_differences(folder, files, report)

@@ -60,7 +60,10 @@ def recognised(report: Report) -> str:
     share, found = forgotten_share(report), verdict(report)
     if share is not None:
         before, after = (_value(report, "accuracy_forget", m) for m in ("before", "after"))
-        numbers = f"accuracy {before:.0%} before and {after:.0%} after, where 50 % is chance"
+        numbers = (
+            f"whether two images show one person was right in {_percent(before)} of the cases "
+            f"before and in {_percent(after)} after, where guessing gives 50 %"
+        )
         return {
             "forgotten": f"The forgotten people are no longer recognised reliably: {numbers}.",
             "partly": f"The forgotten people are only partly forgotten: {numbers}.",
@@ -88,7 +91,8 @@ def cost(report: Report) -> Iterator[str]:
     how = "as well as before" if loss <= SAME else "slightly worse"
     if loss > SLIGHTLY:
         how = "clearly worse"
-    yield f"Everyone else is recognised {how}: accuracy {before:.1%} before, {after:.1%} after."
+    numbers = f"{_percent(before, 1)} right before, {_percent(after, 1)} after"
+    yield f"Everyone else is recognised {how}: {numbers}."
 
 
 def templates(report: Report) -> Iterator[str]:
@@ -97,16 +101,16 @@ def templates(report: Report) -> Iterator[str]:
     if before is not None and after is not None:
         keep = after >= before - USABLE
         yield (
-            "Templates of other people can stay in use."
+            "Templates of other people that are already enrolled can stay in use."
             if keep
-            else f"Enrol other people again: with old templates {after:.0%} of their images are "
-            f"identified, where {before:.0%} were."
+            else "Enrol other people again: with templates enrolled before, "
+            f"{_percent(after)} of their images are identified, where {_percent(before)} were."
         )
     old = _value(report, "rank1_old")
     if old is not None:
         yield (
-            "Delete the templates of the forgotten: "
-            f"with old ones, {old:.0%} of their images are still identified."
+            "Delete the enrolled templates of the forgotten: with them, "
+            f"{_percent(old)} of their images are still identified."
         )
 
 
@@ -123,7 +127,10 @@ def detectable(report: Report) -> Iterator[str]:
     """Whether someone can see that an erasure took place."""
     auc = _value(report, "detection_auc")
     if auc is not None and max(auc, 1 - auc) >= DETECTED:
-        yield f"That these people were erased can be detected (AUC {auc:.2f}; 0.5 is no trace)."
+        yield (
+            "Someone who holds images of the forgotten can detect that they were erased "
+            f"(AUC {auc:.2f}; 0.5 is no trace)."
+        )
 
 
 def earlier(report: Report) -> Iterator[str]:
@@ -152,6 +159,10 @@ def _value(report: Report, name: str, model: str = "after") -> float | None:
         (getattr(m, model) for m in report.measures if m.name == name), None
     )
     return None if found is None else found.value
+
+
+def _percent(share: float, decimals: int = 0) -> str:
+    return f"{100 * share:.{decimals}f} %"
 
 
 def _images(count: int, verb: str = " were") -> str:
