@@ -25,7 +25,7 @@ PROBE = 64  # images that show whether the student's embeddings are finite
 class CheckedArguments(NamedTuple):
     """The checked arguments of `unlearn`.
 
-    `probe` are a few forget images on `device`, uint8 (B, 3, 112, 112); `weights` those of the
+    `probe` are a few forget images on `device`, uint8 (B, 3, H, W); `weights` those of the
     objective's loss terms.
     """
 
@@ -53,7 +53,7 @@ def check_arguments(
     """The arguments of `unlearn` with defaults filled in. Raises what `unlearn` documents."""
     check_teacher(teacher)
     config = check_config(config)
-    check_sets(forget, retain)
+    check_sets(forget, retain, teacher)
     sizes = len(forget), len(retain)
     method = make_objective(objective, config)
     method.check_sizes(*sizes)
@@ -94,7 +94,7 @@ def check_output(teacher: nn.Module, image: Tensor) -> None:
         raise
     except Exception as error:
         raise ValueError(
-            f"the teacher fails on an image, uint8 (1, 3, 112, 112): {error}; "
+            f"the teacher fails on an image, uint8 {tuple(image.shape)}: {error}; "
             "cure_core.encoders.Adapted adds preprocessing"
         ) from error
     if not isinstance(raw, Tensor) or raw.ndim != 2 or not raw.is_floating_point():

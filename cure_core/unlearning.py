@@ -71,9 +71,10 @@ def unlearn(
 ) -> UnlearningResult:
     """Make a copy of `teacher` forget the faces in `forget` and keep those in `retain`.
 
-    `forget`, `retain`: uint8 images (N, 112, 112, 3), arrays, memory maps or data sets yielding
-    such images and nothing else: no labels are needed. `on_epoch(student)` returns numbers by
-    name, or None; they join the history, which is empty for a method that takes no step.
+    `forget`, `retain`: uint8 images (N, H, W, 3) of the size that the teacher takes, arrays, memory
+    maps or data sets yielding such images and nothing else: no labels are needed.
+    `on_epoch(student)` returns numbers by name, or None; they join the history, which is empty for
+    a method that takes no step.
     `objective`: a name in `objectives.METHODS`, `objectives.build(name, **settings)` or a subclass
     of `Objective`. The default, "cure_plus", is ours and erases more than the paper's; for the
     paper's pass objective="cure".

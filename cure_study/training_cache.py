@@ -77,7 +77,7 @@ def train_cached(
     The seconds are those of the real training. Raises what `train` and `model_cached` raise.
     """
     amp = resolved(options.get("amp", False), options.get("device") or module_device(start))
-    check_training(images, people, recipe, amp)
+    check_training(start, images, people, recipe, amp)
     half = (str(TYPES[amp]),) if amp else ()
     version = code_version("cure_core.training.arcface")
     content = (version, asdict(recipe), content_digest(images), np.asarray(people))

@@ -1,4 +1,4 @@
-"""Face encoders: uint8 images (B, 3, 112, 112) in, raw embeddings (B, D) float32 out."""
+"""Face encoders: uint8 images (B, 3, H, W) in, raw embeddings (B, D) float32 out."""
 
 from cure_core.encoders.adapter import Adapted
 from cure_core.encoders.embedding import embed

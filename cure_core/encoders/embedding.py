@@ -28,13 +28,13 @@ def raw_embeddings(
 ) -> Tensor:
     """Un-normalised embeddings (N, D) float32 on the CPU, of the images or of a `view` of them.
 
-    `view` maps a uint8 batch (B, 3, 112, 112) to another, such as `mirrored`.
+    `view` maps a uint8 batch (B, 3, H, W) to another, such as `mirrored`.
     Runs in eval mode on `device` (default: where the encoder is) and restores the encoder's mode.
     In a process group each process embeds its shard, and all get the whole.
-    Raises ValueError if `images` is not a set of images, and NotFiniteError, a ValueError, naming
-    the first image whose embedding is not finite.
+    Raises ValueError unless `images` is a set of images of the encoder's size, and NotFiniteError,
+    a ValueError, naming the first image whose embedding is not finite.
     """
-    check_images(images)
+    check_images(images, encoder)
     device = torch.device(device) if device is not None else module_device(encoder)
     was_training = encoder.training
     encoder.to(device).eval()
@@ -75,10 +75,11 @@ def embed(
 ) -> Tensor:
     """L2-normalised embeddings (N, D) float32 on the CPU.
 
-    `images`: uint8 array, memory map or tensor (N, 112, 112, 3), or a data set of such images.
+    `images`: uint8 array, memory map or tensor (N, H, W, 3), or a data set of such images, of the
+    size that the encoder takes (`images.image_size`).
     With `mirror`, D doubles: original and mirrored side by side, normalised together.
-    Raises ValueError for an empty set, for items that are not images, and for embeddings that are
-    not finite.
+    Raises ValueError for an empty set, for items that are not images of that size, and for
+    embeddings that are not finite.
     """
     views = [raw_embeddings(encoder, images, batch_size, device, None, progress)]
     if mirror:

@@ -21,25 +21,31 @@ def image_size(encoder: object) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def resizes(encoder: object) -> bool:
+    """Whether an encoder resizes images of any size by itself, as `Adapted` does."""
+    return bool(getattr(encoder, "resizes", False))
+
+
 class Images(Protocol):
-    """Uint8 images (112, 112, 3) by index: an array, memory map, tensor, view or data set."""
+    """Uint8 images (H, W, 3) of one size, by index: an array, memory map, tensor or data set."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: Any, /) -> Any: ...
 
 
-def check_images(images: Any, name: str = "image set") -> None:
-    """Raise ValueError unless `images` is a non-empty set whose first item is a uint8 face image.
+def check_images(images: Any, encoder: object = None, name: str = "image set") -> tuple[int, int]:
+    """(height, width) of the images in a set, by its first item.
 
-    `name` is what the message calls the set.
+    `name` is what a message calls the set. Raises ValueError unless it is a non-empty set of uint8
+    RGB images, of the size that `encoder`, if given, takes.
     """
     if isinstance(images, str | bytes | dict) or not (
         hasattr(images, "__len__") and hasattr(images, "__getitem__")
     ):
         raise ValueError(
             f"the {name} is a {type(images).__name__}; expected images: a uint8 array "
-            "(N, 112, 112, 3), a memory map, or a data set of such images"
+            "(N, height, width, 3), a memory map, or a data set of such images"
         )
     if len(images) == 0:
         raise ValueError(f"the {name} is empty; it needs at least one image")
@@ -52,21 +58,35 @@ def check_images(images: Any, name: str = "image set") -> None:
             f"cannot read the first image of the {name}, a {type(images).__name__}: {error!r}"
         ) from error
     first = _image(first, name)
-    if first.dtype != np.uint8 or first.shape != SHAPE:
+    if first.dtype != np.uint8 or first.ndim != 3 or first.shape[-1] != 3:
         raise ValueError(
             f"the {name} holds {first.dtype} images of shape {first.shape}; "
-            f"expected uint8 of shape {SHAPE}"
+            "expected uint8 of shape (height, width, 3)"
         )
+    size, taken = (first.shape[0], first.shape[1]), image_size(encoder)
+    if encoder is not None and size != taken and not resizes(encoder):
+        raise ValueError(
+            f"the {name} holds images of {size[0]} x {size[1]} pixels, but "
+            f"{type(encoder).__name__} takes {taken[0]} x {taken[1]}; resize them, or wrap the "
+            "network in cure_core.encoders.Adapted, which states another size"
+        )
+    return size
 
 
-def check_sets(forget: Images, retain: Images) -> None:
+def check_sets(forget: Images, retain: Images, encoder: object = None) -> None:
     """Raise ValueError for a set that holds no images, and for a forget set that is all retained.
+
+    Both must hold images of the size that `encoder` takes.
 
     Images in both sets are named in a warning; they are searched for in arrays of together at most
     `COMPARED` images.
     """
-    check_images(forget, "forget set")
-    check_images(retain, "retain set")
+    sizes = (
+        check_images(forget, encoder, "forget set"),
+        check_images(retain, encoder, "retain set"),
+    )
+    if sizes[0] != sizes[1]:
+        raise ValueError(f"the forget set holds images of {sizes[0]}, the retain set of {sizes[1]}")
     if forget is retain:
         raise ValueError("forget and retain are the same set; pass what must go and what must stay")
     arrays = hasattr(forget, "shape") and hasattr(retain, "shape")
@@ -96,7 +116,7 @@ def _image_digests(images: Images) -> Iterator[bytes]:
 
 
 def take(images: Images, index: np.ndarray) -> Tensor:
-    """The images at `index` as one uint8 tensor (B, 3, 112, 112)."""
+    """The images at `index` as one uint8 tensor (B, 3, H, W)."""
     index = np.asarray(index)
     if isinstance(images, Tensor):
         batch = images[torch.as_tensor(index, device=images.device)]
@@ -110,7 +130,7 @@ def take(images: Images, index: np.ndarray) -> Tensor:
 
 
 def mirrored(batch: Tensor) -> Tensor:
-    """A batch (B, 3, 112, 112) mirrored left to right."""
+    """A batch (B, 3, H, W) mirrored left to right."""
     return batch.flip(-1)
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cure_core.checks import nearest
+from cure_core.encoders.images import image_size
 from cure_core.encoders.iresnet import UNITS, IResNet
 from cure_core.encoders.mobilefacenet import MobileFaceNet
 from cure_core.encoders.small import SmallEncoder
@@ -57,10 +58,10 @@ def _external(name: str) -> nn.Module:
     if not isinstance(encoder, nn.Module):
         raise ValueError(f"{name} gives a {type(encoder).__name__}; expected an nn.Module")
     with torch.inference_mode():
-        raw = encoder.eval()(torch.zeros(1, 3, 112, 112, dtype=torch.uint8))
+        raw = encoder.eval()(torch.zeros(1, 3, *image_size(encoder), dtype=torch.uint8))
     if not isinstance(raw, Tensor) or raw.dtype != torch.float32 or raw.dim() != 2 or len(raw) != 1:
         raise ValueError(
             f"{name} turns one image into {tuple(getattr(raw, 'shape', ()))}; expected float32 "
-            "(1, D) from uint8 (1, 3, 112, 112); cure_core.encoders.Adapted adds preprocessing"
+            "(1, D) from uint8 (1, 3, *image_size); cure_core.encoders.Adapted adds preprocessing"
         )
     return encoder

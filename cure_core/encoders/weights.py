@@ -11,7 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cure_core.encoders.adapter import Adapted
 from cure_core.encoders.model_files import model_digest, read_safetensors
+
+ONNX_WORDS = (b"pytorch", b"onnx", b"torch", b"tf2onnx", b"mxnet", b"skl2onnx", b"ONNX")
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -73,9 +76,19 @@ def _no_weights(start: bytes) -> str:
         return "it is empty; get the file again"
     if start.startswith(b"version https://git-lfs"):
         return "it is a pointer of Git LFS; fetch the file itself: git lfs pull"
+    if start.startswith(b"\x08") and any(word in start for word in ONNX_WORDS):
+        return (
+            "it is an ONNX graph, which cannot be trained; give the PyTorch module that it was "
+            "exported from (encoder 'module:function') and its model.state_dict()"
+        )
+    if start.startswith(b"\x89HDF"):
+        return (
+            "it is an HDF5 file (Keras), which is not read; convert the network to PyTorch and "
+            "save its model.state_dict()"
+        )
     return (
-        "it is neither safetensors nor a file of torch.save (ONNX, HDF5 and text are not read); "
-        "save model.state_dict() in one of these formats"
+        "it is neither safetensors nor a file of torch.save; save model.state_dict() in one of "
+        "these formats"
     )
 
 
@@ -103,23 +116,37 @@ def _named_tensors(saved: Any, prefix: str = "") -> Iterator[tuple[str, Tensor]]
 
 
 def load_weights(encoder: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Load the tensors that fit, under any prefix. Raises ValueError naming `source`."""
+    """Load the tensors that fit, under any prefix. Raises ValueError naming `source`.
+
+    Of an `Adapted`, the network's: the file may be of either.
+    """
+    encoder = encoder.network if isinstance(encoder, Adapted) else encoder
     expected = encoder.state_dict()
     counters = {name for name in expected if name.endswith("num_batches_tracked")}
     prefix = _prefix(expected.keys() - counters, state, source)
     found = {n.removeprefix(prefix): t for n, t in state.items() if n.startswith(prefix)}
     missing = sorted(expected.keys() - found.keys() - counters)
     unknown = sorted(found.keys() - expected.keys())
-    shapes = sorted(n for n in found if n in expected and expected[n].shape != found[n].shape)
+    shapes = [
+        f"{n} is {tuple(found[n].shape)}, expected {tuple(expected[n].shape)}"
+        for n in sorted(found)
+        if n in expected and expected[n].shape != found[n].shape
+    ]
     if missing or unknown or shapes:
         raise ValueError(
-            f"{source} does not fit {type(encoder).__name__}: missing {missing[:3]}, "
-            f"unknown {unknown[:3]}, of another shape {shapes[:3]}"
+            f"{source} does not fit {type(encoder).__name__}: missing {_few(missing)}, "
+            f"unknown {_few(unknown)}, of another shape {_few(shapes)}"
             + (f" (below {prefix!r})" if prefix else "")
+            + "; name the encoder that they were trained with"
         )
     for name, tensor in found.items():
         _check_numbers(f"{source}: {prefix}{name}", tensor, expected[name])
     encoder.load_state_dict(found, strict=False)
+
+
+def _few(names: list[str]) -> str:
+    """The first three, and how many more."""
+    return f"{names[:3]}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _prefix(expected: set[str], state: dict[str, Tensor], source: str) -> str:

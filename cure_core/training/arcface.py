@@ -135,7 +135,7 @@ def train(
     recipe = Recipe() if recipe is None else recipe
     device = torch.device(device) if device is not None else module_device(start)
     amp = resolved(amp, device)
-    codes = check_training(images, people, recipe, amp)
+    codes = check_training(start, images, people, recipe, amp)
     need = _check_fits(start, recipe, len(images), int(codes.max()) + 1, amp, device)
     encoder = copy.deepcopy(start).to(device).train()
     encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -193,10 +193,10 @@ def with_state(network: nn.Module, state: dict[str, Tensor]) -> nn.Module:
 
 
 def check_training(
-    images: Images, people: np.ndarray, recipe: Recipe, amp: bool | str
+    start: nn.Module, images: Images, people: np.ndarray, recipe: Recipe, amp: bool | str
 ) -> np.ndarray:
     """Class numbers from 0, int64 (N,). Raises ValueError for arguments that `train` cannot use."""
-    check_images(images)
+    check_images(images, start)
     if not isinstance(recipe, Recipe):
         raise ValueError(f"recipe is a {type(recipe).__name__}; pass a Recipe")
     if amp not in TYPES:

@@ -13,7 +13,7 @@ from cure_core.runtime.prefetch import pinned, prefetch
 
 
 def flipped(images: Tensor, flip: Tensor) -> Tensor:
-    """Images (B, 3, 112, 112), mirrored where `flip` (B,) bool is true."""
+    """Images (B, 3, H, W), mirrored where `flip` (B,) bool is true."""
     return torch.where(flip[:, None, None, None], mirrored(images), images)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from cure_core.encoders.images import image_size
 from cure_core.runtime.amp import autocast
 from cure_core.runtime.distributed import world_size
 from cure_core.runtime.memory import available
@@ -42,7 +43,7 @@ def footprint(encoder: nn.Module, device: torch.device, amp: bool | str, train: 
                 sizes[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        images = torch.zeros(count, 3, 112, 112, dtype=torch.uint8, device=device)
+        images = torch.zeros(count, 3, *image_size(encoder), dtype=torch.uint8, device=device)
         images = images.to(memory_format=torch.channels_last)
         with (
             forked(device),

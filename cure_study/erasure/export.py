@@ -19,7 +19,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from cure_core.encoders.images import take
+from cure_core.encoders.images import image_size, take
 from cure_core.encoders.model_files import write_model
 from cure_core.files import atomic_path
 from cure_core.unlearning import UnlearningResult
@@ -46,7 +46,7 @@ CARD = """# A face encoder that was made to forget
 
 {origin}
 
-Input: uint8 RGB faces of 112 x 112, aligned to the ArcFace template. Output: raw embeddings, to be
+Input: uint8 RGB faces of {height} x {width}, aligned as in training. Output: raw embeddings, to be
 L2-normalised and compared by their cosine.
 
 ## Measures
@@ -67,7 +67,7 @@ def export(outcome: Outcome | UnlearningResult, folder: str | Path, onnx: bool =
     """Write `student.safetensors`, `student.onnx` (unless not `onnx`) and `MODEL_CARD.md`.
 
     `outcome` is a study's, or the result of `unlearn`, whose card has no measures. The ONNX model
-    takes uint8 images (N, 3, 112, 112), RGB, and gives raw embeddings (N, D). Returns the folder.
+    takes uint8 images (N, 3, H, W), RGB, and gives raw embeddings (N, D). Returns the folder.
     Raises ValueError if onnxruntime's embeddings of some of the study's images (random ones for a
     result alone) differ by more than 1e-4, and for an `outcome` of another type; ImportError,
     before anything is written, if `onnx` but onnxruntime is missing.
@@ -118,12 +118,15 @@ def summary(outcome: Outcome | UnlearningResult) -> dict[str, Any]:
 def model_card(outcome: Outcome | UnlearningResult) -> str:
     """What the student is, how many images it forgot, how, and its measures (Markdown)."""
     values = summary(outcome)
+    height, width = image_size(_result(outcome).student)
     settings = {k: values[k] for k in ("config", "chosen", "training") if k in values}
     origin, measures = ORIGIN_OF_RESULT, NOT_EVALUATED
     if isinstance(outcome, Outcome):
         origin, measures = ORIGIN, MEASURES.format(table=markdown(outcome.report.summary()))
     return CARD.format(
         origin=origin.format(**values),
+        height=height,
+        width=width,
         measures=measures,
         settings=yaml.safe_dump(settings).strip(),
     )
@@ -141,18 +144,19 @@ def _result(outcome: Outcome | UnlearningResult) -> UnlearningResult:
 
 
 def _check_images(outcome: Outcome | UnlearningResult) -> Tensor:
-    """Images (B, 3, 112, 112) uint8 on which the ONNX model is compared."""
+    """Images (B, 3, H, W) uint8 on which the ONNX model is compared."""
     if isinstance(outcome, Outcome):
         images = outcome.case.request.retain
         return take(images, np.arange(min(8, len(images))))
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (8, 3, 112, 112), generator=generator, dtype=torch.uint8)
+    size = image_size(outcome.student)
+    return torch.randint(0, 256, (8, 3, *size), generator=generator, dtype=torch.uint8)
 
 
 def write_onnx(encoder: nn.Module, path: Path, images: Tensor) -> float:
     """The encoder as ONNX; returns the largest difference of a coordinate in onnxruntime.
 
-    `images` (B, 3, 112, 112) uint8 to compare on. Raises ImportError if onnxruntime is missing,
+    `images` (B, 3, H, W) uint8 to compare on. Raises ImportError if onnxruntime is missing,
     and ValueError, with nothing written, if the difference is above 1e-4.
     """
     try:
@@ -165,7 +169,7 @@ def write_onnx(encoder: nn.Module, path: Path, images: Tensor) -> float:
         warnings.simplefilter("ignore")  # the exporter's, about torch's deprecations
         torch.onnx.export(
             encoder,
-            (torch.zeros(2, 3, 112, 112, dtype=torch.uint8),),
+            (torch.zeros(2, *images.shape[1:], dtype=torch.uint8),),
             temporary,
             input_names=["images"],
             output_names=["embeddings"],

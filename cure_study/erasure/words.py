@@ -57,9 +57,9 @@ def forgotten_share(report: Report) -> float | None:
 
 def recognised(report: Report) -> str:
     """How well the forgotten people are still recognised."""
-    share, found = forgotten_share(report), verdict(report)
-    if share is not None:
-        before, after = (_value(report, "accuracy_forget", m) for m in ("before", "after"))
+    found = verdict(report)
+    before, after = (_value(report, "accuracy_forget", m) for m in ("before", "after"))
+    if before is not None and after is not None and forgotten_share(report) is not None:
         numbers = (
             f"whether two images show one person was right in {_percent(before)} of the cases "
             f"before and in {_percent(after)} after, where guessing gives 50 %"

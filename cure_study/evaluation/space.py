@@ -136,11 +136,12 @@ def rows_of(embedded: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 def half_resolution(batch: Tensor) -> Tensor:
-    """The view of a batch (B, 3, 112, 112) at half the resolution."""
+    """The view of a batch (B, 3, H, W) at half the resolution."""
     small = F.avg_pool2d(batch.float(), 2)
     return F.interpolate(small, scale_factor=2, mode="bilinear").round().to(batch.dtype)
 
 
 def shifted(batch: Tensor) -> Tensor:
-    """The view of a batch (B, 3, 112, 112) moved 4 pixels right and down, edges repeated."""
-    return F.pad(batch.float(), (4, 0, 4, 0), mode="replicate")[..., :112, :112].to(batch.dtype)
+    """The view of a batch (B, 3, H, W) moved 4 pixels right and down, edges repeated."""
+    moved = F.pad(batch.float(), (4, 0, 4, 0), mode="replicate")
+    return moved[..., : batch.shape[2], : batch.shape[3]].to(batch.dtype)
