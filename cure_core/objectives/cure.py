@@ -63,17 +63,17 @@ class Cure(Clustered):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         targets = self.forget_targets[batch.forget_index]
         return {
+            "cosine": cosine_forgetting_loss(batch.student_forget, batch.teacher_forget),
             "contrastive_forget": centroid_contrastive_loss(
                 batch.student_forget, self.forget_centroids, targets, self.config.temperature
             ),
-            **self.shared_terms(batch),
+            **self.retain_terms(batch),
         }
 
-    def shared_terms(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms that do not depend on where a forget cluster is sent."""
+    def retain_terms(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the retain side."""
         targets = self.retain_targets[batch.retain_index]
         return {
-            "cosine": cosine_forgetting_loss(batch.student_forget, batch.teacher_forget),
             "contrastive_retain": centroid_contrastive_loss(
                 batch.student_retain, self.retain_centroids, targets, self.config.temperature
             ),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cure_core.cluster_count import choose_clusters
-from cure_core.losses import dispersion_loss
+from cure_core.losses import cosine_forgetting_loss, dispersion_loss
 from cure_core.objectives.base import Batch, Setup
 from cure_core.objectives.cure import Cure
 from cure_core.objectives.pseudo_labels import LABELLERS, Clusters
@@ -63,4 +63,8 @@ class CurePlus(Cure):
             batch.student_forget, self.memory, others, self.config.temperature
         )
         self.memory = self.memory.index_copy(0, index, batch.student_forget.detach())
-        return {**self.shared_terms(batch), "dispersion": dispersion}
+        return {
+            "cosine": cosine_forgetting_loss(batch.student_forget, batch.teacher_forget),
+            **self.retain_terms(batch),
+            "dispersion": dispersion,
+        }
