@@ -14,7 +14,7 @@ SITE = ROOT / "build" / "site"
 # The pages in the order of the sidebar.
 PAGES = {
     "Findings": ["claims", "comparison", "attacks", "quality", "clusters", "comparison_appendix"],
-    "Use it": ["settings", "batches", "paper_scale", "adding", "faq"],
+    "Use it": ["requests", "settings", "batches", "paper_scale", "adding", "faq"],
     "Reference": ["methods", "measures", "api", "gallery"],
 }
 TOCTREE = """
@@ -47,6 +47,9 @@ MODULES = (
     "cure_study.evaluation.evaluate",
     "cure_study.experiments.study",
     "cure_study.experiments.seeds",
+    "cure_study.erasure.run",
+    "cure_study.erasure.setting",
+    "cure_study.erasure.verify",
     "cure_study.erasure.export",
 )
 

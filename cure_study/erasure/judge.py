@@ -111,7 +111,7 @@ MEANINGS = {
     "membership_auc": Meaning(
         "membership attack, AUC",
         "attacks",
-        "how well training images are told from strangers'; under 0.55 the recall means nothing",
+        "how well training images are separated from strangers'; under 0.55 recall means nothing",
     ),
     "membership_recall": Meaning(
         "membership recall, forgotten images",
@@ -121,7 +121,7 @@ MEANINGS = {
     "detection_auc": Meaning(
         "detection of the forgotten, AUC",
         "attacks",
-        "how well forgotten people are told from strangers; 0.5 is no trace of the erasure",
+        "how well forgotten people are separated from strangers; 0.5 is no trace of the erasure",
     ),
 }
 

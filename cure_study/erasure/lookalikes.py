@@ -62,9 +62,7 @@ def lookalikes(
     folder. Source: our choice; docs/requests.md has its precision and recall on both data sets.
     """
     similarity, nearest = _similarity(embeddings[among], embeddings[forget])
-    median = float(np.median(similarity))
-    deviation = median - float(np.quantile(similarity, 0.1587))  # one sigma of a normal one
-    threshold, strict = (min(1.0, median + z * deviation) for z in (LISTED, INCLUDED))
+    threshold, strict = (_threshold(similarity, z) for z in (LISTED, INCLUDED))
     copies = duplicates(folder, forget, among)
     rows = np.flatnonzero(similarity >= threshold)
     similar = pd.DataFrame(
@@ -85,6 +83,20 @@ def lookalikes(
     position = {folder.files[i]: i for i in among}
     index = np.array([position[file] for file in table["file"]], np.int64)
     return Found(table.assign(included=False)[[*COLUMNS]], index, threshold, strict)
+
+
+def above(among: np.ndarray, forget: np.ndarray, deviations: float) -> tuple[np.ndarray, float]:
+    """Which rows of `among` (N, D) are similar to those of `forget`, (N,) bool; the threshold."""
+    similarity, _ = _similarity(among, forget)
+    threshold = _threshold(similarity, deviations)
+    return similarity >= threshold, threshold
+
+
+def _threshold(similarity: np.ndarray, deviations: float) -> float:
+    """So many standard deviations above the median, by the lower half, at most 1."""
+    median = float(np.median(similarity))
+    deviation = median - float(np.quantile(similarity, 0.1587))  # a normal one's sigma
+    return min(1.0, median + deviations * deviation)
 
 
 def _similarity(among: np.ndarray, forget: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -30,7 +30,9 @@ class Measure(Part):
 
     name: str = Field(description="such as accuracy_forget; the same in every report")
     label: str = Field(description="the name in words")
-    group: Literal["forgotten", "retained", "attacks", "summary"]
+    group: Literal["forgotten", "retained", "attacks", "summary"] = Field(
+        description="what it is about"
+    )
     meaning: str = Field(description="what a high or low value means, in a sentence")
     before: Estimate | None = Field(None, description="the encoder that was given")
     after: Estimate | None = Field(None, description="the student")
@@ -41,22 +43,22 @@ class FileDigest(Part):
     """A file and the SHA-256 of its bytes."""
 
     path: str = Field(description="relative to the result's folder, or as given for an input")
-    sha256: str
-    bytes: int
+    sha256: str = Field(description="in hex")
+    bytes: int = Field(description="its size")
 
 
 class ListLine(Part):
     """One line of the list, and how many images it took."""
 
-    line: str
-    images: int
+    line: str = Field(description="as written")
+    images: int = Field(description="how many it took")
 
 
 class Counts(Part):
     """How many images took which part."""
 
     found: int = Field(description="usable images in the folder")
-    forget: int
+    forget: int = Field(description="images forgotten, lookalikes taken along included")
     retain: int = Field(description="images that the student was trained to keep")
     judged: int = Field(description="retained images held out of the training, for the measures")
     strangers: int = Field(description="images of people that the encoder never saw; 0 for none")
@@ -77,24 +79,24 @@ class Lookalikes(Part):
 class Moved(Part):
     """A retained image that the student places elsewhere."""
 
-    file: str
+    file: str = Field(description="relative to the folder of images")
     cosine: float = Field(description="between its embeddings before and after")
 
 
 class EncoderRecord(Part):
     """The encoder that was given."""
 
-    name: str
-    image_size: tuple[int, int]
-    dimensions: int
-    parameters: int
+    name: str = Field(description="of ours, or module:function")
+    image_size: tuple[int, int] = Field(description="height and width that it takes")
+    dimensions: int = Field(description="of an embedding")
+    parameters: int = Field(description="how many it has")
 
 
 class Earlier(Part):
     """The request before this one."""
 
-    folder: str
-    report_sha256: str
+    folder: str = Field(description="of its result, relative to this one")
+    report_sha256: str = Field(description="of its report.json")
     requests: int = Field(description="how many came before this one, in the whole chain")
     still_forgotten: list[Measure] = Field(description="of the images forgotten earlier")
     missing: int = Field(description="images forgotten earlier that are no longer in the folder")
@@ -103,30 +105,32 @@ class Earlier(Part):
 class Report(Part):
     """What one request asked, did and measured: the content of `report.json`."""
 
-    version: Literal[1] = 1
+    version: Literal[1] = Field(1, description="of this schema")
     made: str = Field(description="when, in UTC")
     command: str = Field(description="what to run to have it again")
-    goal: Literal["erase"] = "erase"
-    method: str
-    seed: int
-    config: dict[str, Any]
+    goal: Literal["erase"] = Field("erase", description="what forgetting was to achieve")
+    method: str = Field(description="a name in cure_core.objectives.METHODS")
+    seed: int = Field(description="of all randomness")
+    config: dict[str, Any] = Field(description="the settings of unlearning (CureConfig)")
     chosen: dict[str, float] = Field(description="what the method chose, such as cluster numbers")
     judged_by: Literal["identities", "clusters"] = Field(
         description="whether pairs follow identities that were given, or clusters that stand in"
     )
     encoder: EncoderRecord
     counts: Counts
-    lines: list[ListLine]
+    lines: list[ListLine] = Field(description="of the list")
     left_out: dict[str, str] = Field(description="files that were not used, with the reason")
     lookalikes: Lookalikes
-    measures: list[Measure]
-    moved: list[Moved]
+    measures: list[Measure] = Field(
+        description="what was measured; one that could not be is absent"
+    )
+    moved: list[Moved] = Field(description="the retained images that moved most")
     limits: list[str] = Field(description="what the report does not show, a sentence each")
-    seconds: dict[str, float]
+    seconds: dict[str, float] = Field(description="what took how long")
     earlier: Earlier | None = None
-    inputs: list[FileDigest]
-    outputs: list[FileDigest]
-    versions: dict[str, str]
+    inputs: list[FileDigest] = Field(description="weights, lists and tables that were read")
+    outputs: list[FileDigest] = Field(description="the files of the result, but for the report")
+    versions: dict[str, str] = Field(description="of Python, the libraries and the platform")
 
     def measure(self, name: str) -> Measure:
         """One measure. Raises KeyError if the report has none of that name."""

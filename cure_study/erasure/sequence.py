@@ -42,11 +42,12 @@ def run(folder: Path, seeds: Sequence[int] = SEEDS, progress: bool | None = None
     claim_folder(folder, "requests", {"dataset": "synthfaces", **FACES, "recipe": vars(RECIPE)})
     path = folder / "figures" / f"{TABLE}.csv"
     with locked(path):
-        rows = pd.read_csv(path) if path.is_file() else pd.DataFrame({"seed": []})
-        for seed in bar([s for s in seeds if s not in set(rows.seed)], "seeds", progress, "seed"):
-            rows = pd.concat([rows, _run(folder / f"seed-{seed}", seed)], ignore_index=True)
-            save_table(rows, path)
-    return rows
+        tables = [pd.read_csv(path)] if path.is_file() else []
+        done = {seed for table in tables for seed in table.seed}
+        for seed in bar([seed for seed in seeds if seed not in done], "seeds", progress, "seed"):
+            tables.append(_run(folder / f"seed-{seed}", seed))
+            save_table(pd.concat(tables, ignore_index=True), path)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _run(folder: Path, seed: int) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from cure_study.figures import (
     maps,
     measures,
     quality,
+    requests_in_a_row,
     scores,
     sensitivity,
 )
@@ -71,6 +72,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {
     "quality_scores": quality.draw_quality_scores,
     "quality_discard": quality.draw_quality_discard,
     "quality_accuracy": quality.draw_quality_accuracy,
+    "requests_in_a_row": requests_in_a_row.draw_requests_in_a_row,
 }
 # Whether a table that several figures share has rows for the figure.
 HAS_ROWS: dict[str, Callable[[pd.DataFrame], bool]] = {
