@@ -34,9 +34,11 @@ class Measure(Part):
         description="what it is about"
     )
     meaning: str = Field(description="what a high or low value means, in a sentence")
-    before: Estimate | None = Field(None, description="the encoder that was given")
-    after: Estimate | None = Field(None, description="the student")
-    oracle: Estimate | None = Field(None, description="retrained without the forgotten images")
+    before: Estimate | None = Field(default=None, description="the encoder that was given")
+    after: Estimate | None = Field(default=None, description="the student")
+    oracle: Estimate | None = Field(
+        default=None, description="retrained without the forgotten images"
+    )
 
 
 class FileDigest(Part):
@@ -105,10 +107,10 @@ class Earlier(Part):
 class Report(Part):
     """What one request asked, did and measured: the content of `report.json`."""
 
-    version: Literal[1] = Field(1, description="of this schema")
+    version: Literal[1] = Field(default=1, description="of this schema")
     made: str = Field(description="when, in UTC")
     command: str = Field(description="what to run to have it again")
-    goal: Literal["erase"] = Field("erase", description="what forgetting was to achieve")
+    goal: Literal["erase"] = Field(default="erase", description="what forgetting was to achieve")
     method: str = Field(description="a name in cure_core.objectives.METHODS")
     seed: int = Field(description="of all randomness")
     config: dict[str, Any] = Field(description="the settings of unlearning (CureConfig)")
