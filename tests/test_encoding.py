@@ -14,7 +14,7 @@ FILES = sorted(
 )
 TEXT = {"read_text": 0, "write_text": 1}  # the position of their encoding
 MODES = {"open": 1, "fdopen": 1, "NamedTemporaryFile": 0, "TemporaryFile": 0}
-BINARY = {"Image", "os"}  # whose open() gives no text
+BINARY = {"Image", "os", "webbrowser"}  # whose open() gives no text
 PROCESSES = {"run", "Popen", "check_output", "check_call", "call"}
 
 

@@ -15,7 +15,14 @@ from cure_core.runtime.progress import bar
 
 
 class NotFiniteError(ValueError):
-    """The embeddings of some images hold NaN or infinity."""
+    """The embeddings of some images hold NaN or infinity; `index` (M,) says which."""
+
+    def __init__(self, index: Tensor) -> None:
+        super().__init__(
+            f"the embeddings of {len(index)} images are not finite (first: image {int(index[0])}); "
+            "the encoder has diverged or its weights are damaged"
+        )
+        self.index = index
 
 
 def raw_embeddings(
@@ -58,10 +65,7 @@ def raw_embeddings(
     raw = (gather(raw, len(images)) if sharded else raw).cpu()
     bad = (~raw.isfinite().all(1)).nonzero().flatten()
     if len(bad):
-        raise NotFiniteError(
-            f"the embeddings of {len(bad)} images are not finite (first: image {int(bad[0])}); "
-            "the encoder has diverged or its weights are damaged"
-        )
+        raise NotFiniteError(bad)
     return raw
 
 

@@ -31,7 +31,7 @@ class Files:
     names: tuple[str, ...]
     left_out: dict[str, str]
     cache_key: str
-    open: Callable[[int], io.BufferedReader | io.BytesIO]
+    opened: Callable[[int], io.BufferedReader | io.BytesIO]
 
 
 def list_files(root: Path, progress: bool | None = None) -> Files:
@@ -73,7 +73,7 @@ class Decoder:
         """The image (*size, 3) uint8, blank if it is left out."""
         name = self._files.names[number]
         try:
-            with self._files.open(number) as file:
+            with self._files.opened(number) as file:
                 self.sha256[number] = hashlib.file_digest(file, "sha256").hexdigest()
                 if not file.seek(0, os.SEEK_END):
                     raise UnusableImageError(f"{name} is empty", "empty")
@@ -88,7 +88,7 @@ class Decoder:
     def hash(self, number: int) -> None:
         """Keep the SHA-256 of a file that needs no decoding."""
         try:
-            with self._files.open(number) as file:
+            with self._files.opened(number) as file:
                 self.sha256[number] = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             self.left_out[number] = "unreadable"

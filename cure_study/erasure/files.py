@@ -1,5 +1,7 @@
 """Reading a request: every file and setting is checked before anything is computed."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,15 +10,18 @@ import pandas as pd
 from torch import nn
 
 from cure_core import encoders, html
-from cure_core.encoders.images import image_size
+from cure_core.encoders.embedding import NotFiniteError, embed
+from cure_core.encoders.images import image_size, take
 from cure_core.preflight import check_device, check_output
 from cure_study.data.faceset import ImageView
+from cure_study.erasure.decoding import Align
 from cure_study.erasure.earlier import EarlierResult, forgotten_earlier, read_chain
 from cure_study.erasure.forget_list import ListedImages, check_disjoint, read_list
 from cure_study.erasure.identities import read_identities
 from cure_study.erasure.images import ImageFolder, read_folder
 from cure_study.erasure.setting import FOLDERS, NO_IDENTITIES, RequestSetting
 
+PROBED = 8  # images that show whether the encoder works
 FEWEST_RETAINED = 8  # images: fewer cannot be clustered and held out
 
 
@@ -105,7 +110,7 @@ def read(setting: RequestSetting, progress: bool | None = None) -> RequestFiles:
     size = image_size(encoder)
     align = _aligner(setting, size)
     folder = read_folder(setting.images, size, align=align, progress=progress)
-    check_output(encoder, _first(folder))
+    _check_encoder(encoder, folder)
     listed = read_list(setting.forget, folder, align=align)
     earlier, missing = forgotten_earlier(chain, folder)
     old = np.concatenate([t["index"].to_numpy(np.int64) for t in earlier] or [np.empty(0, int)])
@@ -140,7 +145,7 @@ def read(setting: RequestSetting, progress: bool | None = None) -> RequestFiles:
     )
 
 
-def _aligner(setting: RequestSetting, size: tuple[int, int]):  # type: ignore[no-untyped-def]
+def _aligner(setting: RequestSetting, size: tuple[int, int]) -> Align | None:
     if not setting.align:
         return None
     from cure_study.data.align import Aligner
@@ -148,10 +153,28 @@ def _aligner(setting: RequestSetting, size: tuple[int, int]):  # type: ignore[no
     return Aligner(size)
 
 
-def _first(folder: ImageFolder):  # type: ignore[no-untyped-def]
-    from cure_core.encoders.images import take
+def _check_encoder(encoder: nn.Module, folder: ImageFolder) -> None:
+    """Raise ValueError for an encoder that fails on a few images, or embeds them all alike."""
+    few = np.unique(np.linspace(0, len(folder.files) - 1, PROBED).astype(int))
+    probe = take(folder.images, few)
+    check_output(encoder, probe[:1])
+    with naming_files(folder, few):
+        unit = embed(encoder, folder.images[few])
+    if len(few) > 1 and bool((unit == unit[0]).all()):
+        raise ValueError(
+            f"the encoder embeds {len(few)} different images alike, so nobody can be recognised, "
+            "nor forgotten; check its weights and its preprocessing"
+        )
 
-    return take(folder.images, np.arange(1))
+
+@contextmanager
+def naming_files(folder: ImageFolder, index: np.ndarray) -> Iterator[None]:
+    """An embedding that is not finite is an error that names the image's file."""
+    try:
+        yield
+    except NotFiniteError as error:
+        first = folder.root / folder.files[index[int(error.index[0])]]
+        raise ValueError(f"{error}; it is {first}") from error
 
 
 def _without_earlier(

@@ -17,8 +17,8 @@ from cure_core.files import digest, read_sealed, write_sealed
 from cure_core.unlearning import CureConfig, UnlearningResult, unlearn
 from cure_study.cache import cached
 from cure_study.code_version import code_version
-from cure_study.erasure.files import RequestFiles
-from cure_study.erasure.images import forget_folder_cache
+from cure_study.erasure.files import RequestFiles, naming_files
+from cure_study.erasure.images import ImageFolder, forget_folder_cache
 from cure_study.erasure.lookalikes import Found, lookalikes
 from cure_study.paths import cache_root
 
@@ -74,7 +74,7 @@ def prepare(files: RequestFiles, progress: bool | None = None) -> Request:
     Raises ValueError naming an image whose embedding is not finite.
     """
     setting = files.setting
-    raw = _embedded(files, "images", files.folder.images, progress)
+    raw = _embedded(files, "images", files.folder, progress)
     unit = normalised(raw)
     rest = files.retain
     found = lookalikes(files.folder, unit, files.forget, rest)
@@ -95,7 +95,7 @@ def prepare(files: RequestFiles, progress: bool | None = None) -> Request:
     judged = _held_out(rest, people[rest], setting.seed)
     stranger_raw = stranger_people = None
     if files.strangers is not None:
-        stranger_raw = _embedded(files, "strangers", files.strangers.images, progress)
+        stranger_raw = _embedded(files, "strangers", files.strangers, progress)
         known = files.stranger_identities
         stranger_people = (
             _clusters(normalised(stranger_raw), setting.seed)
@@ -164,15 +164,16 @@ def clean_up(files: RequestFiles) -> None:
 
 
 def _embedded(
-    files: RequestFiles, name: str, images: np.ndarray, progress: bool | None
+    files: RequestFiles, name: str, folder: ImageFolder, progress: bool | None
 ) -> np.ndarray:
     def make() -> None:
-        raw = embed_by(files.encoder, images, files.setting.device, progress)
+        with naming_files(folder, np.arange(len(folder.files))):
+            raw = embed_by(files.encoder, folder.images, files.setting.device, progress)
         write_sealed(path, raw.astype(np.float32).tobytes())
 
     path = work_folder(files) / f"{name}.embeddings"
     content = cached(path, make, read_sealed, group=False)
-    return np.frombuffer(content, np.float32).reshape(len(images), -1)
+    return np.frombuffer(content, np.float32).reshape(len(folder.files), -1)
 
 
 def _clusters(unit: np.ndarray, seed: int) -> np.ndarray:

@@ -168,6 +168,18 @@ def test_an_oracle_is_trained_and_saved_where_identities_are_known(demo, tmp_pat
     assert not any("retrained" in text for text in report.limits)
 
 
+def test_onnx_is_written_when_asked(demo, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    out = tmp_path / "out"
+    erasure = asked(demo, tmp_path, "person_000/", out=out, onnx=True)
+    session = onnxruntime.InferenceSession(out / "student.onnx")
+    images = torch.randint(0, 256, (3, 3, 112, 112), dtype=torch.uint8)
+    (embeddings,) = session.run(None, {"images": images.numpy()})
+    with torch.inference_mode():
+        expected = erasure.student(images).numpy()
+    np.testing.assert_allclose(embeddings, expected, atol=1e-4)
+
+
 def test_held_out_images_are_neither_forgotten_nor_trained_on(demo, tmp_path):
     setting = RequestSetting(
         demo["images"], listing(tmp_path, "person_000/"), demo["weights"], "small"
@@ -218,6 +230,60 @@ def test_an_image_in_both_lists_is_an_error(demo, tmp_path):
 def test_weights_of_another_network_are_named_with_their_shapes(demo, tmp_path):
     with pytest.raises(ValueError, match=r"does not fit MobileFaceNet"):
         asked({**demo}, tmp_path, "person_000/", encoder="mobilefacenet")
+
+
+BROKEN = """
+import torch
+from torch import nn
+
+
+class Broken(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.weight = kind, nn.Parameter(torch.ones(()))
+
+    def forward(self, images):
+        x = self.weight * images.float().mean((2, 3))
+        if self.kind == "bright":  # not a number for one image alone
+            return x / (images.amin((1, 2, 3)) < 255)[:, None] - x / (x.amin(1) < 255)[:, None] + x
+        return x * (float("nan") if self.kind == "nan" else 0) + 1
+
+
+def nan():
+    return Broken("nan")
+
+
+def constant():
+    return Broken("constant")
+
+
+def bright():
+    return Broken("bright")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nan", r"embeddings of 8 images are not finite .*it is .*person_000.image_00\.png"),
+        ("constant", "embeds 8 different images alike"),
+        ("bright", r"embeddings of 1 images are not finite .*person_003.white\.png"),
+    ],
+)
+def test_an_encoder_that_does_not_work_is_named_before_any_training(
+    demo, tmp_path, monkeypatch, name, message
+):
+    (tmp_path / "broken_encoders.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    images = tmp_path / "faces"
+    shutil.copytree(demo["images"], images)
+    white = np.full((112, 112, 3), 255, np.uint8)
+    Image.fromarray(white).save(images / "person_003" / "white.png")
+    weights = tmp_path / "weights.pt"
+    torch.save({"weight": torch.ones(())}, weights)
+    given = {"images": str(images), "weights": weights}
+    with pytest.raises(ValueError, match=message):
+        asked({**demo, **given}, tmp_path, "person_000/", encoder=f"broken_encoders:{name}")
 
 
 def test_the_result_is_whole_or_absent(demo, tmp_path, monkeypatch):

@@ -63,7 +63,8 @@ def score(images: Images, scorer: Scorer, encoder: nn.Module | None = None) -> n
     Raises ValueError for an unknown scorer, an empty set, images of another shape, a missing
     encoder or one without the layer that is needed, and scores that are not N finite numbers.
     """
-    check_images(images)
+    if (size := check_images(images)) != (112, 112):
+        raise ValueError(f"the images are {size[0]} x {size[1]}; quality is scored at 112 x 112")
     if not isinstance(scorer, str):
         return _checked(scorer(images), len(images), getattr(scorer, "__name__", "the scorer"))
     if scorer not in SCORERS:

@@ -137,7 +137,7 @@ def test_values_that_look_like_numbers_stay_text(tmp_path, cheap):
     [
         ("{", "run.json is not the record of a run"),
         (b"\xff", "run.json is not the record of a run"),
-        (json.dumps({"notebook": "02_unlearning"}), "a sweep of other faces or another setting"),
+        (json.dumps({"notebook": "02_unlearning"}), "is of other faces or another setting"),
     ],
 )
 def test_another_record_in_the_folder_is_refused(tmp_path, cheap, record, message):
