@@ -170,11 +170,14 @@ def save(
 
 
 def digests(folder: Path) -> list[FileDigest]:
-    """Every file of a result but the report itself, which names them."""
+    """Every file of a result but the report, which names them, and the notebook, still running."""
     return [
         FileDigest(path=path.name, sha256=file_sha256(path), bytes=path.stat().st_size)
         for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith(".") and path.stem not in ("report", SUMS)
+        if path.is_file()
+        and path.name[0] != "."
+        and path.suffix != ".ipynb"
+        and path.stem not in ("report", SUMS)
     ]
 
 

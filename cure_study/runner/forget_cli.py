@@ -79,7 +79,7 @@ def add_to(commands: Any, profile_changes: Any) -> None:
 
 
 def run_forget(arguments: argparse.Namespace, changes: Mapping[str, Any]) -> None:
-    """Execute notebook 07 for a request into its result's folder, and say what was achieved.
+    """Execute notebook 07, which prints what was achieved, into a new folder for the result.
 
     Raises FileExistsError if the folder exists, and what reading the request raises, before any
     work; papermill's error if a cell fails, with the notebook kept in the folder ending in -failed.
@@ -92,10 +92,8 @@ def run_forget(arguments: argparse.Namespace, changes: Mapping[str, Any]) -> Non
 
     from cure_study.erasure.files import read
     from cure_study.erasure.forecast import forecast
-    from cure_study.erasure.report import read_report
     from cure_study.erasure.run import new_folder
     from cure_study.erasure.setting import setting_of
-    from cure_study.erasure.words import summary
 
     folder = out.absolute() if arguments.demo and arguments.out is None else new_folder(out)
     if not arguments.demo:
@@ -104,8 +102,7 @@ def run_forget(arguments: argparse.Namespace, changes: Mapping[str, Any]) -> Non
         files = read(setting)
         print(files, forecast(files), sep="\n", flush=True)
     _execute(source, given, folder)
-    print("", *summary(read_report(folder)), f"\n{folder / 'report.html'}", sep="\n")
-    print(f"next: open the report; check it with cure verify {folder}")
+    print(f"\n{folder / 'report.html'}\nnext: open it; cure verify {folder} checks the result")
     if arguments.demo and sys.stdout.isatty():
         webbrowser.open((folder / "report.html").as_uri())
 
