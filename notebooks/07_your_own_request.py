@@ -68,6 +68,7 @@ from cure_study.runner.runs import RUNS
 folder = Path(out or RUNS / "07_your_own_request")
 parameters = dict(globals())
 if images is None:
+    print("a demonstration: drawing synthetic people, and training an encoder on them")
     recipe = Recipe(**demo_teacher)
     parameters |= write_demo(RUNS / "request_demo", recipe, progress=progress, **demo)
 setting = setting_of(parameters)
@@ -113,6 +114,7 @@ request.found.table
 # An interrupted run goes on where it was.
 
 # %%
+print(f"forgetting {len(request.forget):,} images")
 result = erase(request, progress)
 result
 
@@ -124,6 +126,7 @@ result
 # images or no strangers, is left out.
 
 # %%
+print(f"measuring; forgetting took {result.seconds:.0f} s")
 retrained = train_oracle(request, progress) if oracle else None
 judged = judge(request, result.student, retrained, progress)
 judged
