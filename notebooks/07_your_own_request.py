@@ -52,8 +52,6 @@ progress = True
 # %%
 from pathlib import Path
 
-from cure_study.erasure.words import summary
-
 from cure_core.training.arcface import Recipe
 from cure_study import figures
 from cure_study.erasure.demo import write_demo
@@ -63,6 +61,7 @@ from cure_study.erasure.judge import judge, train_oracle
 from cure_study.erasure.request import clean_up, erase, prepare
 from cure_study.erasure.result import save
 from cure_study.erasure.setting import setting_of
+from cure_study.erasure.words import summary
 from cure_study.runner.runs import RUNS
 
 folder = Path(out or RUNS / "07_your_own_request")
