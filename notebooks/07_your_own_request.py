@@ -62,6 +62,7 @@ from cure_study.erasure.request import clean_up, erase, prepare
 from cure_study.erasure.result import save
 from cure_study.erasure.setting import setting_of
 from cure_study.erasure.words import summary
+from cure_study.evaluation.report import save_table
 from cure_study.runner.runs import RUNS
 
 folder = Path(out or RUNS / "07_your_own_request")
@@ -101,7 +102,8 @@ print(forecast(files))
 
 # %%
 request = prepare(files, progress)
-print(request.found)
+save_table(request.found.table, folder / "lookalikes.csv")
+print(f"{request.found}; see lookalikes.csv")
 print(request.found.explained)
 request.found.table
 

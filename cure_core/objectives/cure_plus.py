@@ -13,7 +13,7 @@ from cure_core.objectives.base import Batch, Setup
 from cure_core.objectives.cure import Cure
 from cure_core.objectives.pseudo_labels import LABELLERS, Clusters
 
-FEWEST = 4  # images from which a number of clusters can be chosen
+FEWEST = 4  # distinct images from which a number of clusters can be chosen
 
 
 @dataclass(eq=False, kw_only=True)
@@ -24,7 +24,7 @@ class CurePlus(Cure):
     images still match each other. Here each image moves away from the other images of its cluster,
     wherever they are by now: a memory holds the student's last embedding of every forget sample.
     The clusters stay the teacher's, since a student that forgets has none. With clusters="auto", a
-    forget set of fewer than four images is one cluster, as it is too small to choose a number.
+    forget set of fewer than four distinct images is one cluster: too few to choose a number.
     Source: ours; CURE (arXiv:2509.19562) with the idea of dispersion (arXiv:2512.13317).
     """
 
@@ -42,7 +42,7 @@ class CurePlus(Cure):
 
     def cluster(self, setup: Setup, labeller: str = "kmeans") -> tuple[Clusters, Clusters]:
         forget, retain = setup.forget_views[0], setup.retain_views[0]
-        if self.config.clusters != "auto" or len(forget) >= FEWEST:
+        if self.config.clusters != "auto" or len(torch.unique(forget, dim=0)) >= FEWEST:
             return super().cluster(setup, labeller)
         seed = self.config.seed
         clusters = LABELLERS[labeller](retain, choose_clusters(retain, seed=seed).k, seed)

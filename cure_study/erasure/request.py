@@ -52,7 +52,7 @@ class Request:
     def config(self) -> CureConfig:
         """The settings of unlearning; numbers of clusters that are known are not chosen again."""
         config = self.files.setting.config(len(self.forget))
-        if self.clusters is None or config.clusters != "auto" or len(self.forget) < FEWEST:
+        if self.clusters is None or min(self.clusters) < 2 or config.clusters != "auto":
             return config
         return replace(config, clusters=self.clusters)
 

@@ -1,5 +1,6 @@
 """Checking a result: are its files, its inputs and its numbers what the report says?"""
 
+import os
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -131,6 +132,8 @@ def _start_differences(later: EarlierResult, result: EarlierResult) -> list[str]
 
 def _setting(folder: Path, images: str | Path | None, weights: str | Path | None) -> RequestSetting:
     setting = setting_of(yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8")))
+    if before := read_report(folder).earlier:  # both results may have been moved together
+        setting = replace(setting, after=Path(os.path.normpath(folder / before.folder)))
     if images is not None:
         setting = replace(setting, images=Path(images))
     if weights is not None and setting.after is None:  # else the earlier student is the encoder

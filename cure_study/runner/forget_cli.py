@@ -91,7 +91,6 @@ def run_forget(arguments: argparse.Namespace, changes: Mapping[str, Any]) -> Non
         raise ValueError("no --out is given; name a new folder for the result")
 
     from cure_study.erasure.files import read
-    from cure_study.erasure.forecast import forecast
     from cure_study.erasure.run import new_folder
     from cure_study.erasure.setting import setting_of
 
@@ -99,8 +98,7 @@ def run_forget(arguments: argparse.Namespace, changes: Mapping[str, Any]) -> Non
     if not arguments.demo:
         setting = setting_of(runs.declared(source) | given)
         given |= setting.plain()
-        files = read(setting)
-        print(files, forecast(files), sep="\n", flush=True)
+        print(read(setting), flush=True)  # bad input is an error before a kernel starts
     _execute(source, given, folder)
     print(f"\n{folder / 'report.html'}\nnext: open it; cure verify {folder} checks the result")
     if arguments.demo and sys.stdout.isatty():

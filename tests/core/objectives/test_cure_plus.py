@@ -91,6 +91,14 @@ def test_other_terms_are_cures():
         assert torch.equal(ours[name], theirs.terms(arguments)[name]), name
 
 
+def test_copies_of_one_image_are_one_cluster():
+    objective = build("cure_plus")(CureConfig())
+    forget = on_circle(30).repeat(5, 1)
+    views = [torch.stack([x, x]) for x in (forget, RETAIN)]
+    objective.start(Setup(nn.Identity(), forget, RETAIN, *views, torch.device("cpu")))
+    assert objective.forget_labels.tolist() == [0] * 5
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_too_few_images_to_choose_a_number_of_clusters_are_one(count):
     objective = build("cure_plus")(CureConfig())

@@ -68,6 +68,13 @@ def test_a_chain_is_followed_and_a_result_as_it_was_passes(second):
     assert len(verdict.checked) == 4  # two results, the inputs, the measures
 
 
+def test_results_that_were_moved_together_are_still_checked(second, tmp_path):
+    shutil.copytree(second.folder.parent, tmp_path / "elsewhere")
+    verdict = verify(tmp_path / "elsewhere" / "second", progress=False)
+    assert verdict, verdict
+    assert str(tmp_path / "elsewhere" / "first") in repr(verdict)
+
+
 def test_an_earlier_result_that_was_changed_is_named(second, tmp_path):
     shutil.copytree(second.folder.parent, tmp_path / "chain")
     report = tmp_path / "chain" / "first" / "report.json"
