@@ -11,6 +11,7 @@ from typing import Any
 from cure_core.files import atomic_folder
 from cure_study.data.yaml_files import read_yaml
 from cure_study.runner import kernel, runs
+from cure_study.runner.parameters import import_from_here
 from cure_study.runner.run_folder import Output, replace
 
 NOTEBOOK = "07_your_own_request"
@@ -147,6 +148,7 @@ def run_verify(arguments: argparse.Namespace) -> int:
     """Print what was checked and what differs; the exit status is 1 if anything does."""
     from cure_study.erasure.verify import verify
 
+    import_from_here()  # the encoder may be module:function
     verdict = verify(
         arguments.folder,
         images=arguments.images,

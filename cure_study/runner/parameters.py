@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from inspect import signature
@@ -126,7 +128,9 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     if parameters.get("device") is not None:
         _check_device(f"{origin}: device", parameters["device"])
     encoder = parameters.get("encoder")
-    if encoder is not None and ":" not in encoder:  # module:function is the user's encoder
+    if encoder is not None and ":" in encoder:  # module:function is the user's encoder
+        import_from_here()
+    elif encoder is not None:
         check_name(f"{origin}: encoder", encoder, sorted(encoders.REGISTRY))
     method = parameters.get("method")
     for name in [*parameters.get("methods", ()), *filter(None, [method])]:
@@ -141,6 +145,15 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
         )
     weights = objectives.build(method)(config).weights
     check_types(f"{origin}: unlearning: weights", config.weights, weights)
+
+
+def import_from_here() -> None:
+    """Let this process, and the kernels that it starts, import modules of the current folder."""
+    here, known = os.getcwd(), os.environ.get("PYTHONPATH", "")
+    if here not in sys.path:
+        sys.path.append(here)
+    if here not in known.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [known, here]))
 
 
 def check_machine(parameters: Mapping[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """The commands `cure forget` and `cure verify`."""
 
+import os
 import shutil
+import sys
 
 import pytest
 import yaml
@@ -122,3 +124,28 @@ def test_a_cell_that_fails_leaves_the_notebook_and_no_result(capsys, demo, tmp_p
     assert "clusters" in err
     assert not out.exists()
     assert (tmp_path / "out-failed" / "07_your_own_request.ipynb").is_file()
+
+
+OWN = """
+from cure_core.encoders import Adapted, SmallEncoder
+
+
+def make():
+    return Adapted(SmallEncoder(), mean=0, std=1)
+"""
+
+
+@pytest.mark.slow
+def test_an_encoder_of_a_module_in_the_current_folder_is_found(capsys, demo, tmp_path, monkeypatch):
+    (tmp_path / "encoders_of_mine.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+    status, _, err = run(
+        capsys, "forget", demo["images"], "--forget", demo["forget"], "--weights",
+        demo["weights"], "--encoder", "encoders_of_mine:make", "--out", "out", "--set", SMALL,
+        "--set", "n_bootstrap=0",
+    )  # fmt: skip
+    assert status == 0, err
+    assert read_report(tmp_path / "out").encoder.name == "encoders_of_mine:make"
+    assert run(capsys, "verify", "out")[0] == 0
