@@ -233,7 +233,10 @@ attack
 # %% [markdown]
 # Read it slowly. *AUC*: how well it tells members from outsiders. *TPR at 1 % FPR*: how many members it
 # catches if it may accuse one outsider in a hundred falsely. The second is what an accusation is worth:
-# a large AUC with a TPR near zero means "often a little better than chance, never sure".
+# a large AUC with a TPR near zero means "often a little better than chance, never sure". It is measured
+# on the outsiders that the attack was not fitted on. Here they are fewer than a hundred images, so one
+# false accusation is already above 1 %: the number says how many members are caught with none. Notebook
+# 06 asks for at least a hundred.
 #
 # ### Exercise 4: recall (3 points)
 #
@@ -308,7 +311,7 @@ pd.Series({name: max(value, 1 - value) for name, value in aucs.items()}, name="A
 #
 # ### Exercise 5: the control (1 point)
 #
-# Which check would have exposed the company's claim most directly?
+# Which check would have exposed the company's claim most directly? Set `control` to "a", "b" or "c".
 #
 # - "a": collect more members
 # - "b": run the same attack on an encoder that was trained on none of these images
@@ -328,7 +331,9 @@ assert control == "b"
 # %% [markdown]
 # ## What to take away
 #
-# - Encoders remember: tighter clumps, steadier embeddings for what they were trained on.
+# - Encoders remember: the images of people they were trained on lie closer together. That their
+#   embeddings also change less under small changes of an image is a weak sign: in the study even its
+#   direction varies from seed to seed.
 # - An attack is fitted on some people and judged on others, with non-members that look like members.
 # - Where the attack's AUC is near one half, its recall means nothing, however low it is.
 #

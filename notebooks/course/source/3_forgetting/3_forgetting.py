@@ -284,7 +284,7 @@ assert verdict(0.25, 0.5, 0.25) == "like the oracle", "at most the margin"
 # ### Exercise 5: reading a claim (1 point)
 #
 # A paper writes: "membership recall after unlearning is 0.01, the lowest of all methods." The oracle's is
-# 0.50, and the attack's AUC 0.8. What follows?
+# 0.50, and the attack's AUC 0.8. What follows? Set `claim` to "a", "b" or "c".
 #
 # - "a": the method forgets best
 # - "b": the method over-forgets, and an auditor can see it
@@ -313,5 +313,8 @@ assert claim == "b"
 # ## Further reading
 #
 # - GDPR, Articles 9 and 17, and EDPB Opinion 28/2024: short, and readable.
-# - Bourtoule et al., *Machine Unlearning* (2021), arXiv:1912.03817: where the problem was posed so.
+# - Cao and Yang, *Towards Making Systems Forget with Machine Unlearning* (IEEE S&P 2015): where the
+#   problem was posed.
+# - Bourtoule et al., *Machine Unlearning* (2021), arXiv:1912.03817: SISA, exact unlearning by training
+#   on shards, of which only one is trained again.
 # - Zhao et al., *What makes unlearning hard* (2024), arXiv:2406.01257: ToW.

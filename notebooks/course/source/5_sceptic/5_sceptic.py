@@ -303,6 +303,7 @@ for seed in range(2 if is_grading() else 3):
     row = {"seed": seed}
     for name, goes in (("poorest", order[:tenth]), ("random", drawn[:tenth])):
         request = ForgetRequest.from_indices(case.faces, goes, np.setdiff1d(train, goes))
+        # Two clusters a side, the fewest there can be: choosing their number would take longer.
         config = type(settings)(epochs=1 if is_grading() else 4, clusters=2, seed=seed)
         model = unlearn(
             trained.encoder,
@@ -360,7 +361,8 @@ f"poorest minus random: {difference:+.3f}, from {interval.low:+.3f} to {interval
 #
 # ### Exercise 5: what may be said (1 point)
 #
-# Suppose the interval reads -0.010 to +0.018. Which sentence may stand in the report?
+# Suppose the interval reads -0.010 to +0.018. Which sentence may stand in the report? Set `sentence` to
+# "a", "b" or "c".
 #
 # - "a": forgetting low-quality images raises accuracy
 # - "b": forgetting low-quality images makes no difference
