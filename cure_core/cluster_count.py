@@ -9,6 +9,8 @@ from torch import Tensor
 
 from cure_core.clustering import KMeansResult, kmeans, rows_per_chunk
 
+FEWEST_DISTINCT = 4  # samples from which a number of clusters can be chosen
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ClusterChoice:

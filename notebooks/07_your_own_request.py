@@ -57,8 +57,8 @@ from cure_study import figures
 from cure_study.erasure.demo import write_demo
 from cure_study.erasure.files import read
 from cure_study.erasure.forecast import forecast
-from cure_study.erasure.judge import judge, train_oracle
-from cure_study.erasure.request import clean_up, erase, prepare
+from cure_study.erasure.judge import judge
+from cure_study.erasure.request import clean_up, erase, prepare, train_oracle
 from cure_study.erasure.result import save
 from cure_study.erasure.setting import setting_of
 from cure_study.erasure.words import summary

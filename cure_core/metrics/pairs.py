@@ -69,7 +69,7 @@ def draw_pairs(people: Sequence[Hashable] | np.ndarray, n_each: int, seed: int) 
         raise ValueError(f"n_each is {n_each}; draw at least one pair of each kind.")
     order, start = group_by_person(people)
     n_before = {"genuine": np.arange(len(order)) - start, "impostor": start}  # partners of each
-    n_genuine, n_impostor = (int(count.sum()) for count in n_before.values())
+    n_genuine, n_impostor = count_pairs(people)
     if not n_genuine or not n_impostor:
         raise ValueError(
             f"{len(order)} images of {len(set(start.tolist()))} people hold {n_genuine} genuine "
@@ -78,18 +78,37 @@ def draw_pairs(people: Sequence[Hashable] | np.ndarray, n_each: int, seed: int) 
         )
     n = min(n_each, n_genuine, n_impostor)
     rng = np.random.default_rng(seed)
+    first = {"genuine": start, "impostor": np.zeros_like(start)}
+    kinds = [draw_partners(n_before[kind], first[kind], n, rng) for kind in n_before]
+    return alternating(*((order[left], order[right]) for left, right in kinds))
 
-    def draw(n_partners: np.ndarray, first_partner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Number the pairs by their later image, draw n numbers, and turn them back into pairs."""
-        end = np.cumsum(n_partners)
-        number = rng.choice(end[-1], size=n, replace=False)
-        later = np.searchsorted(end, number, side="right")
-        earlier = first_partner[later] + number - (end - n_partners)[later]
-        return order[earlier], order[later]
 
-    kinds = draw(n_before["genuine"], start), draw(n_before["impostor"], np.zeros_like(start))
-    left, right = (np.stack(side, axis=1).ravel() for side in zip(*kinds, strict=True))
-    return Pairs(left, right, np.tile([True, False], n))
+def draw_partners(
+    n_partners: np.ndarray, first_partner: np.ndarray, n: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw `n` pairs, all different: image p has `n_partners[p]` partners from `first_partner[p]`.
+
+    Shapes: n_partners and first_partner (N,), as `group_by_person` orders images; returns the
+    positions of the partners and of the images, (n,) each. Raises ValueError for more than exist.
+    """
+    end = np.cumsum(n_partners)
+    number = rng.choice(end[-1], size=n, replace=False)
+    later = np.searchsorted(end, number, side="right")
+    return first_partner[later] + number - (end - n_partners)[later], later
+
+
+def alternating(
+    genuine: tuple[np.ndarray, np.ndarray], impostor: tuple[np.ndarray, np.ndarray]
+) -> Pairs:
+    """Equally many genuine and impostor pairs, (left, right) of shape (n,) each, in turn."""
+    left, right = (np.stack(side, axis=1).ravel() for side in zip(genuine, impostor, strict=True))
+    return Pairs(left, right, np.tile([True, False], len(genuine[0])))
+
+
+def count_pairs(people: Sequence[Hashable] | np.ndarray) -> tuple[int, int]:
+    """The numbers of genuine and of impostor pairs among images of people (N,)."""
+    start = group_by_person(people)[1]
+    return int((np.arange(len(start)) - start).sum()), int(start.sum())
 
 
 def similarities(embeddings: torch.Tensor | ArrayLike, pairs: Pairs) -> np.ndarray:

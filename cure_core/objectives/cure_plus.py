@@ -7,13 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from cure_core.cluster_count import choose_clusters
+from cure_core.cluster_count import FEWEST_DISTINCT, choose_clusters
 from cure_core.losses import cosine_forgetting_loss, dispersion_loss
 from cure_core.objectives.base import Batch, Setup
 from cure_core.objectives.cure import Cure
 from cure_core.objectives.pseudo_labels import LABELLERS, Clusters
-
-FEWEST = 4  # distinct images from which a number of clusters can be chosen
 
 
 @dataclass(eq=False, kw_only=True)
@@ -42,7 +40,7 @@ class CurePlus(Cure):
 
     def cluster(self, setup: Setup, labeller: str = "kmeans") -> tuple[Clusters, Clusters]:
         forget, retain = setup.forget_views[0], setup.retain_views[0]
-        if self.config.clusters != "auto" or len(torch.unique(forget, dim=0)) >= FEWEST:
+        if self.config.clusters != "auto" or len(torch.unique(forget, dim=0)) >= FEWEST_DISTINCT:
             return super().cluster(setup, labeller)
         seed = self.config.seed
         clusters = LABELLERS[labeller](retain, choose_clusters(retain, seed=seed).k, seed)

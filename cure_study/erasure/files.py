@@ -53,8 +53,16 @@ class RequestFiles:
     @property
     def earlier_index(self) -> np.ndarray:
         """Images of earlier requests, which are neither forgotten again nor retained."""
-        parts = [table["index"].to_numpy(np.int64) for table in self.earlier]
-        return np.unique(np.concatenate([*parts, np.empty(0, np.int64)]))
+        return _indices(self.earlier)
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The weights, lists and tables that were read, as far as they are files."""
+        setting = self.setting
+        people = setting.identities
+        table = None if people in (NO_IDENTITIES, FOLDERS) else Path(people)
+        given = (self.weights, setting.forget, setting.retain, table)
+        return [path for path in given if path is not None and path.is_file()]
 
     def view(self, index: np.ndarray) -> ImageView:
         return ImageView(self.folder.images, index)
@@ -113,7 +121,7 @@ def read(setting: RequestSetting, progress: bool | None = None) -> RequestFiles:
     _check_encoder(encoder, folder)
     listed = read_list(setting.forget, folder, align=align)
     earlier, missing = forgotten_earlier(chain, folder)
-    old = np.concatenate([t["index"].to_numpy(np.int64) for t in earlier] or [np.empty(0, int)])
+    old = _indices(earlier)
     listed = _without_earlier(listed, old, setting)
     rest = np.setdiff1d(np.arange(len(folder.files)), np.union1d(listed.index, old))
     if setting.retain is not None:
@@ -143,6 +151,12 @@ def read(setting: RequestSetting, progress: bool | None = None) -> RequestFiles:
         earlier,
         missing,
     )
+
+
+def _indices(tables: list[pd.DataFrame]) -> np.ndarray:
+    """The images that the tables of earlier requests name, each once."""
+    parts = [table["index"].to_numpy(np.int64) for table in tables]
+    return np.unique(np.concatenate([*parts, np.empty(0, np.int64)]))
 
 
 def _aligner(setting: RequestSetting, size: tuple[int, int]) -> Align | None:

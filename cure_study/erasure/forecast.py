@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,10 @@ from cure_core.encoders.images import take
 from cure_core.runtime.amp import autocast, resolved
 from cure_core.training.footprint import MARGIN, footprint
 from cure_study.erasure.files import RequestFiles
+from cure_study.erasure.setting import epoch_steps
+from cure_study.evaluation.space import CHANGES
 
 PROBED = 32  # images embedded to measure the speed
-VIEWS = 3  # changed copies of an image that the attacks embed
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def forecast(files: RequestFiles) -> Forecast:
     device = torch.device(setting.device) if setting.device else module_device(files.encoder)
     total, forget = len(files.folder.files), len(files.forget)
     strangers = len(files.strangers.files) if files.strangers else 0
-    attacked = VIEWS * (forget + 2 * strangers) * bool(strangers)
+    attacked = len(CHANGES) * (forget + 2 * strangers) * bool(strangers)
     # The encoder before and after each embeds everything; the training needs two views of its sets.
     embedded = 2 * (total + strangers + attacked) + 2 * (forget + len(files.retain))
-    forget_batch = min(forget, config.batch_size[0])
-    batch = forget_batch + min(len(files.retain), config.batch_size[1])
-    steps = config.epochs * -(-forget // forget_batch)
+    sets = zip((forget, len(files.retain)), config.batch_size, strict=True)
+    batch = sum(min(sizes) for sizes in sets)
+    steps = config.epochs * epoch_steps(forget, config)
     each, step = _speed(files, config, device, batch)
     need = footprint(files.encoder, device, resolved(config.amp, device), True)
     memory = (
@@ -97,12 +99,13 @@ def _speed(
     return _seconds(embed, device) / PROBED, _seconds(train, device)
 
 
-def _seconds(work, device: torch.device) -> float:  # type: ignore[no-untyped-def]
-    for _ in range(2):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+def _seconds(work: Callable[[], None], device: torch.device) -> float:
+    def once() -> float:
         began = time.perf_counter()
         work()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - began
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - began
+
+    once()
+    return once()

@@ -1,12 +1,12 @@
 """Who is on which image, where that is known: for the measures alone, never for the unlearning."""
 
 from pathlib import Path, PurePosixPath
-from unicodedata import normalize
 
 import numpy as np
 import pandas as pd
 
 from cure_core.checks import nearest
+from cure_study.data.text import normal_name
 from cure_study.erasure.images import ImageFolder
 from cure_study.erasure.setting import FOLDERS, NO_IDENTITIES
 
@@ -49,8 +49,8 @@ def _of_table(path: Path, folder: ImageFolder) -> list[str]:
         )
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     files, people = (_column(table, known, path) for known in (FILE_COLUMNS, PERSON_COLUMNS))
-    known = dict(zip(map(_normal, table[files]), table[people], strict=True))
-    wanted = list(map(_normal, folder.files))
+    known = dict(zip(map(normal_name, table[files]), table[people], strict=True))
+    wanted = list(map(normal_name, folder.files))
     if missing := [file for file in wanted if not known.get(file)]:
         raise ValueError(
             f"{path} gives {len(missing)} images of {folder.root} no person (first: "
@@ -67,8 +67,3 @@ def _column(table: pd.DataFrame, known: tuple[str, ...], path: Path) -> str:
         f"{path} has the columns {', '.join(map(str, table.columns))}; one of them must be "
         f"{', '.join(known)}"
     )
-
-
-def _normal(file: str) -> str:
-    """A file's name with the same letters in one form of Unicode."""
-    return normalize("NFC", file)

@@ -13,16 +13,15 @@ import pandas as pd
 from PIL import Image
 
 from cure_core.files import atomic_path
-from cure_core.metrics.intervals import Interval
 from cure_study import figures
 from cure_study.erasure import words
-from cure_study.erasure.report import Estimate, Report
+from cure_study.erasure.report import Report, models_of
 
 PAGE = "report.html"
 SHOWN = 24  # lookalikes with their image; the CSV has all
 THUMBNAIL = 72  # pixels a side
 NAMED = 200  # files left out that the page names; report.json has all
-MODELS = {"before": "before", "after": "after", "oracle": "retrained"}
+NAMES = {"before": "before", "after": "after", "oracle": "retrained"}
 GROUPS = {
     "summary": "In one number",
     "forgotten": "The forgotten",
@@ -48,14 +47,13 @@ def write_page(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__), autoescape=True, trim_blocks=True
     )
-    environment.filters["estimate"] = estimate_text
     page = environment.get_template(PAGE).render(
         report=report,
         sentences=words.summary(report),
         verdict=words.verdict(report),
         bars=_bars(report),
-        models=[m for m in MODELS if any(getattr(x, m) is not None for x in report.measures)],
-        model_names=MODELS,
+        models=models_of(report.measures),
+        model_names=NAMES,
         groups=[
             (title, [m for m in report.measures if m.group == group])
             for group, title in GROUPS.items()
@@ -75,22 +73,13 @@ def write_page(
     return path
 
 
-def estimate_text(estimate: Estimate | None) -> str:
-    """A value with its interval; empty for none."""
-    if estimate is None:
-        return ""
-    low, high = (np.nan if bound is None else bound for bound in (estimate.low, estimate.high))
-    return Interval(estimate.value, low, high).text()
-
-
 def _bars(report: Report) -> list[tuple[str, float, float]]:
     """Label, share before and after of what can be recognised above chance, in [0, 1]."""
     rows = []
     for name, label in (("accuracy_forget", "the forgotten"), ("accuracy_retain", "everyone else")):
-        measure = next((m for m in report.measures if m.name == name), None)
-        if measure is not None and measure.before is not None and measure.after is not None:
-            before, after = (max(0.0, 2 * e.value - 1) for e in (measure.before, measure.after))
-            rows.append((label, before, after))
+        before, after = (report.value(name, model) for model in ("before", "after"))
+        if before is not None and after is not None:
+            rows.append((label, max(0.0, 2 * before - 1), max(0.0, 2 * after - 1)))
     return rows
 
 

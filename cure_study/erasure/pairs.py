@@ -4,11 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cure_core.metrics.pairs import Pairs, draw_pairs, group_by_person
+from cure_core.metrics.pairs import (
+    Pairs,
+    alternating,
+    count_pairs,
+    draw_partners,
+    group_by_person,
+)
 from cure_core.metrics.verification import ten_folds
+from cure_study.evaluation.protocol import FEWEST_PAIRS, pairs_if_enough
 
 N_PAIRS = 1500  # of each kind and set, at most
-FEWEST_PAIRS = 10  # of each kind, one a fold
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,13 +36,13 @@ def forget_pairs(
     the study both images are forgotten ones). `forget` and `others` are indices, `people` by index.
     None for fewer than ten genuine pairs.
     """
+    n_genuine = count_pairs(people[forget])[0]
+    if n_genuine < FEWEST_PAIRS:
+        return None
     rng = np.random.default_rng([seed, 5])
     order, start = group_by_person(people[forget])
     partners = np.arange(len(order)) - start
-    end = np.cumsum(partners)
-    number = rng.choice(end[-1], min(N_PAIRS, end[-1]), replace=False) if end[-1] else end[:0]
-    later = np.searchsorted(end, number, side="right")
-    earlier = start[later] + number - (end - partners)[later]
+    earlier, later = draw_partners(partners, start, min(N_PAIRS, n_genuine), rng)
     genuine = forget[order[earlier]], forget[order[later]]
     cells = rng.choice(
         len(forget) * len(others), min(4 * N_PAIRS, len(forget) * len(others)), replace=False
@@ -47,21 +53,14 @@ def forget_pairs(
     count = min(len(genuine[0]), len(impostor[0]), N_PAIRS)
     if count < FEWEST_PAIRS:
         return None
-    left, right = (
-        np.stack([g[:count], i[:count]], axis=1).ravel()
-        for g, i in zip(genuine, impostor, strict=True)
-    )
-    return _judged(Pairs(left, right, np.tile([True, False], count)), people)
+    first = [(left[:count], right[:count]) for left, right in (genuine, impostor)]
+    return _judged(alternating(*first), people)
 
 
 def pairs_among(index: np.ndarray, people: np.ndarray, seed: int) -> JudgedPairs | None:
     """Pairs among the images `index`; None for fewer than ten of a kind."""
-    counts = np.unique(people[index], return_counts=True)[1]
-    genuine = int((counts * (counts - 1) // 2).sum())
-    if min(genuine, len(index) * (len(index) - 1) // 2 - genuine) < FEWEST_PAIRS:
-        return None
-    drawn = draw_pairs(people[index], N_PAIRS, seed)
-    return _judged(Pairs(index[drawn.left], index[drawn.right], drawn.genuine), people)
+    pairs = pairs_if_enough(people, index, N_PAIRS, seed)
+    return None if pairs is None else _judged(pairs, people)
 
 
 def enrolled_and_probes(index: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

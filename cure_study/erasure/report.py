@@ -1,12 +1,16 @@
 """The report of a request, `report.json`: what was asked, what was done, what was measured."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cure_core.files import DamagedFileError, atomic_path
+from cure_core.metrics.intervals import Interval
+from cure_study.evaluation.report import MODELS
 
 REPORT = "report.json"
 
@@ -24,6 +28,16 @@ class Estimate(Part):
     low: float | None = None
     high: float | None = None
 
+    @classmethod
+    def of(cls, interval: Interval) -> "Estimate":
+        low, high = (None if np.isnan(bound) else float(bound) for bound in interval[1:])
+        return cls(value=float(interval.value), low=low, high=high)
+
+    def text(self) -> str:
+        """The value, with its interval where one exists."""
+        low, high = (np.nan if bound is None else bound for bound in (self.low, self.high))
+        return Interval(self.value, low, high).text()
+
 
 class Measure(Part):
     """One measure of the models; None where a model has none."""
@@ -39,6 +53,11 @@ class Measure(Part):
     oracle: Estimate | None = Field(
         default=None, description="retrained without the forgotten images"
     )
+
+    def of(self, model: str) -> Estimate | None:
+        """The estimate of one of `MODELS`."""
+        estimates = {"before": self.before, "after": self.after, "oracle": self.oracle}
+        return estimates[model]
 
 
 class FileDigest(Part):
@@ -134,12 +153,16 @@ class Report(Part):
     outputs: list[FileDigest] = Field(description="the files of the result, but for the report")
     versions: dict[str, str] = Field(description="of Python, the libraries and the platform")
 
-    def measure(self, name: str) -> Measure:
-        """One measure. Raises KeyError if the report has none of that name."""
-        for measure in self.measures:
-            if measure.name == name:
-                return measure
-        raise KeyError(f"no measure {name!r}; there are {', '.join(m.name for m in self.measures)}")
+    def value(self, name: str, model: str = "after") -> float | None:
+        """A measure of one model; None if it was not measured."""
+        found = next((m for m in self.measures if m.name == name), None)
+        estimate = None if found is None else found.of(model)
+        return None if estimate is None else estimate.value
+
+
+def models_of(measures: Sequence[Measure]) -> list[str]:
+    """The models of which anything was measured, in order."""
+    return [name for name in MODELS if any(m.of(name) is not None for m in measures)]
 
 
 def write_report(report: Report, folder: Path) -> Path:

@@ -4,12 +4,14 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from cure_core.cluster_count import choose_clusters
+from cure_core import encoders
+from cure_core.cluster_count import FEWEST_DISTINCT, choose_clusters
 from cure_core.clustering import kmeans
 from cure_core.encoders.embedding import raw_embeddings, weight_arrays
 from cure_core.encoders.images import Images
@@ -21,10 +23,11 @@ from cure_study.erasure.files import RequestFiles, naming_files
 from cure_study.erasure.images import ImageFolder, forget_folder_cache
 from cure_study.erasure.lookalikes import Found, lookalikes
 from cure_study.paths import cache_root
+from cure_study.training_cache import train_cached
 
 HELD_OUT = 0.2  # of the retained images, at most `MOST_JUDGED`: for the measures
 MOST_JUDGED = 2000
-FEWEST = 4  # images from which a number of clusters can be chosen
+FEWEST_HALVED = 4  # images of a person, of which half can be held out
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,7 +60,12 @@ class Request:
         return replace(config, clusters=self.clusters)
 
     @property
-    def judged_by(self) -> str:
+    def kept(self) -> np.ndarray:
+        """Every image that was not forgotten: retained, or held out."""
+        return np.union1d(self.retain, self.judged)
+
+    @property
+    def judged_by(self) -> Literal["clusters", "identities"]:
         return "clusters" if self.files.identities is None else "identities"
 
     def __repr__(self) -> str:
@@ -135,6 +143,21 @@ def erase(request: Request, progress: bool | None = None) -> UnlearningResult:
     )
 
 
+def train_oracle(request: Request, progress: bool | None = None) -> nn.Module:
+    """An encoder trained from scratch on the retained images, by their identities."""
+    files, setting = request.files, request.files.setting
+    start = encoders.build(setting.encoder, seed=setting.seed)
+    trained = train_cached(
+        start,
+        files.view(request.retain),
+        request.people[request.retain],
+        setting.recipe(),
+        device=setting.device,
+        progress=progress,
+    )
+    return trained.encoder
+
+
 def embed_by(
     model: nn.Module, images: Images, device: str | None, progress: bool | None = None
 ) -> np.ndarray:
@@ -179,7 +202,7 @@ def _embedded(
 def _clusters(unit: np.ndarray, seed: int) -> np.ndarray:
     """The cluster (N,) of each row; their number is chosen as the study does."""
     x = torch.from_numpy(np.ascontiguousarray(unit))
-    if len(torch.unique(x, dim=0)) < FEWEST:
+    if len(torch.unique(x, dim=0)) < FEWEST_DISTINCT:
         return np.zeros(len(unit), np.int64)
     return kmeans(x, choose_clusters(x, seed=seed).k, seed=seed).labels.numpy()
 
@@ -190,7 +213,7 @@ def _held_out(rest: np.ndarray, people: np.ndarray, seed: int) -> np.ndarray:
     wanted = min(MOST_JUDGED, round(HELD_OUT * len(rest)))
     chosen: list[int] = []
     names, counts = np.unique(people, return_counts=True)
-    order: Iterable[int] = rng.permutation(names[counts >= FEWEST])
+    order: Iterable[int] = rng.permutation(names[counts >= FEWEST_HALVED])
     for person in order:
         if len(chosen) >= wanted:
             break

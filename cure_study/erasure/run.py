@@ -11,10 +11,11 @@ from cure_core import html
 from cure_core.files import atomic_folder
 from cure_study.erasure.files import read
 from cure_study.erasure.forecast import forecast
-from cure_study.erasure.judge import judge, train_oracle
+from cure_study.erasure.judge import judge
+from cure_study.erasure.record import build_report
 from cure_study.erasure.report import REPORT, Report
-from cure_study.erasure.request import clean_up, erase, prepare
-from cure_study.erasure.result import build_report, save
+from cure_study.erasure.request import clean_up, erase, prepare, train_oracle
+from cure_study.erasure.result import save
 from cure_study.erasure.setting import RequestSetting
 from cure_study.erasure.words import summary
 

@@ -107,8 +107,7 @@ class RequestSetting:
         if automatic:
             given.pop("epochs", None)
         config = CureConfig(**{"amp": "auto", **given, "seed": self.seed})
-        batches = -(-forget // min(forget, config.batch_size[0]))
-        epochs = max(FEWEST_EPOCHS, -(-STEPS // batches))
+        epochs = max(FEWEST_EPOCHS, -(-STEPS // epoch_steps(forget, config)))
         return replace(config, epochs=epochs) if automatic else config
 
     def recipe(self) -> Recipe:
@@ -128,6 +127,11 @@ class RequestSetting:
         if self.identities not in (NO_IDENTITIES, FOLDERS):
             values["identities"] = str(Path(self.identities).absolute())
         return values
+
+
+def epoch_steps(forget: int, config: CureConfig) -> int:
+    """Steps of unlearning in an epoch, for a forget set of so many images."""
+    return -(-forget // min(forget, config.batch_size[0]))
 
 
 def setting_of(parameters: Mapping[str, Any]) -> RequestSetting:

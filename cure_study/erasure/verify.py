@@ -13,11 +13,13 @@ from cure_core.files import DamagedFileError, file_sha256
 from cure_study.erasure.earlier import REQUEST, STUDENT, EarlierResult, read_chain
 from cure_study.erasure.files import RequestFiles, read
 from cure_study.erasure.images import ImageFolder, forget_folder_cache
-from cure_study.erasure.judge import MODELS, judge
+from cure_study.erasure.judge import judge
 from cure_study.erasure.report import REPORT, Measure, Report, read_report
 from cure_study.erasure.request import clean_up, prepare
-from cure_study.erasure.result import CONFIG, IMAGES, ORACLE, SUMS
+from cure_study.erasure.result import CONFIG, IMAGES, ORACLE
 from cure_study.erasure.setting import RequestSetting, setting_of
+from cure_study.erasure.sums import SUMS
+from cure_study.evaluation.report import MODELS
 
 TOLERANCE = 0.01  # of a measure computed again: processors round differently
 
@@ -67,10 +69,9 @@ def verify(
         return Verdict(tuple(checked), tuple(differences))
     setting = _setting(folder, images, weights)
     report = read_report(folder)
+    # Images are decoded again: a swapped file may have the size and time of the old one.
     for images_folder in filter(None, (setting.images, setting.strangers)):
-        forget_folder_cache(
-            images_folder
-        )  # a swapped file may have the size and time of the old one
+        forget_folder_cache(images_folder)
     files = read(setting, progress)
     try:
         differences = _input_differences(folder, files, report)
@@ -142,13 +143,15 @@ def _setting(folder: Path, images: str | Path | None, weights: str | Path | None
 
 
 def _input_differences(folder: Path, files: RequestFiles, report: Report) -> list[str]:
-    """Inputs that are no longer what they were: weights, lists, and each image by name."""
-    known = {Path(item.path).name: item.sha256 for item in report.inputs}
-    setting = files.setting
-    differences = []
-    for path in (files.weights, setting.forget, setting.retain):
-        if path is not None and path.is_file() and known.get(path.name) != file_sha256(path):
-            differences.append(f"{path} is not the file that the request was made with")
+    """Inputs that are no longer what they were: weights, lists, tables, and each image by name."""
+    if len(files.inputs) != len(report.inputs):
+        names = ", ".join(item.path for item in report.inputs)
+        return [f"{REPORT} names other inputs than {CONFIG}: {names}"]
+    differences = [
+        f"{path} is not the file that the request was made with"
+        for path, item in zip(files.inputs, report.inputs, strict=True)
+        if file_sha256(path) != item.sha256
+    ]
     others = pd.read_csv(folder / IMAGES, keep_default_na=False)
     strangers = others.role == "stranger"
     own = pd.concat([pd.read_csv(folder / REQUEST, keep_default_na=False), others[~strangers]])
@@ -208,10 +211,13 @@ def _measure_differences(
 def _differing(again: Measure, reported: Measure) -> list[str]:
     texts = []
     for model in MODELS:
-        now, then = getattr(again, model), getattr(reported, model)
-        if (now is None) != (then is None):
-            texts.append(f"{again.name} ({model}) is in only one of {REPORT} and the computation")
-        elif now is not None and abs(now.value - then.value) > TOLERANCE:
+        now, then = again.of(model), reported.of(model)
+        if now is None or then is None:
+            if now is not then:
+                texts.append(
+                    f"{again.name} ({model}) is in only one of {REPORT} and the computation"
+                )
+        elif abs(now.value - then.value) > TOLERANCE:
             texts.append(
                 f"{again.name} ({model}) is {now.value:.4f}, where {REPORT} says {then.value:.4f}"
             )

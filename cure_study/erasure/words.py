@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from cure_study.erasure.report import Estimate, Measure, Report
+from cure_study.erasure.report import Measure, Report
 
 FORGOTTEN, PARTLY = 0.8, 0.5  # shares of the recognisability that is gone; our choice
 SAME, SLIGHTLY = 0.01, 0.03  # losses of accuracy on everyone else
@@ -40,7 +40,7 @@ def verdict(report: Report) -> str:
     share = forgotten_share(report)
     if share is not None:
         return "forgotten" if share >= FORGOTTEN else "partly" if share >= PARTLY else "failed"
-    cosine = _value(report, "cosine_forget")
+    cosine = report.value("cosine_forget")
     return "unclear" if cosine is None or cosine >= FAR else "moved"
 
 
@@ -49,7 +49,7 @@ def forgotten_share(report: Report) -> float | None:
 
     None if it was not measured, or the encoder was at chance before.
     """
-    before, after = (_value(report, "accuracy_forget", m) for m in ("before", "after"))
+    before, after = (report.value("accuracy_forget", m) for m in ("before", "after"))
     if before is None or after is None or before <= 0.5:
         return None
     return min(1.0, max(0.0, (before - after) / (before - 0.5)))
@@ -58,7 +58,7 @@ def forgotten_share(report: Report) -> float | None:
 def recognised(report: Report) -> str:
     """How well the forgotten people are still recognised."""
     found = verdict(report)
-    before, after = (_value(report, "accuracy_forget", m) for m in ("before", "after"))
+    before, after = (report.value("accuracy_forget", m) for m in ("before", "after"))
     if before is not None and after is not None and forgotten_share(report) is not None:
         numbers = (
             f"whether two images show one person was right in {_percent(before)} of the cases "
@@ -83,7 +83,7 @@ def recognised(report: Report) -> str:
 
 def cost(report: Report) -> Iterator[str]:
     """What everyone else lost."""
-    before, after = (_value(report, "accuracy_retain", m) for m in ("before", "after"))
+    before, after = (report.value("accuracy_retain", m) for m in ("before", "after"))
     if before is None or after is None:
         yield "There are too few images of other people to say what they lost."
         return
@@ -97,7 +97,7 @@ def cost(report: Report) -> Iterator[str]:
 
 def templates(report: Report) -> Iterator[str]:
     """What must be done with templates that the encoder made before."""
-    before, after = (_value(report, "rank1_retain", m) for m in ("before", "after"))
+    before, after = (report.value("rank1_retain", m) for m in ("before", "after"))
     if before is not None and after is not None:
         keep = after >= before - USABLE
         yield (
@@ -106,7 +106,7 @@ def templates(report: Report) -> Iterator[str]:
             else "Enrol other people again: with templates enrolled before, "
             f"{_percent(after)} of their images are identified, where {_percent(before)} were."
         )
-    old = _value(report, "rank1_old")
+    old = report.value("rank1_old")
     if old is not None:
         yield (
             "Delete the enrolled templates of the forgotten: with them, "
@@ -125,7 +125,7 @@ def lookalikes(report: Report) -> Iterator[str]:
 
 def detectable(report: Report) -> Iterator[str]:
     """Whether someone can see that an erasure took place."""
-    auc = _value(report, "detection_auc")
+    auc = report.value("detection_auc")
     if auc is not None and max(auc, 1 - auc) >= DETECTED:
         yield (
             "Someone who holds images of the forgotten can detect that they were erased "
@@ -152,13 +152,6 @@ def earlier(report: Report) -> Iterator[str]:
 def holds(measure: Measure) -> bool:
     """Whether the people of an earlier request are still not recognised."""
     return measure.after is None or measure.after.value < RECOGNISED
-
-
-def _value(report: Report, name: str, model: str = "after") -> float | None:
-    found: Estimate | None = next(
-        (getattr(m, model) for m in report.measures if m.name == name), None
-    )
-    return None if found is None else found.value
 
 
 def _percent(share: float, decimals: int = 0) -> str:

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cure_core.checks import whole
-from cure_core.metrics.pairs import Pairs, draw_pairs
+from cure_core.metrics.pairs import Pairs, count_pairs, draw_pairs
 from cure_core.metrics.verification import ten_folds
 from cure_study.data.faceset import FaceSet
 from cure_study.data.requests import ForgetRequest
 from cure_study.data.splits import Split
+
+FEWEST_PAIRS = 10  # of each kind, one a fold
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +78,7 @@ def make_protocol(
         members=_whole_people(request.retain_index, identities, size, rng),
         outsiders=split.outsiders,
         probes=probes,
-        fresh=_fresh_pairs(identities, probes, n_pairs, seed),
+        fresh=pairs_if_enough(identities, probes, n_pairs, seed),
         gallery=np.union1d(request.forget_index, request.retain_index),
         seed=seed,
     )
@@ -105,17 +107,15 @@ def fewer_pairs(protocol: Protocol, n_pairs: int) -> Protocol:
     return replace(protocol, pairs=chosen, folds=folds)
 
 
+def pairs_if_enough(identities: np.ndarray, index: np.ndarray, n: int, seed: int) -> Pairs | None:
+    """Up to `n` pairs of each kind among the images `index`; None for fewer than `FEWEST_PAIRS`."""
+    enough = min(count_pairs(identities[index])) >= FEWEST_PAIRS
+    return _pairs_among(identities, index, n, seed) if enough else None
+
+
 def _pairs_among(identities: np.ndarray, index: np.ndarray, n: int, seed: int) -> Pairs:
     drawn = draw_pairs(identities[index], n, seed)
     return Pairs(index[drawn.left], index[drawn.right], drawn.genuine)
-
-
-def _fresh_pairs(identities: np.ndarray, probes: np.ndarray, n: int, seed: int) -> Pairs | None:
-    """Pairs among the probes; None for fewer than ten of a kind, one for each fold."""
-    counts = np.unique(identities[probes], return_counts=True)[1]
-    genuine = int((counts * (counts - 1) // 2).sum())
-    impostor = len(probes) * (len(probes) - 1) // 2 - genuine
-    return _pairs_among(identities, probes, n, seed) if min(genuine, impostor) >= 10 else None
 
 
 def _test_pairs(faces: FaceSet, split: Split, n_pairs: int, seed: int) -> tuple[Pairs, np.ndarray]:

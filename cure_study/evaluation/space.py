@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cure_core.encoders.embedding import raw_embeddings
-from cure_core.encoders.images import mirrored
+from cure_core.encoders.images import Images, mirrored
 from cure_core.metrics.membership import MembershipResult, membership_attack
 from cure_core.metrics.pairs import Pairs, similarities
 from cure_study.data.faceset import ImageView
@@ -115,13 +115,23 @@ def view_table(
     """
     index = attacked_images(protocol)
     images = ImageView(protocol.faces.images, index)
-    known = [] if raw is None else [raw]
-    views = [None, mirrored, shifted, half_resolution][len(known) :]
-    known += [
-        raw_embeddings(encoder, images, device=device, view=view, progress=progress)
-        for view in views
+    if raw is None:
+        raw = raw_embeddings(encoder, images, device=device, progress=progress)
+    views = raw, *changed_views(encoder, images, device, progress)
+    return view_features(views, protocol.faces.identities[index]).set_axis(index)
+
+
+def changed_views(
+    encoder: nn.Module,
+    images: Images,
+    device: torch.device | str | None = None,
+    progress: bool | None = None,
+) -> list[Tensor]:
+    """Raw embeddings (N, D) of images under each of the `CHANGES` that an attack looks at."""
+    return [
+        raw_embeddings(encoder, images, device=device, view=change, progress=progress)
+        for change in CHANGES
     ]
-    return view_features(known, protocol.faces.identities[index]).set_axis(index)
 
 
 def rows_of(embedded: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -145,3 +155,6 @@ def shifted(batch: Tensor) -> Tensor:
     """The view of a batch (B, 3, H, W) moved 4 pixels right and down, edges repeated."""
     moved = F.pad(batch.float(), (4, 0, 4, 0), mode="replicate")
     return moved[..., : batch.shape[2], : batch.shape[3]].to(batch.dtype)
+
+
+CHANGES = (mirrored, shifted, half_resolution)  # of an image, which members survive better

@@ -124,7 +124,7 @@ def _given(
 
 
 def _execute(source: Path, given: Mapping[str, Any], folder: Path) -> None:
-    from cure_study.erasure.result import write_sums
+    from cure_study.erasure.sums import write_sums
 
     if folder == DEMO:
         shutil.rmtree(folder, ignore_errors=True)

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from image_files import save
 from PIL import Image, features
 
 from cure_study.data import folder, scan
@@ -20,12 +21,6 @@ AVIF = "avif" in features.get_supported_modules()  # from Pillow 11.3 on
 def noise(seed, size=(112, 112), channels=3):
     shape = (size[1], size[0], channels)[: 3 if channels > 1 else 2]
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-    return path
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """One request after another, and the check of a result."""
 
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,7 +11,7 @@ from small_request import UNLEARNING
 from cure_core.files import DamagedFileError
 from cure_study.erasure import forget
 from cure_study.erasure.earlier import read_chain
-from cure_study.erasure.result import write_sums
+from cure_study.erasure.sums import write_sums
 from cure_study.erasure.verify import verify
 
 pytestmark = pytest.mark.xdist_group("erasure")
@@ -52,7 +53,7 @@ def test_the_report_names_the_one_before_and_says_if_it_holds(done, second):
     assert (earlier.folder, earlier.requests, earlier.missing) == ("../first", 1, 0)
     (measure,) = earlier.still_forgotten
     assert measure.name == "accuracy_request_1"
-    first = done.erasure.report.measure("accuracy_forget").after.value
+    first = done.erasure.report.value("accuracy_forget")
     assert measure.before.value == pytest.approx(first, abs=0.2)  # the same student, other pairs
 
 
@@ -115,10 +116,31 @@ def test_a_swapped_image_is_named(copied):
     assert f"{retained} was swapped or changed" in repr(verdict)
 
 
+@pytest.mark.parametrize("changed", ["lists", "people"])
+def test_a_changed_list_or_table_is_named_even_if_both_have_one_name(demo, tmp_path, changed):
+    images = Path(demo["images"])
+    files = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
+    for name in ("lists", "people"):
+        (tmp_path / name).mkdir()
+    listed, people = (tmp_path / name / "request.csv" for name in ("lists", "people"))
+    listed.write_text("file\n" + "".join(f"{file}\n" for file in files[:12]))
+    rows = [f"{file},{file.split('/')[0]}\n" for file in files]
+    people.write_text("file,person\n" + "".join(rows))
+    result = forget(
+        images, listed, demo["weights"], tmp_path / "result", encoder="small",
+        identities=str(people), unlearning=UNLEARNING, n_bootstrap=0, progress=False,
+    )  # fmt: skip
+    path = tmp_path / changed / "request.csv"
+    path.write_text(path.read_text() + "\n")
+    verdict = verify(result.folder, progress=False)
+    assert f"{path} is not the file that the request was made with" in repr(verdict)
+    assert len(verdict.differences) == 1
+
+
 def test_an_edited_number_is_found_by_computing_it_again(copied, done):
     """Even if every digest was made to fit."""
     report = copied / "report.json"
-    value = done.erasure.report.measure("accuracy_retain").after.value
+    value = done.erasure.report.value("accuracy_retain")
     text = report.read_text()
     assert f'"value": {value}' in text
     report.write_text(text.replace(f'"value": {value}', f'"value": {value - 0.05}'))

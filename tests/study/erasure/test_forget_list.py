@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from image_files import save
 
 from cure_study.data.faceset import LeftOut
 from cure_study.erasure.forget_list import check_disjoint, read_list
@@ -209,11 +209,6 @@ def test_a_bad_row_is_named_by_its_line(tmp_path, root):
 
 def noise(seed, size=60):
     return np.random.default_rng(seed).integers(0, 256, (size, size, 3), dtype=np.uint8)
-
-
-def save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from image_files import save
 from packs import encoded, write_pack
 from PIL import Image
 
@@ -19,12 +20,6 @@ from cure_study.erasure.images import forget_folder_cache, read_folder
 
 def noise(seed, height=112, width=112):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def save(path, pixels, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
-    return path
 
 
 @pytest.fixture
