@@ -27,6 +27,7 @@ import torch
 
 from cure_core.config import CureConfig
 from cure_core.encoders.images import take
+from cure_core.objectives.cure_plus import CurePlus
 from cure_core.training.arcface import train
 from cure_study.evaluation.report import save_table
 from cure_study.experiments.comparison.plan import PLAN, Plan, read_plan
@@ -105,7 +106,7 @@ def bare_steps(task: Task, epochs: int) -> None:
     config = CureConfig(epochs=epochs)
     student = copy.deepcopy(task.teacher).train()
     student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(student.parameters(), lr=config.learning_rate)
+    optimiser = torch.optim.Adam(student.parameters(), lr=CurePlus.learning_rate)
     forget, retain = task.case.request.forget, task.case.request.retain
     parts = (
         take(s, np.arange(n)) for s, n in zip((forget, retain), config.batch_size, strict=True)

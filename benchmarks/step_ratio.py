@@ -157,7 +157,7 @@ def _prepared(student: nn.Module, device: str, config: CureConfig) -> torch.opti
     student.to(device).train(config.batchnorm == "train")
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     student.to(memory_format=layout)  # type: ignore[call-overload]
-    return torch.optim.Adam(student.parameters(), lr=config.learning_rate)
+    return torch.optim.Adam(student.parameters(), lr=CurePlus.learning_rate)
 
 
 def _images(count: int) -> np.ndarray:

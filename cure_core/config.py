@@ -1,7 +1,7 @@
 """How to unlearn."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,16 @@ def _clusters(name: str, value: Any) -> int | tuple[int, ...] | str:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def _auto(name: str, value: Any, check: Callable[..., Any], *limits: Any) -> Any:
+    """ "auto", or what `check` accepts."""
+    if isinstance(value, str) and value == "auto":
+        return value
+    try:
+        return check(name, value, *limits)
+    except ValueError as error:
+        raise ValueError(f"{error}, or 'auto'") from None
+
+
 def _weights(name: str, value: Any) -> dict[str, float]:
     if not isinstance(value, Mapping) or not all(isinstance(term, str) for term in value):
         raise ValueError(f"{name}={value!r}; it is a mapping of loss terms to numbers")
@@ -61,11 +71,14 @@ class CureConfig:
     Raises ValueError that names the field, its value and what is accepted.
 
     clusters: "auto" (chosen without labels), one number for both sides, or (forget, retain)
-    epochs: passes over the forget set; each batch of it is joined by a random retain batch
+    epochs: passes over the forget set, each batch of it joined by a random retain batch; for a
+        method that shows no forget image (`blend`), passes over the retain set. "auto": the
+        method's own number
     tau: epochs between updates of the forget centroids from the student; 0 never updates them
     temperature: of the contrastive terms
-    batch_size: (forget, retain); cut to the sets' sizes
-    learning_rate: of Adam
+    batch_size: (forget, retain); cut to the sets' sizes. A method that shows no forget image takes
+        as many of the retain set as both together
+    learning_rate: of Adam; the highest, if the method lowers it. "auto": the method's own
     weights: of the loss terms; those not named keep the objective's defaults
     batchnorm: "train" normalises by the mixed batch and recomputes the statistics at the end,
         "frozen" keeps the teacher's
@@ -79,13 +92,13 @@ class CureConfig:
     """
 
     clusters: int | tuple[int, int] | str = setting("auto", _clusters)
-    epochs: int = setting(10, whole, 1)
+    epochs: int | str = setting("auto", _auto, whole, 1)
     tau: int = setting(1, whole)
     temperature: float = setting(0.1, real, *POSITIVE)
     batch_size: tuple[int, int] = setting(
         (32, 32), _whole_numbers, 1, (2,), "two numbers of at least 1"
     )
-    learning_rate: float = setting(5e-4, real, *POSITIVE)
+    learning_rate: float | str = setting("auto", _auto, real, *POSITIVE)
     weights: Mapping[str, float] = field(default_factory=dict, metadata={"check": _weights})
     batchnorm: str = setting("train", _choice, "train", "frozen")
     clip: float = setting(5.0, _clip)

@@ -16,6 +16,7 @@ from cure_core.encoders.images import Images, check_sets, content_digest, take
 from cure_core.files import digest
 from cure_core.objectives import Objective, make_objective
 from cure_core.runtime.amp import resolved
+from cure_core.training.batches import batch_sizes
 from cure_core.training.footprint import check_memory, footprint
 from cure_core.training.loop import FORMAT
 
@@ -56,6 +57,7 @@ def check_arguments(
     check_sets(forget, retain, teacher)
     sizes = len(forget), len(retain)
     method = make_objective(objective, config)
+    config = method.config
     method.check_sizes(*sizes)
     weights = term_weights(method, config)
     if views is not None:
@@ -68,7 +70,8 @@ def check_arguments(
     probe = take(forget, np.arange(min(PROBE, len(forget)))).to(chosen)
     check_output(teacher, probe[:1])
     if weights:
-        check_fits(teacher, sizes, config, chosen, path is not None and views is None)
+        batch = batch_sizes(sizes, config, method.shows_forget)
+        check_fits(teacher, sizes, batch, config, chosen, path is not None and views is None)
     return CheckedArguments(forget, retain, probe, config, method, weights, path, chosen)
 
 
@@ -179,6 +182,7 @@ def run_identity(teacher: nn.Module, checked: CheckedArguments) -> dict[str, obj
 def check_fits(
     teacher: nn.Module,
     sizes: tuple[int, int],
+    batch: tuple[int, int],
     config: CureConfig,
     device: torch.device,
     writes_views: bool,
@@ -190,7 +194,6 @@ def check_fits(
     """
     need = footprint(teacher, device, config.amp, config.batchnorm == "train")
     views = 2 * 4 * need.dim * sum(sizes)
-    batch = tuple(map(min, config.batch_size, sizes))
     fixed = 5 * need.weights + need.step + views
     checkpoint = 2 * 4 * need.weights
     host = views * (3 if writes_views else 1) + checkpoint

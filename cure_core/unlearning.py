@@ -20,7 +20,7 @@ from cure_core.runtime.amp import autocast, gradient_scaler
 from cure_core.runtime.denormals import flush_denormals
 from cure_core.runtime.distributed import gather, on_rank_zero, world_size, wrap_ddp
 from cure_core.runtime.randomness import forked, seeded
-from cure_core.training.batches import draw_batches
+from cure_core.training.batches import draw_batches, epoch_steps
 from cure_core.training.batchnorm_recalibration import recalibrate_batchnorm
 from cure_core.training.checkpoint import Checkpoint
 from cure_core.training.loop import DivergedError, Loop, Stateful
@@ -94,10 +94,11 @@ def unlearn(
     )
     config, method, device = checked.config, checked.objective, checked.device
     sets = checked.forget, checked.retain
-    epochs = config.epochs if checked.weights else 0  # no loss terms, no steps
+    epochs = int(config.epochs) if checked.weights else 0  # no loss terms, no steps
     with seeded(config.seed, device), torch.inference_mode(False), torch.enable_grad():
         student = _student(teacher, config, device)
-        step = UnlearningStep(student, method, checked.weights, config, device)
+        per_epoch = epoch_steps((len(sets[0]), len(sets[1])), config, method.shows_forget)
+        step = UnlearningStep(student, method, checked.weights, config, device, epochs * per_epoch)
         loop = _make_loop(step, teacher, checked)
         resumed = loop.resume()
         if views is None and (not resumed or len(loop.history) < epochs):
@@ -123,7 +124,13 @@ def unlearn(
                 for epoch in loop.epochs(epochs, "unlearning", progress):
                     student.train(config.batchnorm == "train")
                     batches = draw_batches(
-                        sets, device_views, config, loop.generator, device, skip=loop.step
+                        sets,
+                        device_views,
+                        config,
+                        loop.generator,
+                        device,
+                        loop.step,
+                        method.shows_forget,
                     )
                     for images, known in batches:
                         loop.add(step(images, known))
@@ -135,7 +142,8 @@ def unlearn(
                     loop.end_epoch(row)
             except DivergedError as error:
                 loop.roll_back()
-                last_good = _finish(student, teacher, checked, loop)
+                start = student if loop.history else copy.deepcopy(teacher)  # `start` changed it
+                last_good = _finish(start, teacher, checked, loop)
                 raise _divergence(error, last_good, loop, checked) from error.__cause__
         student = _finish(student, teacher, checked, loop)
         if problem := loop.problem():
@@ -153,6 +161,7 @@ def unlearn(
 class UnlearningStep:
     """One step of unlearning: a batch in, the loss terms, their sum and the gradient norm out.
 
+    `steps`: how many there will be, for a method that changes the learning rate.
     Nothing in a step waits for the device.
     """
 
@@ -163,11 +172,13 @@ class UnlearningStep:
         weights: Mapping[str, float],
         config: CureConfig,
         device: torch.device,
+        steps: int = 0,
     ) -> None:
         self.student, self.objective, self.config, self.device = student, objective, config, device
         self.optimiser: torch.optim.Optimizer = torch.optim.Adam(
-            student.parameters(), lr=config.learning_rate
+            student.parameters(), lr=float(objective.config.learning_rate)
         )
+        self.schedule = objective.schedule(self.optimiser, steps) if steps else None
         self.scaler = gradient_scaler(config.amp, device)
         self.weights = dict(weights)
         self._weight_vector = torch.tensor(list(weights.values()), device=device)
@@ -197,6 +208,8 @@ class UnlearningStep:
         )
         loss = (self._weight_vector * values).sum()
         norm = optimiser_step(loss, self.optimiser, self.scaler, self.config.clip)
+        if self.schedule is not None:
+            self.schedule.step()
         return torch.cat([values.detach(), loss.detach()[None], norm[None]])
 
     def means(self, totals: Sequence[float], steps: int) -> dict[str, float]:
@@ -222,6 +235,8 @@ def _make_loop(step: UnlearningStep, teacher: nn.Module, checked: CheckedArgumen
         "scaler": step.scaler,
         "objective": checked.objective,
     }
+    if step.schedule is not None:
+        parts["schedule"] = step.schedule
     run = on_rank_zero(lambda: run_identity(teacher, checked) if checked.checkpoint else {})
     return Loop(
         parts,

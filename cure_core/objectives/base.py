@@ -1,13 +1,15 @@
 """The interface between the unlearning loop and a method's loss."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from cure_core.checks import check_settings
 from cure_core.config import CureConfig
@@ -50,7 +52,8 @@ class Setup:
 class Batch:
     """One step's embeddings, L2-normalised (B, D), and the indices of the samples, int64 (B,).
 
-    `forget_view` and `retain_view`, int64 (B,), are 1 for mirror images.
+    `forget_view` and `retain_view`, int64 (B,), are 1 for mirror images. The forget side is empty,
+    B = 0, for a method that shows no forget image.
     """
 
     student_forget: Tensor
@@ -71,20 +74,40 @@ class Objective:
     their means. A method without terms takes no step: all its work is in `start`. The dataclass
     fields of a subclass are its settings, made by `checks.setting`; a value that is not accepted
     raises ValueError. A checkpoint is resumed only with the same settings.
+    `shows_forget` is False for a method that trains on the retain set alone: an epoch is a pass
+    over it. `epochs` and `learning_rate` take the place of a config's "auto".
     """
 
     weights: ClassVar[dict[str, float]] = {}
+    shows_forget: ClassVar[bool] = True
+    epochs: ClassVar[int] = 10
+    learning_rate: ClassVar[float] = 5e-4
 
     config: CureConfig
 
     def __post_init__(self) -> None:
         check_settings(self)
+        self.config = self.filled_in(self.config)
+
+    @classmethod
+    def filled_in(cls, config: CureConfig) -> CureConfig:
+        """`config` with the method's own values where it says "auto"."""
+        epochs, rate = config.epochs, config.learning_rate
+        return replace(
+            config,
+            epochs=cls.epochs if epochs == "auto" else epochs,
+            learning_rate=cls.learning_rate if rate == "auto" else rate,
+        )
 
     def check_sizes(self, forget: int, retain: int) -> None:
         """Raise ValueError if the sets are too small; called before any work."""
 
     def start(self, setup: Setup) -> None:
         """Prepare from the teacher; may change `setup.student`."""
+
+    def schedule(self, optimiser: Optimizer, steps: int) -> LRScheduler | None:
+        """What changes the learning rate over all `steps`; None keeps it."""
+        return None
 
     def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
         """Called before each epoch, from 0; `student_forget()` embeds the forget set, (N, D).

@@ -9,6 +9,7 @@ from typing import Any
 from cure_core.config import CureConfig
 from cure_core.objectives.bad_teacher import BadTeacher
 from cure_core.objectives.base import Objective
+from cure_core.objectives.blend import Blend
 from cure_core.objectives.cure import Cure
 from cure_core.objectives.cure_plus import CurePlus
 from cure_core.objectives.cure_scatter import CureScatter
@@ -17,6 +18,7 @@ from cure_core.objectives.fine_tune import FineTune
 from cure_core.objectives.laf import Laf
 from cure_core.objectives.neg_grad import NegGrad, NegGradPlus
 from cure_core.objectives.random_relabel import RandomRelabel
+from cure_core.objectives.redistil import Redistil
 from cure_core.objectives.scrub import Scrub
 from cure_core.objectives.ssd import Ssd
 from cure_core.objectives.supervised import SupervisedNegGradPlus, SupervisedScrub
@@ -34,6 +36,8 @@ METHODS: dict[str, type[Objective]] = {
     "laf": Laf,
     "dispersion": Dispersion,
     "fine_tune": FineTune,
+    "blend": Blend,
+    "redistil": Redistil,
     "supervised_scrub": SupervisedScrub,
     "supervised_neg_grad_plus": SupervisedNegGradPlus,
 }

@@ -25,6 +25,7 @@ from cure_core.checks import (
 from cure_core.encoders.embedding import embed, module_device, weight_arrays
 from cure_core.encoders.images import Images, check_images, content_digest
 from cure_core.files import digest
+from cure_core.losses import arcface_logits
 from cure_core.runtime.amp import TYPES, autocast, gradient_scaler, resolved
 from cure_core.runtime.distributed import gather, on_rank_zero, world_size, wrap_ddp
 from cure_core.runtime.randomness import seeded
@@ -80,19 +81,6 @@ class Trained:
     def __repr__(self) -> str:
         last = f"{self.losses[-1]:.3f}" if self.losses else "none"
         return f"Trained({len(self.losses)} epochs in {self.seconds:.0f} s, last loss {last})"
-
-
-def arcface_logits(cosine: Tensor, people: Tensor, scale: float, margin: float) -> Tensor:
-    """Scaled cosines (B, C) with `margin` (radians) added to each sample's angle to its own class.
-
-    Beyond pi the penalty continues linearly, so that it stays monotone.
-    Source: ArcFace (arXiv:1801.07698), equation 3.
-    """
-    target = cosine.gather(1, people[:, None]).clamp(-1 + 1e-7, 1 - 1e-7)
-    widened = target * math.cos(margin) - (1 - target * target).sqrt() * math.sin(margin)
-    beyond = target <= -math.cos(margin)
-    widened = torch.where(beyond, target - margin * math.sin(margin), widened)
-    return scale * cosine.scatter(1, people[:, None], widened)
 
 
 class ArcFaceHead(nn.Module):

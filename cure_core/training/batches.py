@@ -17,6 +17,20 @@ def flipped(images: Tensor, flip: Tensor) -> Tensor:
     return torch.where(flip[:, None, None, None], mirrored(images), images)
 
 
+def batch_sizes(sizes: tuple[int, int], config: CureConfig, shows_forget: bool) -> tuple[int, int]:
+    """Images in a batch of the forget and of the retain set, which hold `sizes` images."""
+    if not shows_forget:
+        return 0, min(sum(config.batch_size), sizes[1])
+    forget, retain = (min(pair) for pair in zip(config.batch_size, sizes, strict=True))
+    return forget, retain
+
+
+def epoch_steps(sizes: tuple[int, int], config: CureConfig, shows_forget: bool) -> int:
+    """Steps in an epoch: a pass over the forget set or, if that is not shown, the retain set."""
+    forget, retain = batch_sizes(sizes, config, shows_forget)
+    return -(-sizes[0] // forget) if shows_forget else len(_starts(sizes[1], retain))
+
+
 def draw_batches(
     sets: tuple[Images, Images],
     views: Sequence[Tensor],
@@ -24,19 +38,33 @@ def draw_batches(
     generator: torch.Generator,
     device: torch.device,
     skip: int = 0,
+    shows_forget: bool = True,
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """One pass over the forget set: images, forget first, and the fields of their `Batch`.
+    """One epoch: images, forget first, and the fields of their `Batch`.
 
+    A pass over the forget set, with random retain images; without `shows_forget` a pass over the
+    retain set alone.
     `views`: the teacher's embeddings of both sets and of their mirror images, each (2, N, D).
     The first `skip` batches are drawn but not read. In a process group each process gets its shard
     of the images, and all of the fields.
     """
-    size, retained = (min(b, len(s)) for b, s in zip(config.batch_size, sets, strict=True))
+    lengths = len(sets[0]), len(sets[1])
+    size, retained = batch_sizes(lengths, config, shows_forget)
+
+    def draw_indices() -> Iterator[tuple[Tensor, Tensor]]:
+        if shows_forget:
+            for forget in torch.randperm(lengths[0], generator=generator).split(size):
+                yield forget, torch.randint(lengths[1], (retained,), generator=generator)
+            return
+        order = torch.randperm(lengths[1], generator=generator)
+        nothing = torch.empty(0, dtype=torch.int64)
+        ends = [*_starts(lengths[1], retained)[1:], lengths[1]]
+        for first, end in zip(_starts(lengths[1], retained), ends, strict=True):
+            yield nothing, order[first:end]
 
     def draw() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for i, forget in enumerate(torch.randperm(len(sets[0]), generator=generator).split(size)):
-            retain = torch.randint(len(sets[1]), (retained,), generator=generator)
-            flip = torch.rand(len(forget) + retained, generator=generator) < 0.5
+        for i, (forget, retain) in enumerate(draw_indices()):
+            flip = torch.rand(len(forget) + len(retain), generator=generator) < 0.5
             if i >= skip:
                 yield forget, retain, flip
 
@@ -78,9 +106,7 @@ def draw_labelled(
     The first `skip` batches are drawn but not read.
     """
     order = torch.randperm(len(codes), generator=generator).numpy()
-    batches = [order[first : first + size] for first in range(0, len(codes), size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm cannot train on one sample
-        batches[-2:] = [np.concatenate(batches[-2:])]
+    batches = np.split(order, _starts(len(codes), size)[1:])
 
     def draw() -> Iterator[tuple[np.ndarray, Tensor]]:
         for i, index in enumerate(batches):
@@ -97,3 +123,12 @@ def draw_labelled(
     for batch in prefetch(draw(), read):
         batch_images, flip, people = (tensor.to(device, non_blocking=True) for tensor in batch)
         yield flipped(batch_images, flip), people
+
+
+def _starts(count: int, size: int) -> list[int]:
+    """Where each batch of `size` of `count` images starts.
+
+    A single image at the end joins the batch before it: batch norm cannot train on one.
+    """
+    starts = list(range(0, count, size))
+    return starts[:-1] if len(starts) > 1 and count - starts[-1] == 1 else starts

@@ -24,6 +24,7 @@ IMAGE_BYTES = int(np.prod(SHAPE))
 # 112 x 112 images written between two points from which an interrupted decoding can resume; of
 # larger ones, as many as take the same memory.
 CHUNK = 1024
+JOB = 16  # images that a thread decodes at a time
 BLOCK = 1 << 24  # bytes hashed between two steps of the progress bar
 QUICK = 2**30  # files smaller than this are verified in about a second, without a progress bar
 
@@ -169,14 +170,19 @@ def _decode_chunks(
 ) -> Iterator[bytes]:
     """The images from the first of `starts` to `count`, a chunk at a time."""
     remaining = iter(sources)
+
+    def decode_some(some: list[T]) -> bytes:
+        return b"".join(decode(source).tobytes() for source in some)
+
     with (
         ThreadPoolExecutor() as pool,
         bar(range(starts.start, count), "decoding", progress, "image") as counter,
     ):
         for start in starts:
             chunk = list(islice(remaining, min(starts.step, count - start)))
-            images = []
-            for image in pool.map(decode, chunk):
-                images.append(image.tobytes())
-                counter.update()
-            yield b"".join(images)
+            jobs = [chunk[i : i + JOB] for i in range(0, len(chunk), JOB)]
+            parts = []
+            for job, part in zip(jobs, pool.map(decode_some, jobs), strict=True):
+                parts.append(part)
+                counter.update(len(job))
+            yield b"".join(parts)

@@ -13,9 +13,9 @@ from cure_core.config import CureConfig
 from cure_core.encoders.embedding import module_device
 from cure_core.encoders.images import take
 from cure_core.runtime.amp import autocast, resolved
+from cure_core.training.batches import batch_sizes, epoch_steps
 from cure_core.training.footprint import MARGIN, footprint
 from cure_study.erasure.files import RequestFiles
-from cure_study.erasure.setting import epoch_steps
 from cure_study.evaluation.space import CHANGES
 
 PROBED = 32  # images embedded to measure the speed
@@ -46,16 +46,17 @@ class Forecast:
 
 def forecast(files: RequestFiles) -> Forecast:
     """Measured with one batch of the request's images in each part; takes a second or two."""
-    setting, config = files.setting, files.setting.config(len(files.forget))
+    setting, config = files.setting, files.setting.config(len(files.forget), len(files.retain))
     device = torch.device(setting.device) if setting.device else module_device(files.encoder)
     total, forget = len(files.folder.files), len(files.forget)
     strangers = len(files.strangers.files) if files.strangers else 0
     attacked = len(CHANGES) * (forget + 2 * strangers) * bool(strangers)
     # The encoder before and after each embeds everything; the training needs two views of its sets.
     embedded = 2 * (total + strangers + attacked) + 2 * (forget + len(files.retain))
-    sets = zip((forget, len(files.retain)), config.batch_size, strict=True)
-    batch = sum(min(sizes) for sizes in sets)
-    steps = config.epochs * epoch_steps(forget, config)
+    shows_forget = setting.objective.shows_forget
+    sizes, epochs = (forget, len(files.retain)), int(config.epochs)
+    batch = sum(batch_sizes(sizes, config, shows_forget))
+    steps = epochs * epoch_steps(sizes, config, shows_forget)
     each, step = _speed(files, config, device, batch)
     need = footprint(files.encoder, device, resolved(config.amp, device), True)
     memory = (
@@ -65,7 +66,7 @@ def forecast(files: RequestFiles) -> Forecast:
         + MARGIN * need.image * batch
         + 4 * need.dim * (2 * total + 2 * forget + 2 * len(files.retain))
     )
-    return Forecast(embedded, config.epochs, steps, embedded * each, steps * step, int(memory))
+    return Forecast(embedded, epochs, steps, embedded * each, steps * step, int(memory))
 
 
 def duration(seconds: float) -> str:

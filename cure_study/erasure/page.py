@@ -76,7 +76,10 @@ def write_page(
 def _bars(report: Report) -> list[tuple[str, float, float]]:
     """Label, share before and after of what can be recognised above chance, in [0, 1]."""
     rows = []
-    for name, label in (("accuracy_forget", "the forgotten"), ("accuracy_retain", "everyone else")):
+    shown = {"accuracy_forget": "the forgotten", "accuracy_retain": "everyone else"}
+    if report.goal == "blend":
+        shown["accuracy_strangers"] = "people never seen"
+    for name, label in shown.items():
         before, after = (report.value(name, model) for model in ("before", "after"))
         if before is not None and after is not None:
             rows.append((label, max(0.0, 2 * before - 1), max(0.0, 2 * after - 1)))

@@ -37,6 +37,8 @@ LIMITS = {
     "outside of this report: delete them separately.",
     "beyond": "An erased person can usually be detected as erased by someone who holds their image "
     "and compares it with strangers'.",
+    "blend": "This goal makes nobody unrecognisable: an encoder also recognises people whom it "
+    "never saw, and the forgotten are to be like them.",
     "people": "Other images of the same people, which the list does not name, may still be "
     "recognised.",
 }  # fmt: skip
@@ -53,7 +55,7 @@ def build_report(
     return Report(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         command=AGAIN,
-        goal="erase",
+        goal=setting.goal,
         method=setting.method,
         seed=setting.seed,
         config=plain_config(result.config),
@@ -121,6 +123,8 @@ def _limits(request: Request, judged: Judged) -> list[str]:
         "oracle": not compared,
         "clusters": request.files.identities is None,
         "strangers": request.files.strangers is None,
+        "beyond": request.files.setting.goal == "erase",
+        "blend": request.files.setting.goal == "blend",
     }
     return [text for name, text in LIMITS.items() if missing.get(name, True)]
 

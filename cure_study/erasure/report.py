@@ -13,6 +13,7 @@ from cure_core.metrics.intervals import Interval
 from cure_study.evaluation.report import MODELS
 
 REPORT = "report.json"
+Goal = Literal["erase", "blend"]  # not recognised any more; treated like people never seen
 
 
 class Part(BaseModel):
@@ -129,7 +130,7 @@ class Report(Part):
     version: Literal[1] = Field(default=1, description="of this schema")
     made: str = Field(description="when, in UTC")
     command: str = Field(description="what to run to have it again")
-    goal: Literal["erase"] = Field(default="erase", description="what forgetting was to achieve")
+    goal: Goal = Field(default="erase", description="what forgetting was to achieve")
     method: str = Field(description="a name in cure_core.objectives.METHODS")
     seed: int = Field(description="of all randomness")
     config: dict[str, Any] = Field(description="the settings of unlearning (CureConfig)")

@@ -54,7 +54,7 @@ class Request:
     @property
     def config(self) -> CureConfig:
         """The settings of unlearning; numbers of clusters that are known are not chosen again."""
-        config = self.files.setting.config(len(self.forget))
+        config = self.files.setting.config(len(self.forget), len(self.retain))
         if self.clusters is None or min(self.clusters) < 2 or config.clusters != "auto":
             return config
         return replace(config, clusters=self.clusters)

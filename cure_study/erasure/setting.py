@@ -8,12 +8,15 @@ from typing import Any
 from cure_core import objectives
 from cure_core.checks import known_fields, nearest, one_of, whole
 from cure_core.config import CureConfig
+from cure_core.objectives import Objective
 from cure_core.training.arcface import Recipe
+from cure_core.training.batches import epoch_steps
+from cure_study.erasure.report import Goal
 
-GOALS = ("erase",)
+GOALS: dict[Goal, str] = {"erase": "cure_plus", "blend": "blend"}  # and the method of each
 NO_IDENTITIES, FOLDERS = "none", "folders"
 PATHS = ("images", "forget", "weights", "retain", "strangers", "after")
-STEPS, FEWEST_EPOCHS = 200, 10  # `epochs: auto` means; our choice, by docs/requests.md
+STEPS = 200  # with `epochs: auto`, at least; our choice, by docs/requests.md
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,10 @@ class RequestSetting:
     weights: of the encoder; with `after`, the earlier result's student takes their place
     encoder: a name in `encoders.REGISTRY`, or module:function
     retain: a list of the images that must stay; None: all others
-    method: a name in `objectives.METHODS` that needs no labels
-    goal: "erase": the forgotten are no longer recognised
+    method: a name in `objectives.METHODS` that needs no labels and serves the goal; "auto": the
+        goal's own
+    goal: "erase": the forgotten are no longer recognised; "blend": the encoder treats them like
+        people whom it never saw
     identities: who is on which image, for the measures alone: "folders", the path of a CSV, or
         "none"
     strangers: a folder of people that the encoder never saw, for the attacks
@@ -37,7 +42,7 @@ class RequestSetting:
     oracle: also train an encoder from scratch without the forgotten images, to compare with; needs
         identities
     onnx: also export the student to ONNX
-    unlearning: settings of CureConfig; `epochs` may be "auto", as it is by default: at least 10,
+    unlearning: settings of CureConfig; `epochs: auto`, the default, means the method's own number,
         and enough for 200 steps
     teacher: settings of the oracle's training (Recipe)
     device: None is the CPU
@@ -52,8 +57,8 @@ class RequestSetting:
     weights: Path | None = None
     encoder: str = "mobilefacenet"
     retain: Path | None = None
-    method: str = "cure_plus"
-    goal: str = "erase"
+    method: str = "auto"
+    goal: Goal = "erase"
     identities: str = NO_IDENTITIES
     strangers: Path | None = None
     align: bool = False
@@ -73,12 +78,7 @@ class RequestSetting:
             if value is not None or name in ("images", "forget"):
                 object.__setattr__(self, name, _path(name, value))
         one_of("goal", self.goal, GOALS)
-        one_of("method", self.method, objectives.METHODS)
-        if self.method.startswith("supervised_"):
-            raise ValueError(
-                f"method={self.method!r} needs identity labels; a request is fulfilled without: "
-                f"{nearest(self.method.removeprefix('supervised_'), objectives.METHODS)}"
-            )
+        object.__setattr__(self, "method", _method(self.method, self.goal))
         for name in ("seed", "n_bootstrap"):
             object.__setattr__(self, name, whole(name, getattr(self, name)))
         if self.weights is None and self.after is None:
@@ -94,21 +94,26 @@ class RequestSetting:
             raise ValueError(
                 "oracle=True trains with identity labels; pass identities ('folders' or a CSV)"
             )
-        self.config(1)
+        self.config(1, 1)
         self.recipe()
 
-    def config(self, forget: int) -> CureConfig:
-        """The settings of unlearning for a forget set of so many images."""
+    def config(self, forget: int, retain: int) -> CureConfig:
+        """The settings of unlearning for sets of so many images."""
         names = [item.name for item in fields(CureConfig)]
         given = known_fields("unlearning", self.unlearning, names)
         if given.get("seed", self.seed) != self.seed:
             raise ValueError(f"unlearning: seed={given['seed']}; set the request's seed alone")
-        automatic = given.get("epochs", "auto") == "auto"
-        if automatic:
-            given.pop("epochs", None)
         config = CureConfig(**{"amp": "auto", **given, "seed": self.seed})
-        epochs = max(FEWEST_EPOCHS, -(-STEPS // epoch_steps(forget, config)))
-        return replace(config, epochs=epochs) if automatic else config
+        if config.epochs == "auto":
+            steps = epoch_steps((forget, retain), config, self.objective.shows_forget)
+            epochs = max(self.objective.epochs, -(-STEPS // steps))
+            config = replace(config, epochs=epochs)
+        return self.objective.filled_in(config)
+
+    @property
+    def objective(self) -> type[Objective]:
+        """The method's class."""
+        return objectives.METHODS[self.method]
 
     def recipe(self) -> Recipe:
         """The settings of the oracle's training."""
@@ -129,11 +134,6 @@ class RequestSetting:
         return values
 
 
-def epoch_steps(forget: int, config: CureConfig) -> int:
-    """Steps of unlearning in an epoch, for a forget set of so many images."""
-    return -(-forget // min(forget, config.batch_size[0]))
-
-
 def setting_of(parameters: Mapping[str, Any]) -> RequestSetting:
     """The setting that a notebook's parameters, or a `config.yaml`, describe; the rest is ignored.
 
@@ -141,6 +141,25 @@ def setting_of(parameters: Mapping[str, Any]) -> RequestSetting:
     """
     names = [item.name for item in fields(RequestSetting)]
     return RequestSetting(**{name: parameters[name] for name in names if name in parameters})
+
+
+def _method(name: str, goal: Goal) -> str:
+    """The method for a goal. Raises ValueError for one that is not meant for it."""
+    if name == "auto":
+        return GOALS[goal]
+    one_of("method", name, objectives.METHODS)
+    if name.startswith("supervised_"):
+        raise ValueError(
+            f"method={name!r} needs identity labels; a request is fulfilled without: "
+            f"{nearest(name.removeprefix('supervised_'), objectives.METHODS)}"
+        )
+    meant_for = "erase" if objectives.METHODS[name].shows_forget else "blend"
+    if meant_for != goal:
+        raise ValueError(
+            f"method={name!r} is meant for goal={meant_for!r}, not for goal={goal!r}; leave the "
+            f"method out to take {GOALS[goal]!r}"
+        )
+    return name
 
 
 def _path(name: str, value: Any) -> Path:

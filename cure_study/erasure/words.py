@@ -9,6 +9,7 @@ SAME, SLIGHTLY = 0.01, 0.03  # losses of accuracy on everyone else
 USABLE = 0.02  # loss of rank-1 up to which old templates stay in use
 DETECTED = 0.7  # AUC from which the erasure counts as detectable
 RECOGNISED = 0.75  # accuracy from which an earlier request no longer holds: halfway to perfect
+SAME_AS_STRANGERS = 0.05  # difference of the accuracies of the forgotten and of strangers
 FAR = 0.5  # similarity to the old embedding below which an image counts as moved away
 
 
@@ -32,11 +33,20 @@ def removed(report: Report) -> str:
     text = f"{_images(counts.forget)} removed from the encoder, named by {lines}"
     if counts.lookalikes_included:
         text += f"; {counts.lookalikes_included:,} of them because they look like a listed one"
-    return f"{text}. The encoder was trained to keep {_images(counts.retain, '')}."
+    how = "trained to keep" if report.goal == "erase" else "trained again on"
+    return f"{text}. The encoder was {how} {_images(counts.retain, '')}."
 
 
 def verdict(report: Report) -> str:
-    """One of "forgotten", "partly", "failed", "moved" and "unclear" (too few images to say)."""
+    """One of "forgotten", "partly", "failed", "moved" and "unclear" (too few images to say).
+
+    By the goal: no longer recognised, or like strangers.
+    """
+    if report.goal == "blend":
+        alike = [gap <= most for gap, most in _from_strangers(report)]
+        if not alike:
+            return "unclear"
+        return "forgotten" if all(alike) else "partly" if any(alike) else "failed"
     share = forgotten_share(report)
     if share is not None:
         return "forgotten" if share >= FORGOTTEN else "partly" if share >= PARTLY else "failed"
@@ -57,6 +67,8 @@ def forgotten_share(report: Report) -> float | None:
 
 def recognised(report: Report) -> str:
     """How well the forgotten people are still recognised."""
+    if report.goal == "blend":
+        return _blended(report)
     found = verdict(report)
     before, after = (report.value("accuracy_forget", m) for m in ("before", "after"))
     if before is not None and after is not None and forgotten_share(report) is not None:
@@ -78,6 +90,45 @@ def recognised(report: Report) -> str:
     return (
         "There are too few images of one person to say how well they are recognised, and the "
         "encoder still places the forgotten images near to where it did."
+    )
+
+
+def _from_strangers(report: Report) -> list[tuple[float, float]]:
+    """How far the forgotten differ from strangers by each measure, and the most that is alike."""
+    forgotten, strangers = (report.value(f"accuracy_{name}") for name in ("forget", "strangers"))
+    auc, found = report.value("detection_auc"), []
+    if forgotten is not None and strangers is not None:
+        found.append((abs(forgotten - strangers), SAME_AS_STRANGERS))
+    if auc is not None:
+        found.append((abs(auc - 0.5), DETECTED - 0.5))
+    return found
+
+
+def _blended(report: Report) -> str:
+    """Whether the forgotten people are treated like strangers."""
+    found = verdict(report)
+    if found == "unclear":
+        return (
+            "Nothing says whether the encoder treats the forgotten people like strangers: give "
+            "images of people whom it never saw (--strangers)."
+        )
+    forgotten, strangers = (report.value(f"accuracy_{name}") for name in ("forget", "strangers"))
+    auc, numbers = report.value("detection_auc"), []
+    if forgotten is not None and strangers is not None:
+        numbers.append(
+            f"whether two images show one person is right in {_percent(forgotten)} of the cases, "
+            f"for strangers in {_percent(strangers)}"
+        )
+    if auc is not None:
+        numbers.append(f"a detector separates the two with AUC {auc:.2f}, where 0.5 is chance")
+    how = {
+        "forgotten": "like people whom it never saw",
+        "partly": "only partly like people whom it never saw",
+        "failed": "unlike people whom it never saw",
+    }[found]
+    return (
+        f"The encoder treats the forgotten people {how}: {'; '.join(numbers)}. As with any "
+        "stranger, it recognises them again once they are enrolled."
     )
 
 
@@ -126,7 +177,7 @@ def lookalikes(report: Report) -> Iterator[str]:
 def detectable(report: Report) -> Iterator[str]:
     """Whether someone can see that an erasure took place."""
     auc = report.value("detection_auc")
-    if auc is not None and max(auc, 1 - auc) >= DETECTED:
+    if report.goal == "erase" and auc is not None and max(auc, 1 - auc) >= DETECTED:
         yield (
             "Someone who holds images of the forgotten can detect that they were erased "
             f"(AUC {auc:.2f}; 0.5 is no trace)."
@@ -140,6 +191,9 @@ def earlier(report: Report) -> Iterator[str]:
     broken = [m for m in report.earlier.still_forgotten if not holds(m)]
     count = report.earlier.requests
     which = "The earlier request" if count == 1 else f"The {count} earlier requests"
+    if report.goal == "blend":
+        yield f"The images of {which[0].lower()}{which[1:]} were not learned again either."
+        return
     if not report.earlier.still_forgotten:
         yield f"{which} could not be checked: too few of their images are left in the folder."
     elif broken:

@@ -62,8 +62,10 @@ class StudySetting:
             if not isinstance(value, str) and (value is not None or name in ("encoder", "method")):
                 raise ValueError(f"{name}={value!r}; it is text")
         one_of("request", self.request, REQUESTS)
+        one_of("method", self.method, objectives.METHODS)
         amp = resolved(self.config.amp, self.device or "cpu")  # results depend on it
-        object.__setattr__(self, "config", replace(self.config, amp=amp))
+        config = objectives.METHODS[self.method].filled_in(replace(self.config, amp=amp))
+        object.__setattr__(self, "config", config)
         for name in ("forget_people", "n_pairs", "processes"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 1))
         check_split(self.split)

@@ -21,8 +21,8 @@ OPTIONS = {
     "weights": ("FILE", "of the encoder that must forget"),
     "encoder": ("NAME", "a name of ours (default: mobilefacenet), or module:function for your own"),
     "retain": ("LIST", "what must stay (default: all other images)"),
-    "method": ("NAME", "how to forget (default: cure_plus)"),
-    "goal": ("NAME", "erase (the default): the forgotten are no longer recognised"),
+    "method": ("NAME", "how to forget (default: the goal's own)"),
+    "goal": ("NAME", "erase (the default) or blend: treated like people never seen"),
     "identities": (
         "KIND",
         "who is on which image, for the measures alone: folders, a CSV, or none",

@@ -133,6 +133,11 @@ def check_content(parameters: Mapping[str, Any], origin: str) -> None:
     elif encoder is not None:
         check_name(f"{origin}: encoder", encoder, sorted(encoders.REGISTRY))
     method = parameters.get("method")
+    if method == "auto" and "goal" in parameters:  # a request, whose goal decides
+        from cure_study.erasure.setting import GOALS
+
+        check_name(f"{origin}: goal", parameters["goal"], GOALS)
+        method = GOALS[parameters["goal"]]
     for name in [*parameters.get("methods", ()), *filter(None, [method])]:
         check_name(f"{origin}: method", name, objectives.METHODS)
     build(f"{origin}: teacher", Recipe, parameters.get("teacher", {}))

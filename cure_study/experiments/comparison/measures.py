@@ -7,6 +7,7 @@ import pandas as pd
 from torch import nn
 
 from cure_core.encoders.embedding import raw_embeddings
+from cure_core.metrics.gallery import rank_one
 from cure_core.metrics.ues import unlearning_efficiency_score
 from cure_study.data.requests import PEOPLE_REQUESTS
 from cure_study.evaluation.evaluate import accuracies, evaluate
@@ -28,11 +29,11 @@ def measure_all(task: Task, student: nn.Module | Space) -> Row:
 
     `accuracy_*` are the student's, with `_before` the teacher's. `ues_fresh` is UES with F from new
     images of the forgotten people: missing if there are none, for requests of single images, and
-    if the teacher is at chance on them.
+    if the teacher is at chance on them. `rank1_retained`: rank-1 of the held-out images of retained
+    people among the teacher's templates, `_before` the teacher's own.
     """
-    report = evaluate(
-        task.protocol, before=task.space, after=student, n_bootstrap=0, progress=False
-    )
+    space = student if isinstance(student, Space) else Space(task.protocol, student)
+    report = evaluate(task.protocol, before=task.space, after=space, n_bootstrap=0, progress=False)
     before, after = report.accuracies("before"), report.accuracies("after")
     row = _ues(before, after)
     if task.protocol.fresh is not None:
@@ -48,7 +49,17 @@ def measure_all(task: Task, student: nn.Module | Space) -> Row:
         "tar_forget": report.value("tar"),
         **{name: report.value(name) for name in ("membership_recall", "membership_auc")},
         **{name: report.value(name) for name in ("rank1_old_gallery", "rank1_new_gallery")},
+        "rank1_retained": _rank1_retained(space, task.space),
+        "rank1_retained_before": _rank1_retained(task.space, task.space),
     }
+
+
+def _rank1_retained(space: Space, teacher: Space) -> float:
+    """Whether enrolled templates of retained people can stay in use."""
+    p, people = space.protocol, space.protocol.faces.identities
+    pairs = p.pairs["retain"]
+    probes = np.union1d(pairs.left, pairs.right)
+    return rank_one(space[probes], people[probes], teacher[p.gallery], people[p.gallery])
 
 
 def measure_attacks(task: Task, student: nn.Module | Space) -> Row:

@@ -7,6 +7,7 @@ PEERS = (
     *("neg_grad", "neg_grad_plus", "scrub", "bad_teacher", "random_relabel", "ssd", "laf"),
     *("dispersion", "fine_tune"),
 )  # label-free
+BLENDING = ("blend", "redistil")  # for the other goal: a student that never saw the forgotten
 SUPERVISED = ("supervised_scrub", "supervised_neg_grad_plus")
 BASELINES = ("oracle", "teacher")  # of every request
 SECOND_ORACLE = "oracle_again"  # another training of the oracle: how much two of them differ
@@ -24,6 +25,8 @@ LABELS = {
     "neg_grad": "NegGrad",
     "fine_tune": "fine-tuning",
     "ssd": "SSD",
+    "blend": "blend",
+    "redistil": "redistillation",
     "supervised_scrub": "SCRUB with labels",
     "supervised_neg_grad_plus": "NegGrad+ with labels",
     "oracle": "oracle",
@@ -47,9 +50,11 @@ def _labelled(method: str) -> str:
 
 
 def kind(method: str) -> str:
-    """What a method of the tables is: "ours", "peer", "reference" or "ablation"."""
+    """What a method of the tables is: "ours", "peer", "blending", "reference" or "ablation"."""
     if method in OURS:
         return "ours"
+    if method in BLENDING:
+        return "blending"
     if method in UNTUNED or method.startswith("supervised_"):
         return "reference"
     return "ablation" if method not in PEERS and base_method(method) else "peer"
@@ -57,5 +62,5 @@ def kind(method: str) -> str:
 
 def base_method(variant: str) -> str | None:
     """The method that a variant modifies: the longest name that, with "_", begins the variant's."""
-    bases = [m for m in (*OURS, *PEERS, *SUPERVISED) if variant.startswith(f"{m}_")]
+    bases = [m for m in (*OURS, *PEERS, *BLENDING, *SUPERVISED) if variant.startswith(f"{m}_")]
     return max(bases, key=len, default=None)

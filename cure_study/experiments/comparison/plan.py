@@ -116,10 +116,11 @@ class Repeat(Part):
 class Method(Part):
     """The settings that are tuned; `strength` is the one that the frontier varies.
 
-    `only` names the one data set on which the method runs; None: on all.
+    With nothing to search, a method runs with its defaults. `only` names the one data set on which
+    the method runs; None: on all.
     """
 
-    search: dict[str, Range]
+    search: dict[str, Range] = {}
     strength: str | None = None
     only: str | None = None
 

@@ -38,8 +38,11 @@ class Search:
     def settings(self, method: str, wait: bool = True) -> Settings | None:
         """The settings that won, after running the trials and finals that are missing.
 
-        None if another process is running them and `wait` is False.
+        None if another process is running them and `wait` is False. Empty for a method with nothing
+        to search, which is not tuned.
         """
+        if not self.plan.tuned[method].search:
+            return {}
         if self.winner(method) is None:
             try:
                 with self.table.claim(self.trainer.dataset, method, wait=wait):

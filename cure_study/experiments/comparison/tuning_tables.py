@@ -61,7 +61,9 @@ def stale(rows: pd.DataFrame, trials: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     Means over them mix settings; `compare` runs them again. The teacher's and the oracles' have no
     settings and are never stale.
     """
-    won = {
+    untuned = [name for name, method in plan.tuned.items() if not method.search]
+    won: dict[tuple[Any, Any], Any] = {(d, name): {} for d in plan.data for name in untuned}
+    won |= {
         (line["dataset"], line["method"]): line["settings"]
         for line in winners(trials, plan).to_dict("records")
     }

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from image_list import ImageList
 
 from cure_core.encoders import SmallEncoder
-from cure_core.training.arcface import Recipe, arcface_logits, train
+from cure_core.losses import arcface_logits
+from cure_core.training.arcface import Recipe, train
 from cure_study import training_cache
 from cure_study.training_cache import train_cached
 

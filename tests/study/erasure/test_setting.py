@@ -13,17 +13,25 @@ GIVEN = {"images": "faces", "forget": "list.txt", "weights": "w.safetensors"}
 )
 def test_automatic_epochs_give_200_steps_and_at_least_10_epochs(forget, epochs):
     """Batches of 32: 300 images are 10 of them, so 20 epochs; 640 are 20, so 10."""
-    assert RequestSetting(**GIVEN).config(forget).epochs == epochs
+    assert RequestSetting(**GIVEN).config(forget, 1000).epochs == epochs
+
+
+@pytest.mark.parametrize(("retain", "epochs"), [(400, 29), (1600, 8), (6400, 4)])
+def test_blending_counts_passes_over_the_retain_set(retain, epochs):
+    """In batches of 64: 400 images are 7 of them, so 29 epochs; 6,400 are 100, so its own 4."""
+    setting = RequestSetting(**GIVEN, goal="blend")
+    assert setting.method == "blend"
+    assert setting.config(10, retain).epochs == epochs
 
 
 def test_given_epochs_are_kept():
     setting = RequestSetting(**GIVEN, unlearning={"epochs": 3})
-    assert setting.config(10).epochs == 3
+    assert setting.config(10, 10).epochs == 3
 
 
 def test_the_seed_of_the_request_is_that_of_unlearning_and_of_the_oracle():
     setting = RequestSetting(**GIVEN, seed=7)
-    assert (setting.config(5).seed, setting.recipe().seed) == (7, 7)
+    assert (setting.config(5, 5).seed, setting.recipe().seed) == (7, 7)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +41,9 @@ def test_the_seed_of_the_request_is_that_of_unlearning_and_of_the_oracle():
         ({"images": None}, "images=None; it is a path"),
         ({"weights": None}, "no weights are given"),
         ({"after": "earlier"}, "give one"),
-        ({"goal": "blend_in"}, "goal='blend_in'; there are erase"),
+        ({"goal": "blend_in"}, "goal='blend_in'; did you mean 'blend'.*there are erase, blend"),
+        ({"goal": "blend", "method": "cure"}, "method='cure' is meant for goal='erase'"),
+        ({"method": "redistil"}, "meant for goal='blend', not for goal='erase'.*'cure_plus'"),
         ({"method": "cure_pluss"}, "did you mean 'cure_plus'"),
         ({"method": "supervised_scrub"}, "needs identity labels"),
         ({"oracle": True}, "oracle=True trains with identity labels"),

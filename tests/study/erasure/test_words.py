@@ -24,6 +24,41 @@ def test_the_verdict_follows_from_the_share_that_is_gone(after, expected, says):
     assert f"{100 * after:.0f} % after" in words.recognised(made)
 
 
+@pytest.mark.parametrize(
+    ("forgotten", "auc", "expected", "says"),
+    [
+        (0.90, 0.55, "forgotten", "like people whom it never saw"),  # strangers 0.88
+        (0.90, 0.75, "partly", "only partly like"),
+        (0.97, 0.55, "partly", "AUC 0.55"),
+        (0.97, 0.20, "failed", "unlike people whom it never saw"),  # 0.2 is as detectable as 0.8
+    ],
+)
+def test_blending_is_judged_against_strangers(forgotten, auc, expected, says):
+    measures = [
+        measure("accuracy_forget", 0.98, forgotten),
+        measure("accuracy_strangers", 0.89, 0.88),
+        measure("detection_auc", 0.95, auc),
+    ]
+    made = report(goal="blend", measures=measures)
+    assert words.verdict(made) == expected
+    assert says in words.recognised(made)
+    assert "once they are enrolled" in words.recognised(made)
+    assert not any("erased" in sentence for sentence in words.summary(made))
+
+
+def test_blending_without_strangers_is_unclear():
+    made = report(goal="blend", measures=[measure("accuracy_forget", 0.98, 0.9)])
+    assert words.verdict(made) == "unclear"
+    assert "--strangers" in words.recognised(made)
+
+
+def test_blending_after_earlier_requests_leaves_their_images_out_too():
+    earlier = [measure("accuracy_request_1", 0.54, 0.85)]  # like a stranger, not unrecognised
+    made = report(goal="blend", earlier_measures=earlier)
+    (text,) = words.earlier(made)
+    assert text == "The images of the earlier request were not learned again either."
+
+
 def test_an_encoder_at_chance_before_gives_no_share():
     assert words.forgotten_share(forgotten(0.5, 0.5)) is None
     assert words.verdict(forgotten(0.5, 0.5)) == "unclear"

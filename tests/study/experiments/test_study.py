@@ -120,7 +120,7 @@ def test_missing_weights_are_named_before_any_training(faces, tmp_path, monkeypa
         ({"forget_people": 10}, ForgetRequestError, "cannot forget 10 of 10 people"),
         ({"split": {"min_images": 8}}, ValueError, "0 people have 8 images"),
         ({"encoder": "none"}, ValueError, "no encoder 'none'"),
-        ({"method": "none"}, (KeyError, ValueError), "no method 'none'"),
+        ({"method": "none"}, (KeyError, ValueError), "method='none'; there are cure"),
     ],
 )
 def test_what_cannot_be_is_said_before_any_training(faces, no_training, change, error, said):

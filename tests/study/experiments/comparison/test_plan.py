@@ -8,7 +8,14 @@ import yaml
 
 from cure_core.config import CureConfig
 from cure_core.objectives import METHODS, build
-from cure_study.experiments.comparison.methods import OURS, PEERS, SUPERVISED, base_method, kind
+from cure_study.experiments.comparison.methods import (
+    BLENDING,
+    OURS,
+    PEERS,
+    SUPERVISED,
+    base_method,
+    kind,
+)
 from cure_study.experiments.comparison.plan import Plan, read_plan, split_settings
 
 LIGHT = """
@@ -25,14 +32,15 @@ def test_reading_the_tables_imports_no_training():
 
 
 def test_every_method_has_its_name_in_the_tables():
-    assert {*OURS, *PEERS, *SUPERVISED} == set(METHODS)
+    assert {*OURS, *PEERS, *BLENDING, *SUPERVISED} == set(METHODS)
 
 
 def test_kinds():
     kinds = {
         "cure": "ours", "cure_plus": "ours", "cure_plus_frozen": "ablation", "scrub": "peer",
         "cure_hdbscan": "ablation", "supervised_scrub": "reference", "oracle": "reference",
-        "teacher": "reference", "oracle_again": "reference", "a_new_method": "peer",
+        "blend": "blending", "teacher": "reference", "oracle_again": "reference",
+        "a_new_method": "peer",
     }  # fmt: skip
     assert {name: kind(name) for name in kinds} == kinds
     bases = {
@@ -47,7 +55,7 @@ def test_kinds():
 
 def test_the_committed_plan_has_every_method():
     plan = read_plan()
-    assert set(plan.methods) == {*PEERS, *OURS}
+    assert set(plan.methods) == {*PEERS, *OURS, *BLENDING}
     assert set(plan.references) == set(SUPERVISED)
     assert set(plan.data) == {"synthfaces", "lfw"}
     assert [len(part.seeds) for part in plan.data.values()] == [5, 5]
@@ -60,7 +68,7 @@ def test_the_search_starts_from_each_methods_defaults():
         labels = {"forget_labels": [0], "retain_labels": [0]} if name in SUPERVISED else {}
         objective = build(name, **labels)(CureConfig())
         assert weights == {k: v for k, v in objective.weights.items() if k in weights}
-        assert CureConfig(**config) == CureConfig()
+        assert objective.filled_in(CureConfig(**config)) == objective.config
         assert all(getattr(objective, k) == v for k, v in options.items())
 
 
