@@ -13,7 +13,15 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "build" / "site"
 # The pages in the order of the sidebar.
 PAGES = {
-    "Findings": ["claims", "comparison", "attacks", "quality", "clusters", "comparison_appendix"],
+    "Findings": [
+        "claims",
+        "comparison",
+        "blending",
+        "attacks",
+        "quality",
+        "clusters",
+        "comparison_appendix",
+    ],
     "Use it": ["requests", "settings", "batches", "paper_scale", "adding", "faq"],
     "Reference": ["methods", "measures", "api", "gallery"],
 }

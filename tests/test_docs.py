@@ -121,6 +121,21 @@ def of_the_comparison():
 
 
 @cache
+def of_blending():
+    """Means of the measures of likeness, their paired differences, and what old templates lose."""
+    texts = set()
+    for _, case in read("comparison").groupby(CASE):
+        for score in ("tow", "accuracy_forget", "accuracy_test", "stability", "membership_recall"):
+            wide = case.pivot(index="seed", columns="method", values=score).dropna(axis=1)
+            texts |= {seed_interval(values, score).text(2) for _, values in wide.items()}
+            texts |= differences(wide)
+        lost = case.assign(lost=case.rank1_retained - case.rank1_retained_before)
+        wide = lost.pivot(index="seed", columns="method", values="lost").dropna(axis=1)
+        texts |= student(wide) if wide.size else set()
+    return texts
+
+
+@cache
 def of_the_attacks():
     texts = set()
     rows = pd.concat([read("hidden"), read("recovery"), read("membership_attacks")])
@@ -177,7 +192,10 @@ def test_the_readme_shows_the_ues_of_the_committed_run():
     assert of_the_measures() <= {found[0] for found in INTERVAL.finditer(line)}
 
 
-SOURCES = (of_the_comparison, of_the_attacks, of_the_quality, of_the_clusters, of_the_measures)
+SOURCES = (
+    *(of_the_comparison, of_blending, of_the_attacks, of_the_quality, of_the_clusters),
+    of_the_measures,
+)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -17,9 +17,10 @@ from cure_core.objectives.redistil import Redistil
 class Blend(Redistil):
     """The retain set is learned again, from the teacher's embeddings and from its clusters.
 
-    Distillation alone also copies how the teacher treats people that only it has seen. The clusters
-    of the retain set, taken for people, train the student as a retrained encoder is trained, by
-    ArcFace with their centroids for a head; the teacher's embeddings keep it in the same space.
+    Distillation alone may also copy how the teacher treats people that only it has seen. The
+    clusters of the retain set, taken for people, train the student as a retrained encoder is
+    trained, by ArcFace with their centroids for a head; the teacher's embeddings keep it in the
+    same space. On SynthFaces the clusters made no significant difference (docs/blending.md).
     Goal: a student that has never seen the forgotten, not one that no longer recognises them.
     Source: ours; `Redistil` with the loss of ArcFace (arXiv:1801.07698) on pseudo-labels.
     """

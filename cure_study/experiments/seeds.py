@@ -7,7 +7,7 @@ processes do not.
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -20,23 +20,35 @@ from threadpoolctl import threadpool_limits
 from cure_core.runtime.distributed import rank, world_size
 from cure_core.runtime.progress import bar
 from cure_study.data.faceset import FaceSet
+from cure_study.evaluation.evaluate import evaluate
 from cure_study.evaluation.report import Report
+from cure_study.evaluation.space import Space
 from cure_study.experiments.study import (
+    Case,
     Outcome,
     StudySetting,
     forget,
     prepare,
-    run,
     train_oracle,
     train_teacher,
 )
 from cure_study.processes import launch
 
-# Each stage of a seed, and those that it needs. A model goes into the cache.
-NEEDS = {"teacher": (), "oracle": (), "student": ("teacher",), "report": ("oracle", "student")}
+# Each stage of a seed, and those that it needs. A model goes into the cache; the embeddings of two
+# of the three are made while the third trains.
+ORACLE_SPACE, TEACHER_SPACE = "oracle's embeddings", "teacher's embeddings"
+NEEDS = {
+    "teacher": (),
+    "oracle": (),
+    "student": ("teacher",),
+    ORACLE_SPACE: ("oracle",),
+    TEACHER_SPACE: ("teacher",),
+    "report": ("student", ORACLE_SPACE, TEACHER_SPACE),
+}
 MODELS = ("teacher", "oracle", "student")
 T = TypeVar("T")
 Stage = tuple[int, str]  # a seed, and a name in `NEEDS`
+Result = Report | Space | None  # of a stage; a model is in the cache
 
 
 def run_seeds(
@@ -99,13 +111,13 @@ def _run(
             number = list(seeds).index(seed) + 1
             if rank() == 0:
                 print(f"seed {number} of {len(seeds)}: {name}, {seconds:.0f} s", flush=True)
-            yield (seed, name), report
+            yield (seed, name), report if isinstance(report, Report) else None
 
 
 def _train_all(faces: FaceSet, setting: StudySetting, seeds: Sequence[int]) -> None:
     for seed in seeds:
         for name in MODELS:
-            _run_stage(faces, setting, 0, seed, name, False)
+            _run_stage(faces, setting, 0, seed, name, False, {})
 
 
 def _run_stage(
@@ -115,45 +127,76 @@ def _run_stage(
     seed: int,
     name: str,
     progress: bool | None,
-) -> tuple[Report | None, float]:
-    """Run a stage, whose needs come from the cache: the report, if it is that, and the seconds."""
+    given: Mapping[str, Result],
+) -> tuple[Result, float]:
+    """Run a stage: its result and the seconds. `given` are the results of the stages it needs."""
     began = time.perf_counter()
-    case, report = prepare(faces, setting, seed), None
+    case = prepare(faces, setting, seed)
+    result: Result = None
     if name == "teacher":
         train_teacher(case, progress)
     elif name == "oracle":
         train_oracle(case, progress)
     elif name == "student":
         forget(case, train_teacher(case, progress), progress)
+    elif name in (ORACLE_SPACE, TEACHER_SPACE):
+        train = train_oracle if name == ORACLE_SPACE else train_teacher
+        result = Space(case.protocol, train(case, progress).encoder, progress=progress)
+        result.features  # noqa: B018 - computed here, not by the report
     else:
-        report = run(faces, setting, seed, n_bootstrap=n_bootstrap, progress=progress).report
-    return report, time.perf_counter() - began
+        result = _report(case, given, n_bootstrap, progress)
+    return result, time.perf_counter() - began
+
+
+def _report(
+    case: Case, given: Mapping[str, Result], n_bootstrap: int, progress: bool | None
+) -> Report:
+    teacher, oracle = given[TEACHER_SPACE], given[ORACLE_SPACE]
+    assert isinstance(teacher, Space)
+    assert isinstance(oracle, Space)
+    student = forget(case, train_teacher(case, progress), progress).student
+    return evaluate(
+        case.protocol,
+        before=teacher,
+        after=student,
+        oracle=oracle,
+        n_bootstrap=n_bootstrap,
+        progress=progress,
+    )
+
+
+def _given(stage: Stage, results: Mapping[Stage, Result]) -> dict[str, Result]:
+    seed, name = stage
+    return {need: results[seed, need] for need in NEEDS[name]}
 
 
 def _run_here(
     work: tuple[FaceSet, StudySetting, int], stages: Sequence[Stage], progress: bool | None
-) -> Iterator[tuple[Stage, Report | None, float]]:
+) -> Iterator[tuple[Stage, Result, float]]:
+    results: dict[Stage, Result] = {}
     for stage in stages:
-        yield stage, *_run_stage(*work, *stage, progress)
+        result, seconds = _run_stage(*work, *stage, progress, _given(stage, results))
+        results[stage] = result
+        yield stage, result, seconds
 
 
 def _run_in_processes(
     work: tuple[FaceSet, StudySetting, int], stages: Sequence[Stage], workers: int
-) -> Iterator[tuple[Stage, Report | None, float]]:
+) -> Iterator[tuple[Stage, Result, float]]:
     """Run the stages, the first of those that are ready whenever a process is free."""
-    pending, done = list(stages), set[Stage]()
-    running: dict[Future[tuple[Report | None, float]], Stage] = {}
+    pending, results = list(stages), dict[Stage, Result]()
+    running: dict[Future[tuple[Result, float]], Stage] = {}
     with _pool(workers) as pool:
         while pending or running:
-            ready = [s for s in pending if all((s[0], need) in done for need in NEEDS[s[1]])]
+            ready = [s for s in pending if all((s[0], need) in results for need in NEEDS[s[1]])]
             for stage in ready[: workers - len(running)]:
                 pending.remove(stage)
-                running[pool.submit(_run_stage, *work, *stage, False)] = stage
+                given = _given(stage, results)
+                running[pool.submit(_run_stage, *work, *stage, False, given)] = stage
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 stage = running.pop(future)
-                report, seconds = _result(future)
-                done.add(stage)
-                yield stage, report, seconds
+                results[stage], seconds = _result(future)
+                yield stage, results[stage], seconds
 
 
 def _result(future: Future[T]) -> T:

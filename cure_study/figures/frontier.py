@@ -24,10 +24,12 @@ OTHERS = {
     **{"scrub": "X", "neg_grad_plus": "<", "laf": ">"},
     **{"neg_grad": "h", "fine_tune": "*", "ssd": "p"},
 }  # in grey: marker
+BLENDS = {"blend": ("#7B3294", "H"), "redistil": ("#7B3294", "1")}  # for the other goal
 REFERENCES = {"teacher": "s", "oracle": "D", "oracle_again": "d"}  # in black: marker
 TWO_GOALS = {
     **LEADING,
     **{method: ("0.5", marker) for method, marker in OTHERS.items()},
+    **BLENDS,
     **{method: ("black", marker) for method, marker in REFERENCES.items()},
 }
 LIMITS = {"lfw": ((0.25, 1.0), (0.55, 1.02))}  # zoom of a data set: forgetting, stability
@@ -97,7 +99,7 @@ def draw_all_frontiers(rows: pd.DataFrame) -> Figure:
 def draw_two_goals(rows: pd.DataFrame) -> Figure:
     """Erasure (UES) and indistinguishability (ToW) of each method, a panel a data set.
 
-    Random people; means with 95 % intervals over the seeds, each method as tuned for UES.
+    Random people; means with 95 % intervals over the seeds, each eraser as tuned for UES.
     """
     rows = rows[rows.request == "random_people"]
     methods = competing(rows)
@@ -107,7 +109,7 @@ def draw_two_goals(rows: pd.DataFrame) -> Figure:
         case = methods[methods.dataset == dataset]
         for method in in_order(case.method):
             _draw_cross(ax, case[case.method == method], *TWO_GOALS[method])
-        for method in REFERENCES:
+        for method in (*BLENDS, *REFERENCES):
             seeds = rows[(rows.dataset == dataset) & (rows.method == method)].dropna(subset=["tow"])
             if len(seeds):
                 _draw_cross(ax, seeds, *TWO_GOALS[method])

@@ -1,4 +1,4 @@
-"""The tables of docs/blending.md: students that are to behave as if they never saw the forgotten."""
+"""The tables of docs/blending.md: students that are to be as if they never saw the forgotten."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +12,8 @@ from cure_study.experiments.comparison.methods import (
     UNTUNED,
     in_order,
 )
-from page_tables.rows import change, comparison_rows, competitors, score
+from page_tables.attacks import DETECTION
+from page_tables.rows import change, comparison_rows, competitors, each_seed, read, score
 
 MEASURES = {
     "tow": "ToW",
@@ -62,16 +63,30 @@ def distances(dataset: str, request: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def detection() -> pd.DataFrame:
+    """The detection attack on the blending methods, the models they resemble, and CURE+."""
+    rows = read("attacks")
+    rows = rows[rows.dataset == "synthfaces"]
+    lines = []
+    for method in in_order({*BLENDING, "cure_plus", *UNTUNED} & set(rows.method)):
+        seeds = rows[rows.method == method]
+        values = {title: each_seed(seeds[column]) for column, title in DETECTION.items()}
+        lines.append({"model": LABELS[method], **values})
+    return pd.DataFrame(lines)
+
+
+DATASETS = ("synthfaces",)
 PEOPLE = ("random_people", "hardest_people")
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
+    "blending-detection": detection,
     **{
         f"blending-{dataset}-{request}": partial(likeness, dataset, request)
-        for dataset in ("synthfaces", "redrawn")
+        for dataset in DATASETS
         for request in (*PEOPLE, "random_samples")
     },
     **{
         f"blending-distances-{dataset}-{request}": partial(distances, dataset, request)
-        for dataset in ("synthfaces", "redrawn")
+        for dataset in DATASETS
         for request in PEOPLE
     },
 }

@@ -41,7 +41,7 @@ def test_two_processes_give_the_numbers_of_one(faces, threads, tmp_path, monkeyp
         assert [outcome.case.seed for outcome in found] == [0, 1]
         tables[count] = [outcome.report.rows for outcome in found]
         printed = capsys.readouterr().out
-        assert printed.count("\n") == 8
+        assert printed.count("\n") == 12
         assert re.search(r"(?m)^seed 2 of 2: oracle, \d+ s$", printed)
     for one, two in zip(tables[1], tables[2], strict=True):
         assert one.equals(two)
@@ -67,8 +67,9 @@ def test_a_stage_waits_for_its_needs_and_the_first_seed_goes_first(workers, monk
 
     order = []
 
-    def run_stage(faces, setting, n_bootstrap, seed, name, progress):
+    def run_stage(faces, setting, n_bootstrap, seed, name, progress, given):
         assert all((seed, need) in order for need in seeds.NEEDS[name])
+        assert given == {need: f"{need} of {seed}" for need in seeds.NEEDS[name]}
         return f"{name} of {seed}", 0.0
 
     monkeypatch.setattr(seeds, "_pool", pool)
@@ -114,6 +115,7 @@ def test_a_face_set_reaches_another_process_without_the_content_of_its_maps(tmp_
     assert isinstance(received.images.parts[0], np.memmap)
 
 
+@pytest.mark.slow  # as the other tests that kill
 def test_processes_end_with_a_notebook_that_is_killed():
     """Theirs is another session, which a signal to the notebook's does not reach."""
     code = (
