@@ -71,9 +71,9 @@ class CureConfig:
     Raises ValueError that names the field, its value and what is accepted.
 
     clusters: "auto" (chosen without labels), one number for both sides, or (forget, retain)
-    epochs: passes over the forget set, each batch of it joined by a random retain batch; for a
-        method that shows no forget image (`blend`), passes over the retain set. "auto": the
-        method's own number
+    epochs: passes over the forget set; each batch of it is joined by a random retain batch
+    retain_epochs: passes over the retain set, for a method that shows no forget image (`blend`):
+        it has no other epochs
     tau: epochs between updates of the forget centroids from the student; 0 never updates them
     temperature: of the contrastive terms
     batch_size: (forget, retain); cut to the sets' sizes. A method that shows no forget image takes
@@ -92,7 +92,8 @@ class CureConfig:
     """
 
     clusters: int | tuple[int, int] | str = setting("auto", _clusters)
-    epochs: int | str = setting("auto", _auto, whole, 1)
+    epochs: int = setting(10, whole, 1)
+    retain_epochs: int = setting(4, whole, 1)
     tau: int = setting(1, whole)
     temperature: float = setting(0.1, real, *POSITIVE)
     batch_size: tuple[int, int] = setting(

@@ -94,7 +94,7 @@ def unlearn(
     )
     config, method, device = checked.config, checked.objective, checked.device
     sets = checked.forget, checked.retain
-    epochs = int(config.epochs) if checked.weights else 0  # no loss terms, no steps
+    epochs = method.passes(config) if checked.weights else 0  # no loss terms, no steps
     with seeded(config.seed, device), torch.inference_mode(False), torch.enable_grad():
         student = _student(teacher, config, device)
         per_epoch = epoch_steps((len(sets[0]), len(sets[1])), config, method.shows_forget)

@@ -75,12 +75,11 @@ class Objective:
     fields of a subclass are its settings, made by `checks.setting`; a value that is not accepted
     raises ValueError. A checkpoint is resumed only with the same settings.
     `shows_forget` is False for a method that trains on the retain set alone: an epoch is a pass
-    over it. `epochs` and `learning_rate` take the place of a config's "auto".
+    over it. `learning_rate` takes the place of a config's "auto".
     """
 
     weights: ClassVar[dict[str, float]] = {}
     shows_forget: ClassVar[bool] = True
-    epochs: ClassVar[int] = 10
     learning_rate: ClassVar[float] = 5e-4
 
     config: CureConfig
@@ -91,13 +90,14 @@ class Objective:
 
     @classmethod
     def filled_in(cls, config: CureConfig) -> CureConfig:
-        """`config` with the method's own values where it says "auto"."""
-        epochs, rate = config.epochs, config.learning_rate
-        return replace(
-            config,
-            epochs=cls.epochs if epochs == "auto" else epochs,
-            learning_rate=cls.learning_rate if rate == "auto" else rate,
-        )
+        """`config` with the method's own learning rate where it says "auto"."""
+        automatic = config.learning_rate == "auto"
+        return replace(config, learning_rate=cls.learning_rate) if automatic else config
+
+    @classmethod
+    def passes(cls, config: CureConfig) -> int:
+        """Epochs: passes over the forget set, or over the retain set if that alone is shown."""
+        return config.epochs if cls.shows_forget else config.retain_epochs
 
     def check_sizes(self, forget: int, retain: int) -> None:
         """Raise ValueError if the sets are too small; called before any work."""

@@ -31,7 +31,6 @@ class Redistil(Objective):
 
     weights: ClassVar[dict[str, float]] = {"matching": 1.0}
     shows_forget: ClassVar[bool] = False
-    epochs: ClassVar[int] = 4
     learning_rate: ClassVar[float] = 4e-3
 
     keep: float = setting(0.2, real, *SHARE)

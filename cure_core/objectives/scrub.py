@@ -35,7 +35,7 @@ class Scrub(Classified):
     ascent: float = setting(0.6, real, *SHARE)
 
     def begin_epoch(self, epoch: int, student_forget: Callable[[], Tensor]) -> None:
-        self.ascending = epoch < self.ascent * int(self.config.epochs)
+        self.ascending = epoch < self.ascent * self.config.epochs
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         forget = -self._divergence(batch.student_forget, batch.teacher_forget)

@@ -54,7 +54,7 @@ def forecast(files: RequestFiles) -> Forecast:
     # The encoder before and after each embeds everything; the training needs two views of its sets.
     embedded = 2 * (total + strangers + attacked) + 2 * (forget + len(files.retain))
     shows_forget = setting.objective.shows_forget
-    sizes, epochs = (forget, len(files.retain)), int(config.epochs)
+    sizes, epochs = (forget, len(files.retain)), setting.objective.passes(config)
     batch = sum(batch_sizes(sizes, config, shows_forget))
     steps = epochs * epoch_steps(sizes, config, shows_forget)
     each, step = _speed(files, config, device, batch)

@@ -16,7 +16,7 @@ from cure_study.erasure.report import Goal
 GOALS: dict[Goal, str] = {"erase": "cure_plus", "blend": "blend"}  # and the method of each
 NO_IDENTITIES, FOLDERS = "none", "folders"
 PATHS = ("images", "forget", "weights", "retain", "strangers", "after")
-STEPS = 200  # with `epochs: auto`, at least; our choice, by docs/requests.md
+STEPS = 200  # with automatic epochs, at least; our choice, by docs/requests.md
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class RequestSetting:
     oracle: also train an encoder from scratch without the forgotten images, to compare with; needs
         identities
     onnx: also export the student to ONNX
-    unlearning: settings of CureConfig; `epochs: auto`, the default, means the method's own number,
-        and enough for 200 steps
+    unlearning: settings of CureConfig; `epochs` (for blending `retain_epochs`) may be "auto", as
+        it is by default: the usual number, and enough for 200 steps
     teacher: settings of the oracle's training (Recipe)
     device: None is the CPU
     seed: of all randomness
@@ -103,11 +103,18 @@ class RequestSetting:
         given = known_fields("unlearning", self.unlearning, names)
         if given.get("seed", self.seed) != self.seed:
             raise ValueError(f"unlearning: seed={given['seed']}; set the request's seed alone")
+        length = "epochs" if self.objective.shows_forget else "retain_epochs"
+        automatic = given.get(length, "auto") == "auto"
+        if automatic:
+            given.pop(length, None)
         config = CureConfig(**{"amp": "auto", **given, "seed": self.seed})
-        if config.epochs == "auto":
+        if automatic:
             steps = epoch_steps((forget, retain), config, self.objective.shows_forget)
-            epochs = max(self.objective.epochs, -(-STEPS // steps))
-            config = replace(config, epochs=epochs)
+            epochs = max(self.objective.passes(config), -(-STEPS // steps))
+            shows = self.objective.shows_forget
+            config = (
+                replace(config, epochs=epochs) if shows else replace(config, retain_epochs=epochs)
+            )
         return self.objective.filled_in(config)
 
     @property

@@ -51,7 +51,8 @@ ENCODERS = marked(
 
 @pytest.mark.parametrize(("name", "encoder"), ENCODERS)
 def test_every_method_takes_a_step_on_every_encoder(name, encoder, sets):
-    teacher, config = encoders.build(encoder), CureConfig(clusters=2, epochs=1, batch_size=(4, 4))
+    teacher = encoders.build(encoder)
+    config = CureConfig(clusters=2, epochs=1, retain_epochs=1, batch_size=(4, 4))
     few = [images[::2] for images in sets]
     recalibrate_batchnorm(teacher, sets[1], torch.Generator())  # or a deep untrained one overflows
     labels = {side: given[::2] for side, given in LABELS.items()} if "sup" in name else {}
@@ -102,7 +103,12 @@ def test_every_method_is_resumed_to_the_last_bit_with_dropout(
     teacher.stages.append(nn.Dropout(0.3))
     size = 2 if name in RETRAINED else 4  # 8 images in two steps
     config = CureConfig(
-        clusters=2, epochs=2, batch_size=(size, size), learning_rate=1e-3, batchnorm=batchnorm
+        clusters=2,
+        epochs=2,
+        retain_epochs=2,
+        batch_size=(size, size),
+        learning_rate=1e-3,
+        batchnorm=batchnorm,
     )
     path = tmp_path / "run.pt"
     torch.manual_seed(3)

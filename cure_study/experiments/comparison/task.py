@@ -92,9 +92,7 @@ class Trainer:
             people = task.case.faces.identities
             options["forget_labels"] = people[request.forget_index]
             options["retain_labels"] = people[request.retain_index]
-        shared = {**self.part.unlearning, "compile": self.fast}
-        if objectives.METHODS[name].shows_forget:  # else an epoch is a pass over the retain set
-            shared["epochs"] = self.part.epochs
+        shared = {**self.part.unlearning, "epochs": self.part.epochs, "compile": self.fast}
         config = CureConfig(**{**shared, **changes, "seed": task.case.seed})
         student, columns = attempt(
             lambda: unlearn(

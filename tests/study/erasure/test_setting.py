@@ -21,7 +21,7 @@ def test_blending_counts_passes_over_the_retain_set(retain, epochs):
     """In batches of 64: 400 images are 7 of them, so 29 epochs; 6,400 are 100, so its own 4."""
     setting = RequestSetting(**GIVEN, goal="blend")
     assert setting.method == "blend"
-    assert setting.config(10, retain).epochs == epochs
+    assert setting.config(10, retain).retain_epochs == epochs
 
 
 def test_given_epochs_are_kept():
