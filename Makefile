@@ -35,7 +35,7 @@ executed: $(BUILT) ## run notebooks and lessons that changed, and write notebook
 site: $(BUILT) ## build the website from the pages and notebooks/executed: build/site/html
 	$(BIN)/python docs/build.py
 
-test: lint ## every check, in seven minutes on two cores; one process per core, one thread each
+test: lint ## every check, in six minutes on two cores; one process per core, one thread each
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup
 
 test-all: lint ## make test and what takes long: fuzzing, kills, lowest versions, Python 3.12 and 3.13

@@ -149,12 +149,9 @@ first.teacher
 # which the clusters are best separated (the silhouette peaks). Compare it with the true number:
 
 # %%
-clusters = pd.Series(first.result.summary, name="chosen").to_frame()
-clusters["people"] = [
-    len(set(faces.identities[index]))
-    for index in (case.request.forget_index, case.request.retain_index)
-]
-clusters
+sides = {"forget": case.request.forget_index, "retain": case.request.retain_index}
+people = {f"clusters_{side}": len(set(faces.identities[i])) for side, i in sides.items()}
+pd.DataFrame({"chosen": first.result.summary, "people": people})  # a method may choose other things
 
 # %% [markdown]
 # ## Oracle and evaluation
@@ -225,7 +222,11 @@ figures.draw("roc", drawn["roc"])
 # The loss terms over the epochs, unweighted.
 
 # %%
-figures.draw("loss_terms", drawn["loss_terms"])
+if figures.drawable("loss_terms", history):  # a method may take no step
+    figure = figures.draw("loss_terms", history)
+else:
+    figure = "no loss terms"
+figure
 
 # %% [markdown]
 # Everything is saved, including each seed's student and its model card. `encoders.build(encoder,
@@ -237,7 +238,8 @@ export.export_students(outcomes, folder / "students")
 save_table(tidy, folder / "results.csv")
 save_table(table.rename_axis("measure").reset_index(), folder / "table.csv")
 for name, data in drawn.items():
-    figures.save_figure(figures.draw(name, data), data, name, folder / "figures")
+    if figures.drawable(name, data):
+        figures.save_figure(figures.draw(name, data), data, name, folder / "figures")
 if sheet is not None:
     figures.save_figure(sheet, None, "faces", folder / "figures")
 sorted(path.name for path in folder.rglob("*.csv"))

@@ -52,6 +52,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cure_core.cluster_count import choose_clusters
 from cure_core.clustering import kmeans
 from cure_core.encoders.embedding import embed
 from cure_study import figures
@@ -188,8 +189,9 @@ figures.draw("map_moves", moves)
 # number stands at the image nearest to the centroid, because a centroid has no position on a map.
 
 # %%
-count = int(result.summary["clusters_forget"])
-before = kmeans(embed(trained.encoder, case.request.forget), count, seed=seed)
+x = embed(trained.encoder, case.request.forget)
+count = int(result.summary.get("clusters_forget") or choose_clusters(x, seed=seed).k)
+before = kmeans(x, count, seed=seed)
 after = kmeans(embed(result.student, case.request.forget), count, init=before.centroids)
 clusters = map_tables.cluster_table(joint, spaces, points, {"before": before, "after": after})
 figures.draw("map_clusters", clusters)

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 STEMS = sorted({path.stem for path in NOTEBOOKS.glob("*") if path.suffix in {".ipynb", ".py"}})
 LIGHTER = {  # than the profile, for the sake of time
+    "04_embedding_tsne": {"method": "dispersion"},  # one that chooses no clusters
     "05_comparison": {"methods": ["cure", "cure_plus", "dispersion"], "seeds": [0]},
     "06_attacks": {"seeds": [0], "relearn_images": [1], "relearn_epochs": 2},
 }
