@@ -1,5 +1,6 @@
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ from request_report import measure, report
 
 from cure_study.erasure.lookalikes import COLUMNS
 from cure_study.erasure.page import NAMED, SHOWN, write_page
+from cure_study.erasure.report import Report
 
 VOID = {"meta", "img", "br"}
 
@@ -139,3 +141,10 @@ def test_long_lists_are_cut_and_counted(page):
     assert f"{100_000 - NAMED:,} more are in" in text
     assert "5 more are in" in text
     assert text.count("data:image/webp") == SHOWN + 1
+
+
+def test_the_python_example_of_the_page_calls_what_a_report_has():
+    text = (Path(__file__).parents[3] / "docs" / "requests.md").read_text(encoding="utf-8")
+    called = re.findall(r"erasure\.report\.(\w+)\(", text)
+    assert called
+    assert all(callable(getattr(Report, name, None)) for name in called)
