@@ -1,7 +1,7 @@
 """How to unlearn."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,12 +34,11 @@ def _clusters(name: str, value: Any) -> int | tuple[int, ...] | str:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _auto(name: str, value: Any, check: Callable[..., Any], *limits: Any) -> Any:
-    """ "auto", or what `check` accepts."""
+def _learning_rate(name: str, value: Any) -> float | str:
     if isinstance(value, str) and value == "auto":
         return value
     try:
-        return check(name, value, *limits)
+        return real(name, value, *POSITIVE)
     except ValueError as error:
         raise ValueError(f"{error}, or 'auto'") from None
 
@@ -99,7 +98,7 @@ class CureConfig:
     batch_size: tuple[int, int] = setting(
         (32, 32), _whole_numbers, 1, (2,), "two numbers of at least 1"
     )
-    learning_rate: float | str = setting("auto", _auto, real, *POSITIVE)
+    learning_rate: float | str = setting("auto", _learning_rate)
     weights: Mapping[str, float] = field(default_factory=dict, metadata={"check": _weights})
     batchnorm: str = setting("train", _choice, "train", "frozen")
     clip: float = setting(5.0, _clip)

@@ -57,8 +57,7 @@ def margin_contrastive_loss(
     Shapes as for `centroid_contrastive_loss`; centroids are normalised here. Returns (B,), in nats.
     Source: the loss of ArcFace (arXiv:1801.07698, equation 3), with centroids for classes.
     """
-    with torch.autocast(embeddings.device.type, enabled=False):
-        cosine = F.normalize(_widen(embeddings)) @ F.normalize(_widen(centroids)).T
+    cosine = _dot_products(F.normalize(_widen(embeddings)), F.normalize(_widen(centroids)))
     logits = arcface_logits(cosine, targets, scale, margin)
     return F.cross_entropy(logits, targets, reduction="none")
 

@@ -142,7 +142,7 @@ def unlearn(
                     loop.end_epoch(row)
             except DivergedError as error:
                 loop.roll_back()
-                start = student if loop.history else copy.deepcopy(teacher)  # `start` changed it
+                start = student if loop.history else _student(teacher, config, device)
                 last_good = _finish(start, teacher, checked, loop)
                 raise _divergence(error, last_good, loop, checked) from error.__cause__
         student = _finish(student, teacher, checked, loop)

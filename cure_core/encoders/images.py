@@ -21,11 +21,6 @@ def image_size(encoder: object) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def resizes(encoder: object) -> bool:
-    """Whether an encoder resizes images of any size by itself, as `Adapted` does."""
-    return bool(getattr(encoder, "resizes", False))
-
-
 class Images(Protocol):
     """Uint8 images (H, W, 3) of one size, by index: an array, memory map, tensor or data set."""
 
@@ -64,7 +59,8 @@ def check_images(images: Any, encoder: object = None, name: str = "image set") -
             "expected uint8 of shape (height, width, 3)"
         )
     size, taken = (first.shape[0], first.shape[1]), image_size(encoder)
-    if encoder is not None and size != taken and not resizes(encoder):
+    resizes = getattr(encoder, "resizes", False)  # as `Adapted` may
+    if encoder is not None and size != taken and not resizes:
         raise ValueError(
             f"the {name} holds images of {size[0]} x {size[1]} pixels, but "
             f"{type(encoder).__name__} takes {taken[0]} x {taken[1]}; resize them, or wrap the "

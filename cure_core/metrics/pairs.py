@@ -69,7 +69,7 @@ def draw_pairs(people: Sequence[Hashable] | np.ndarray, n_each: int, seed: int) 
         raise ValueError(f"n_each is {n_each}; draw at least one pair of each kind.")
     order, start = group_by_person(people)
     n_before = {"genuine": np.arange(len(order)) - start, "impostor": start}  # partners of each
-    n_genuine, n_impostor = count_pairs(people)
+    n_genuine, n_impostor = (int(count.sum()) for count in n_before.values())
     if not n_genuine or not n_impostor:
         raise ValueError(
             f"{len(order)} images of {len(set(start.tolist()))} people hold {n_genuine} genuine "

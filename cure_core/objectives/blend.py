@@ -8,7 +8,7 @@ from torch import Tensor
 from cure_core.checks import NOT_NEGATIVE, POSITIVE, real, setting
 from cure_core.cluster_count import choose_clusters
 from cure_core.clustering import kmeans
-from cure_core.losses import feature_matching_loss, margin_contrastive_loss
+from cure_core.losses import margin_contrastive_loss
 from cure_core.objectives.base import Batch, Setup
 from cure_core.objectives.redistil import Redistil
 
@@ -53,7 +53,7 @@ class Blend(Redistil):
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         labels = self.labels[batch.retain_index]
         return {
-            "matching": feature_matching_loss(batch.student_retain, batch.teacher_retain),
+            **super().terms(batch),
             "clusters": margin_contrastive_loss(
                 batch.student_retain, self.centroids, labels, self.scale, self.margin
             ),

@@ -58,9 +58,8 @@ def draw_batches(
             return
         order = torch.randperm(lengths[1], generator=generator)
         nothing = torch.empty(0, dtype=torch.int64)
-        ends = [*_starts(lengths[1], retained)[1:], lengths[1]]
-        for first, end in zip(_starts(lengths[1], retained), ends, strict=True):
-            yield nothing, order[first:end]
+        for retain in order.tensor_split(_starts(lengths[1], retained)[1:]):
+            yield nothing, retain
 
     def draw() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for i, (forget, retain) in enumerate(draw_indices()):

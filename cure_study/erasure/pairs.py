@@ -7,7 +7,6 @@ import numpy as np
 from cure_core.metrics.pairs import (
     Pairs,
     alternating,
-    count_pairs,
     draw_partners,
     group_by_person,
 )
@@ -36,12 +35,11 @@ def forget_pairs(
     the study both images are forgotten ones). `forget` and `others` are indices, `people` by index.
     None for fewer than ten genuine pairs.
     """
-    n_genuine = count_pairs(people[forget])[0]
-    if n_genuine < FEWEST_PAIRS:
-        return None
-    rng = np.random.default_rng([seed, 5])
     order, start = group_by_person(people[forget])
     partners = np.arange(len(order)) - start
+    if (n_genuine := int(partners.sum())) < FEWEST_PAIRS:
+        return None
+    rng = np.random.default_rng([seed, 5])
     earlier, later = draw_partners(partners, start, min(N_PAIRS, n_genuine), rng)
     genuine = forget[order[earlier]], forget[order[later]]
     cells = rng.choice(

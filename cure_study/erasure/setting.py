@@ -1,7 +1,7 @@
 """What one request asks: the images, the list, the encoder, and how to forget."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +111,7 @@ class RequestSetting:
         if automatic:
             steps = epoch_steps((forget, retain), config, self.objective.shows_forget)
             epochs = max(self.objective.passes(config), -(-STEPS // steps))
-            shows = self.objective.shows_forget
-            config = (
-                replace(config, epochs=epochs) if shows else replace(config, retain_epochs=epochs)
-            )
+            config = CureConfig(**{**vars(config), length: epochs})
         return self.objective.filled_in(config)
 
     @property

@@ -125,7 +125,7 @@ class Runs:
 
     def searches(self, methods: Sequence[str]) -> Jobs:
         names = dict.fromkeys(self.plan.objective(m) for m in methods if m != SECOND_ORACLE)
-        return [(name,) for name in names if self.plan.tuned[name].search]
+        return [(name,) for name in names]
 
     def main_table(
         self, methods: Sequence[str], requests: Sequence[str] | None, seeds: Sequence[int]

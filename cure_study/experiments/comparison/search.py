@@ -38,11 +38,8 @@ class Search:
     def settings(self, method: str, wait: bool = True) -> Settings | None:
         """The settings that won, after running the trials and finals that are missing.
 
-        None if another process is running them and `wait` is False. Empty for a method with nothing
-        to search, which is not tuned.
+        None if another process is running them and `wait` is False.
         """
-        if not self.plan.tuned[method].search:
-            return {}
         if self.winner(method) is None:
             try:
                 with self.table.claim(self.trainer.dataset, method, wait=wait):
@@ -52,7 +49,12 @@ class Search:
         return self.winner(method)
 
     def winner(self, method: str) -> Settings | None:
-        """The settings that won; None while a trial or a final is missing."""
+        """The settings that won; None while a trial or a final is missing.
+
+        Empty for a method with nothing to search, which is not tuned.
+        """
+        if not self.plan.tuned[method].search:
+            return {}
         won = winner(self._rows(method), self.part)
         return None if won is None else won[1]
 
