@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cure_study.experiments.comparison.methods import LABELS, in_order, kind
+from cure_study.experiments.comparison.methods import LABELS, competitors
 from cure_study.figures import style
 from cure_study.figures.comparison import method_legend, method_rows
 
@@ -36,7 +36,7 @@ def draw_attacks_by_method(rows: pd.DataFrame) -> Figure:
     means; hollow is the value before an attack that maps or trains the student.
     """
     datasets = style.datasets_in(rows)
-    methods = in_order(method for method in rows.method if kind(method) in ("ours", "peer"))
+    methods = competitors(rows.method)
     size = (style.PAGE, len(datasets) * (0.19 * len(methods) + 0.65) + 0.6)
     figure, axes = style.panels(len(datasets), len(ATTACKS), size, sharex="col", sharey=True)
     style.label_rows(axes[0, 0], [LABELS[method] for method in methods], margin=0.6)

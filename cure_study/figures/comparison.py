@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from cure_core.metrics.intervals import difference_interval
 from cure_core.metrics.membership import MEANINGFUL_AUC
 from cure_study.data.requests import PEOPLE_REQUESTS
-from cure_study.experiments.comparison.methods import LABELS, in_order, kind
+from cure_study.experiments.comparison.methods import LABELS, competitors, in_order
 from cure_study.experiments.comparison.tables import complete
 from cure_study.figures import style
 
@@ -129,8 +129,7 @@ def method_legend(figure: Figure, methods: Sequence[str], *extra: Line2D) -> Non
 
 def competing(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of CURE and its peers, on the requests and seeds that all have been run on."""
-    methods = [m for m in dict.fromkeys(rows.method) if kind(m) in ("ours", "peer")]
-    return complete(rows, methods)
+    return complete(rows, competitors(rows.method))
 
 
 def _panels(rows: pd.DataFrame) -> tuple[Figure, list[str], Panels]:

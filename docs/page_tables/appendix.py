@@ -7,7 +7,7 @@ from itertools import product
 
 import pandas as pd
 
-from cure_study.experiments.comparison.methods import LABELS, SUPERVISED, in_order
+from cure_study.experiments.comparison.methods import LABELS, SUPERVISED, competitors, in_order
 from cure_study.experiments.comparison.plan import Plan, read_plan
 from cure_study.figures.ablations import CHANGES, WRONG_LABELS
 from page_tables.rows import (
@@ -16,7 +16,6 @@ from page_tables.rows import (
     by_seed,
     change,
     comparison_rows,
-    competitors,
     read,
     score,
 )

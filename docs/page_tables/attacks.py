@@ -1,6 +1,6 @@
 """The tables of the attacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import pandas as pd
@@ -18,12 +18,17 @@ MATCHING = {
 }
 
 
-def by_method(dataset: str, columns: dict[str, str]) -> pd.DataFrame:
-    """Attacks on each method's student; the values of the seeds. Blank if not run."""
+def by_method(
+    dataset: str, columns: dict[str, str], methods: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Attacks on the student of each of `methods`, by default of all that were attacked.
+
+    The values of the seeds; blank if not run.
+    """
     rows = read("attacks")
     rows = rows[rows.dataset == dataset]
     lines = []
-    for method in in_order(rows.method):
+    for method in in_order(rows.method if methods is None else methods):
         line = {DATASETS[dataset]: label(method)}
         for column, title in columns.items():
             values = rows[rows.method == method][column]

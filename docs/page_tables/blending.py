@@ -5,15 +5,18 @@ from functools import partial
 
 import pandas as pd
 
+from cure_study.data.requests import PEOPLE_REQUESTS
 from cure_study.experiments.comparison.methods import (
+    BASELINES,
     BLENDING,
     LABELS,
     SECOND_ORACLE,
     UNTUNED,
+    competitors,
     in_order,
 )
-from page_tables.attacks import DETECTION
-from page_tables.rows import change, comparison_rows, competitors, each_seed, read, score
+from page_tables.attacks import DETECTION, by_method
+from page_tables.rows import REQUESTS, change, comparison_rows, score
 
 MEASURES = {
     "tow": "ToW",
@@ -63,29 +66,18 @@ def distances(dataset: str, request: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def detection() -> pd.DataFrame:
-    """The detection attack on the blending methods, the models they resemble, and CURE+."""
-    rows = read("attacks")
-    rows = rows[rows.dataset == "synthfaces"]
-    lines = []
-    for method in in_order({*BLENDING, "cure_plus", *UNTUNED} & set(rows.method)):
-        seeds = rows[rows.method == method]
-        values = {title: each_seed(seeds[column]) for column, title in DETECTION.items()}
-        lines.append({"model": LABELS[method], **values})
-    return pd.DataFrame(lines)
-
-
 DATASETS = ("synthfaces", "redrawn")
-PEOPLE = ("random_people", "hardest_people")
 TABLES: dict[str, Callable[[], pd.DataFrame]] = {
-    "blending-detection": detection,
+    "blending-detection": partial(
+        by_method, "synthfaces", DETECTION, (*BLENDING, "cure_plus", *BASELINES)
+    ),
     **{
         f"blending-{dataset}-{request}": partial(likeness, dataset, request)
         for dataset in DATASETS
-        for request in (*PEOPLE, "random_samples")
+        for request in REQUESTS
     },
     **{
         f"blending-distances-{request}": partial(distances, "synthfaces", request)
-        for request in PEOPLE  # where the second oracle has rows
+        for request in PEOPLE_REQUESTS  # where the second oracle has rows
     },
 }

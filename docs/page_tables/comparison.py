@@ -5,8 +5,8 @@ from functools import partial
 
 import pandas as pd
 
-from cure_study.experiments.comparison.methods import LABELS, UNTUNED, in_order
-from page_tables.rows import comparison_rows, competitors, name, score
+from cure_study.experiments.comparison.methods import LABELS, UNTUNED, competitors, in_order
+from page_tables.rows import comparison_rows, name, score
 
 
 def erasure(dataset: str) -> pd.DataFrame:

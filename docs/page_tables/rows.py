@@ -1,18 +1,17 @@
 """What the tables share: the rows of a CSV file, and how a number is written."""
 
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from cure_core.metrics.intervals import difference_interval, seed_interval
-from cure_study.experiments.comparison.methods import LABELS, OURS, in_order, kind
+from cure_study.experiments.comparison.methods import LABELS, OURS
 from cure_study.figures.comparison import REQUESTS
 from cure_study.figures.style import DATASETS
 
 __all__ = [
-    "DATASETS", "REQUESTS", "by_seed", "change", "comparison_rows", "competitors", "each_seed",
+    "DATASETS", "REQUESTS", "by_seed", "change", "comparison_rows", "each_seed",
     "label", "name", "read", "score",
 ]  # fmt: skip
 
@@ -33,11 +32,6 @@ def comparison_rows(dataset: str, request: str = "random_people") -> pd.DataFram
 def by_seed(dataset: str, request: str = "random_people", score: str = "ues") -> pd.DataFrame:
     """A score of the comparison, a row per seed and a column per method."""
     return comparison_rows(dataset, request).pivot(index="seed", columns="method", values=score)
-
-
-def competitors(methods: Iterable[str]) -> list[str]:
-    """CURE, our variants and the label-free peers, in the order of every table."""
-    return [method for method in in_order(methods) if kind(method) in ("ours", "peer")]
 
 
 def name(method: str) -> dict[str, str]:

@@ -60,6 +60,11 @@ def kind(method: str) -> str:
     return "ablation" if method not in PEERS and base_method(method) else "peer"
 
 
+def competitors(methods: Iterable[str]) -> list[str]:
+    """CURE, our variants and the label-free peers, in the order of every table."""
+    return [method for method in in_order(methods) if kind(method) in ("ours", "peer")]
+
+
 def base_method(variant: str) -> str | None:
     """The method that a variant modifies: the longest name that, with "_", begins the variant's."""
     bases = [m for m in (*OURS, *PEERS, *BLENDING, *SUPERVISED) if variant.startswith(f"{m}_")]
